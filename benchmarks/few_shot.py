@@ -1,0 +1,101 @@
+"""How fast the few-shot side is: one line per figure, with its goal or its peer.
+
+    python benchmarks/few_shot.py [--pool FILE] [--json]
+
+The pool defaults to what the chat would use. The peer of top-k is scikit-learn's exact
+``NearestNeighbors``, asked one query at a time as OpenICL asks its index, in the same run.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sklearn.neighbors import NearestNeighbors
+
+from clfcore.data import grouped_stratified_split, load_messages
+from icl.classify import FewShot
+from icl.embed import SentenceEmbedder
+from icl.lm import LocalLM
+from icl.pool import Pool
+from icl.selectors import TopK
+from icl.tasks import TASKS
+
+QUERIES = 256
+REPEATS = 15
+
+
+def seconds(work, repeats=1):
+    """The median of ``repeats`` runs."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def fresh_process(program):
+    """Seconds that ``program`` prints, measured in a new Python."""
+    timed = (
+        f"import time; start = time.perf_counter()\n{program}\nprint(time.perf_counter() - start)"
+    )
+    done = subprocess.run([sys.executable, "-c", timed], capture_output=True, check=True, text=True)
+    return float(done.stdout)
+
+
+def figures(pool_path):
+    examples, _ = load_messages(pool_path)
+    split = grouped_stratified_split(examples)
+    train = [examples[row] for row in split.train]
+    queries = [examples[row].text for row in split.test]
+    embedder, lm = SentenceEmbedder(), LocalLM()
+    pool = Pool.build(train, embedder)
+
+    warm = seconds(lambda: Pool.build(train, embedder), repeats=5)
+    yield f"load a remembered pool of {len(pool):,} messages", warm, "s", 0.5, None
+    loading = fresh_process("from icl.lm import LocalLM; LocalLM()")
+    yield "load the language model, imports included", loading, "s", 5.0, None
+
+    few_shot = FewShot(TASKS["sms_spam"], pool, embedder, lm, selector="topk", k=4)
+    few_shot.predict(queries[:2])
+    answers = [few_shot.predict([text])[0] for text in queries[:REPEATS]]
+    yield "classify one message, top-k, k=4, p50", statistics.median(
+        answer.ms / 1000 for answer in answers
+    ), "s", 0.7, None  # fmt: skip
+
+    texts = (queries * (QUERIES // len(queries) + 1))[:QUERIES]
+    vectors = embedder.embed(texts)
+    selector = TopK().fit(pool)
+    index = NearestNeighbors(n_neighbors=4, algorithm="brute").fit(pool.vectors)
+    ours = seconds(lambda: selector.select(texts, vectors, 4), repeats=5)
+    theirs = seconds(lambda: [index.kneighbors(vector[None]) for vector in vectors], repeats=5)
+    yield f"top-4 of {len(pool):,} for {QUERIES} queries", ours, "s", theirs, "scikit-learn"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pool", type=Path, help="labelled messages, split as for evaluation")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    arguments = parser.parse_args()
+    for name, value, unit, goal, peer in figures(arguments.pool):
+        record = {
+            "name": name,
+            "value": round(value, 4),
+            "unit": unit,
+            "goal": round(goal, 4),
+            "ok": value <= goal,
+            "peer": peer,
+        }
+        if arguments.json:
+            print(json.dumps(record), flush=True)
+        else:
+            against = f"{peer}: {goal:.3f}" if peer else f"goal: {goal}"
+            print(f"{name:52} {value:8.3f} {unit}   {against} {unit}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

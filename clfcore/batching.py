@@ -1,0 +1,63 @@
+"""From token lists to padded tensors, grouped by length so that little is wasted on padding."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clfcore.tokenizer import END_OF_TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Right-padded messages.
+
+    Attributes:
+        ids: (B, T) int64; positions from ``lengths[b]`` on hold padding.
+        lengths: (B,) int64 count of real tokens, at least 1. Never guessed from the ids: the
+            padding token is also a real token.
+        rows: which input rows these are, in order.
+    """
+
+    ids: Tensor
+    lengths: Tensor
+    rows: list[int]
+
+
+def pad(tokens: Sequence[Sequence[int]], rows: Sequence[int]) -> Batch:
+    """The chosen ``rows`` of ``tokens`` as one batch."""
+    lengths = [len(tokens[row]) for row in rows]
+    ids = np.full((len(rows), max(lengths)), END_OF_TEXT, dtype=np.int64)  # (B, T)
+    for i, row in enumerate(rows):
+        ids[i, : lengths[i]] = tokens[row]
+    return Batch(torch.from_numpy(ids), torch.tensor(lengths), list(rows))
+
+
+def by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[Batch]:
+    """Every message once, shortest first: for inference, where order does not matter."""
+    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
+    for start in range(0, len(order), batch_size):
+        yield pad(tokens, order[start : start + batch_size])
+
+
+def shuffled(
+    tokens: Sequence[Sequence[int]],
+    rows: Sequence[int],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[Batch]:
+    """One training epoch over ``rows`` (which may repeat), in length buckets.
+
+    Rows are shuffled, cut into chunks of 16 batches, sorted by length inside a chunk, and the
+    chunk's batches are shuffled again: padding is small, yet batches stay random.
+    """
+    order = rng.permutation(np.asarray(rows))
+    chunk = 16 * batch_size
+    for start in range(0, len(order), chunk):
+        # Rows are ints; a stable sort keeps the shuffled order among equal lengths.
+        near = sorted(order[start : start + chunk].tolist(), key=lambda row: len(tokens[row]))
+        starts = range(0, len(near), batch_size)
+        for i in rng.permutation(len(starts)):
+            yield pad(tokens, near[starts[i] : starts[i] + batch_size])

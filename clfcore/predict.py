@@ -1,0 +1,102 @@
+"""The fine-tuned side: a loaded checkpoint that answers messages."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from clfcore.batching import by_length
+from clfcore.checkpoint import Meta, load_checkpoint
+from clfcore.classifier import class_log_probs
+from clfcore.errors import TuneshotError
+from clfcore.gpt import GPTModel
+from clfcore.pretrained import load_chapter6
+from clfcore.tokenizer import END_OF_TEXT, encode
+from clfcore.types import Prediction
+
+BUNDLED = Path(str(files("clfcore"))) / "assets" / "gpt2-mini"
+# The book pads every message to the longest of its training set before reading the last column.
+_CHAPTER6_PAD = 120
+
+
+class FineTuned:
+    """A GPT-2 with a classification head. Deterministic; safe to use from one thread at a time."""
+
+    def __init__(self, model: GPTModel, meta: Meta) -> None:
+        self.model = model.eval()
+        self.meta = meta
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> "FineTuned":
+        """A checkpoint folder, a chapter-6 ``.pth`` file, or by default the bundled gpt2-mini.
+
+        Raises:
+            TuneshotError: it does not exist or cannot be used.
+        """
+        path = BUNDLED if path is None else path.expanduser()
+        if not path.exists():
+            raise TuneshotError(f"no checkpoint at {path}; make one: clf train --out {path}")
+        if path.suffix == ".pth":
+            model = load_chapter6(path)
+            labels = ("ham", "spam") if model.out_head.out_features == 2 else tuple(
+                f"class {i}" for i in range(model.out_head.out_features)
+            )  # fmt: skip
+            pad_to = min(_CHAPTER6_PAD, model.cfg.context_length)
+            return cls(model, Meta(path.stem, model.cfg, labels, pad_to=pad_to))
+        return cls(*load_checkpoint(path))
+
+    @property
+    def name(self) -> str:
+        """What to call it, e.g. ``gpt2-mini``."""
+        return self.meta.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the head's outputs."""
+        return self.meta.labels
+
+    @torch.inference_mode()
+    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[Prediction]:
+        """Answers in input order; padding never changes one.
+
+        Args:
+            texts: any strings, empty ones included.
+            batch_size: messages per forward pass; similar lengths share one.
+        """
+        start = perf_counter()
+        limit = self.meta.model.context_length
+        whole = [encode(text) for text in texts]
+        tokens = [self._fit(ids, limit) for ids in whole]
+        rows: list[list[float]] = [[]] * len(texts)
+        for batch in by_length(tokens, batch_size):
+            p = class_log_probs(self.model, batch).exp()  # (B, classes)
+            for row, values in zip(batch.rows, p.tolist(), strict=True):
+                rows[row] = values
+        ms = (perf_counter() - start) * 1000 / max(1, len(texts))
+        return [
+            Prediction(
+                label=self._decide(values),
+                probabilities=dict(zip(self.labels, values, strict=True)),
+                ms=ms,
+                notes=self._notes(text, len(ids), limit),
+            )
+            for text, ids, values in zip(texts, whole, rows, strict=True)
+        ]
+
+    def _fit(self, ids: list[int], limit: int) -> list[int]:
+        ids = ids[:limit]
+        return ids + [END_OF_TEXT] * ((self.meta.pad_to or 0) - len(ids))
+
+    def _decide(self, p: list[float]) -> str:
+        if len(p) == 2:
+            return self.labels[int(p[1] >= self.meta.threshold)]
+        return self.labels[max(range(len(p)), key=p.__getitem__)]
+
+    def _notes(self, text: str, tokens: int, limit: int) -> tuple[str, ...]:
+        if not text.strip():
+            return ("the message is empty",)
+        if tokens > limit:
+            return (f"only the first {limit} of {tokens} tokens were read",)
+        return ()

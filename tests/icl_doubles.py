@@ -1,0 +1,96 @@
+"""Small, honest stand-ins for the few-shot tests: real interfaces, no downloads, milliseconds."""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast as FastTokenizer
+
+from clfcore.types import Example
+
+EXAMPLES = [
+    Example("win a free prize now", "spam"),
+    Example("claim your cash prize today", "spam"),
+    Example("free entry in our weekly draw", "spam"),
+    Example("urgent your account is locked, click here", "spam"),
+    Example("are we still on for dinner tonight", "ham"),
+    Example("running late, see you at the station", "ham"),
+    Example("thanks for the lovely present", "ham"),
+    Example("can you pick up some milk", "ham"),
+    Example("the meeting moved to three", "ham"),
+    Example("happy birthday to you", "ham"),
+]
+
+
+class HashedWords:
+    """Bag of hashed words, made unit length: texts that share words are similar."""
+
+    name = "hashed-words"
+    width = 64
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = np.zeros((len(texts), self.width), np.float32)
+        for row, text in enumerate(texts):
+            for word in ["", *text.casefold().split()]:
+                column = zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.width
+                vectors[row, column] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class CountingLM:
+    """Tokens are characters; says spam as often as the last shown label does."""
+
+    name = "counting"
+
+    def __init__(self, budget: int = 10_000) -> None:
+        self.budget = budget
+        self.prompts: list[str] = []
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
+
+    def check(self, prompt: str, continuations: Sequence[str]) -> None:
+        pass
+
+    def log_probabilities(self, prompt: str, continuations: Sequence[str]) -> list[float]:
+        self.prompts.append(prompt)
+        return [float(np.log(1 + prompt.count("Label:" + word))) for word in continuations]
+
+
+def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> Path:
+    """A random causal LM of transformers, with a byte-level BPE that knows a few words or none."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        ["Label: ham Label: spam Message: "] * 5 if whole_words else [],
+        trainers.BpeTrainer(
+            vocab_size=320,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=["<|end|>"],
+            show_progress=False,
+        ),
+    )
+    torch.manual_seed(0)
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "bos_token_id": 0, "eos_token_id": 0}
+    if kind == "gpt2":
+        model = GPT2LMHeadModel(
+            GPT2Config(
+                **sizes, n_positions=1024, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5
+            )
+        )
+    else:
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                **sizes, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024,
+                initializer_range=0.5,
+            )
+        )  # fmt: skip
+    model.save_pretrained(folder)
+    FastTokenizer(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(folder)
+    return folder

@@ -1,0 +1,277 @@
+"""The real page with the real models, in Chromium, with every other machine out of reach."""
+
+import re
+from dataclasses import dataclass, field
+
+import pytest
+from playwright.sync_api import expect
+
+from chat_app import STARTERS
+
+pytestmark = pytest.mark.browser
+
+ANSWER = 120_000  # ms; the first answer waits for the models
+
+
+@dataclass
+class Visit:
+    """One browser window, and what it asked of other machines (always refused) or complained of."""
+
+    tab: object
+    outside: list = field(default_factory=list)
+    complaints: list = field(default_factory=list)
+
+    def send(self, text):
+        before = self.cards.count()
+        self.tab.locator("#chat-input").fill(text)
+        self.tab.locator("#chat-submit").click()
+        return self.next_card(before)
+
+    def start(self, label):
+        before = self.cards.count()
+        self.tab.locator(f"#starter-{label.lower().replace(' ', '-')}").click()
+        return self.next_card(before)
+
+    def next_card(self, before):
+        card = self.cards.nth(before)
+        expect(card).to_be_visible(timeout=ANSWER)
+        return card
+
+    def pick(self, picker, option):
+        self.tab.locator(f"#mode-picker-trigger-{picker}").click()
+        menu = self.tab.locator(f"#mode-picker-popover-{picker}")
+        menu.get_by_text(option, exact=True).click()
+
+    @property
+    def cards(self):
+        return self.tab.get_by_test_id("compare-card")
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a window on a page; all windows are closed, and checked, at the end."""
+    windows = []
+
+    def open_window(page, width=1280, height=720, dark=False):
+        window = chromium.new_context(viewport={"width": width, "height": height})
+        theme = "dark" if dark else "light"
+        window.add_init_script(f"localStorage.setItem('vite-ui-theme', '{theme}')")
+        visit = Visit(window.new_page())
+
+        def only_this_machine(route):
+            if route.request.url.startswith((page.url, "data:", "blob:")):
+                route.continue_()
+            else:
+                visit.outside.append(route.request.url)
+                route.abort()
+
+        visit.tab.route("**/*", only_this_machine)
+        visit.tab.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        visit.tab.goto(page.url)
+        expect(visit.tab.locator("#starters")).to_be_visible(timeout=30_000)
+        windows.append((window, visit))
+        return visit
+
+    yield open_window
+    for window, visit in windows:
+        window.close()
+        assert visit.outside == []
+        assert visit.complaints == []
+
+
+def label(card, method):
+    return card.get_by_test_id(f"label-{method}")
+
+
+# --- the main job -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("starter", "word"), [(STARTERS[0], "spam"), (STARTERS[1], "not spam")])
+def test_both_methods_are_right_about_the_lectures_messages(visit, page, starter, word):
+    chat = visit(page)
+    card = chat.start(starter[0])
+    expect(chat.tab.get_by_text(starter[1])).to_be_visible()
+    expect(chat.tab.get_by_text(f"Both say {word}.")).to_be_visible()
+    for method in ("fine_tuned", "few_shot"):
+        expect(label(card, method)).to_have_text(word)
+    sure = card.get_by_test_id("side-fine_tuned").locator("[data-chosen=true] .ts-bar-number")
+    assert float(re.sub(r"[^0-9.]", "", sure.inner_text())) >= 90
+
+
+def test_the_disagreement_starter_shows_two_different_labels(visit, page):
+    card = visit(page).start(STARTERS[2][0])
+    labels = {label(card, method).inner_text() for method in ("fine_tuned", "few_shot")}
+    assert labels == {"spam", "not spam"}
+
+
+def test_the_card_shows_examples_with_similarity_and_the_exact_prompt(visit, page):
+    card = visit(page).start(STARTERS[0][0])
+    examples = card.get_by_test_id("example")
+    expect(examples).to_have_count(4)
+    similarities = [float(t) for t in card.locator(".ts-similarity").evaluate_all(
+        "spans => spans.map(span => span.lastChild.textContent)"
+    )]  # fmt: skip
+    assert similarities == sorted(similarities)  # most similar last
+    texts = card.locator(".ts-example-text").all_inner_texts()
+    card.get_by_role("tab", name="Exact prompt").click()
+    prompt = card.get_by_test_id("prompt").inner_text()
+    places = [prompt.find(text[:30]) for text in [*texts, STARTERS[0][1]]]
+    assert -1 not in places
+    assert places == sorted(places)
+    assert prompt.endswith("Label:")
+
+
+def test_settings_change_between_turns_and_the_chat_stays(visit, page):
+    chat = visit(page)
+    chat.start(STARTERS[1][0])
+    chat.pick("selector", "Random")
+    chat.pick("k", "k = 2")
+    chat.pick("order", "Easy to hard")
+    card = chat.send("Are we still on for dinner?")
+    expect(chat.cards).to_have_count(2)
+    few_shot = card.get_by_test_id("side-few_shot")
+    for fact in ("Random", "k = 2", "Easy to hard"):
+        expect(few_shot.get_by_text(fact, exact=True)).to_be_visible()
+    expect(card.get_by_test_id("example")).to_have_count(2)
+
+
+def test_the_pickers_work_with_the_keyboard_alone(visit, page):
+    chat = visit(page)
+    chat.tab.locator("#mode-picker-trigger-selector").focus()
+    for key in ("Enter", "ArrowDown", "Enter"):  # from the first option to the second
+        chat.tab.keyboard.press(key)
+    expect(chat.tab.locator("#mode-picker-trigger-selector")).to_have_text("Random")
+
+
+def test_the_tabs_of_the_card_work_with_the_keyboard_alone(visit, page):
+    card = visit(page).start(STARTERS[1][0])
+    card.get_by_role("tab", name="Examples").focus()
+    card.page.keyboard.press("ArrowRight")
+    expect(card.get_by_test_id("prompt")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("profile", "shown", "hidden"),
+    [("Fine-tuned", "fine_tuned", "few_shot"), ("Few-shot", "few_shot", "fine_tuned")],
+)
+def test_a_single_method_can_be_asked_alone(visit, page, profile, shown, hidden):
+    chat = visit(page)
+    chat.tab.locator("#chat-profiles").click()
+    chat.tab.locator(f'[data-test="select-item:{profile}"]').click()
+    card = chat.send("see you at eight")
+    expect(label(card, shown)).to_be_visible()
+    expect(card.get_by_test_id(f"side-{hidden}")).to_have_count(0)
+
+
+def test_the_guide_explains_the_card(visit, page):
+    chat = visit(page)
+    chat.tab.locator("#readme-button").click()
+    expect(chat.tab.get_by_text("How to read the card")).to_be_visible()
+
+
+# --- odd messages, missing parts ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<b>WIN</b> <img src=x onerror=alert(1)> call:now",
+        "# *WIN* [cash](http://example.com) `now` {text} {{label}}",
+        "שלום, נתראה הערב? 🎉",
+    ],
+    ids=["html", "markdown and braces", "right to left and emoji"],
+)
+def test_a_message_is_shown_as_it_was_typed_in_the_chat_and_in_the_prompt(visit, page, text):
+    chat = visit(page)
+    card = chat.send(text)
+    assert chat.tab.locator(".step[data-step-type=user_message]").inner_text().strip() == text
+    card.get_by_role("tab", name="Exact prompt").click()
+    assert text in card.get_by_test_id("prompt").inner_text()
+    assert chat.tab.locator("img[src=x]").count() == 0
+    assert chat.tab.locator("a[href*='example.com']").count() == 0
+
+
+def test_without_a_language_model_the_other_side_answers_and_the_card_says_what_to_do(
+    visit, page_without_lm
+):
+    chat = visit(page_without_lm)
+    card = chat.start(STARTERS[0][0])
+    expect(label(card, "fine_tuned")).to_have_text("spam")
+    expect(card.get_by_test_id("problem-few_shot")).to_contain_text(
+        "cannot load the language model"
+    )
+    expect(chat.tab.get_by_text("Fine-tuned says spam; few-shot has no answer.")).to_be_visible()
+    chat.pick("selector", "kNN vote")  # this one needs no language model
+    expect(label(chat.send(STARTERS[0][1]), "few_shot")).to_be_visible()
+
+
+def test_two_browsers_at_once_each_get_their_own_answer(visit, page):
+    one, two = visit(page), visit(page)
+    for chat, text in ((one, STARTERS[0][1]), (two, STARTERS[1][1])):
+        chat.tab.locator("#chat-input").fill(text)
+    for chat in (one, two):
+        chat.tab.locator("#chat-submit").click()
+    assert label(one.next_card(0), "fine_tuned").inner_text() == "spam"
+    assert label(two.next_card(0), "fine_tuned").inner_text() == "not spam"
+    assert one.cards.count() == two.cards.count() == 1
+
+
+# --- looks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "stacked"), [(360, True), (390, True), (1280, False)])
+def test_the_sides_stand_beside_each_other_or_stack_and_nothing_overflows(
+    visit, page, width, stacked
+):
+    chat = visit(page, width=width, height=844)
+    card = chat.start(STARTERS[1][0])
+    first, second = (
+        card.get_by_test_id(f"side-{method}").bounding_box()
+        for method in ("fine_tuned", "few_shot")
+    )
+    assert (second["y"] >= first["y"] + first["height"]) == stacked
+    assert second["x"] + second["width"] <= width
+    assert chat.tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+# WCAG 2: the ratio of luminances of every text in the card and what lies behind it.
+CONTRAST = """
+card => {
+  const parse = c => (c.match(/[\\d.]+/g) || []).map(Number);
+  const over = (top, under) => {
+    const a = top.length > 3 ? top[3] : 1;
+    return [0, 1, 2].map(i => top[i] * a + under[i] * (1 - a));
+  };
+  const behind = element => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement)
+      layers.push(parse(getComputedStyle(e).backgroundColor));
+    return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255]);
+  };
+  const light = c => {
+    const linear = v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    const [r, g, b] = c.map(v => linear(v / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = [];
+  for (const e of card.querySelectorAll("*")) {
+    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
+    if (!own || !e.getClientRects().length) continue;
+    const back = behind(e), ink = over(parse(getComputedStyle(e).color), back);
+    const [hi, lo] = [light(back), light(ink)].sort((a, b) => b - a);
+    found.push([(hi + 0.05) / (lo + 0.05), e.className + ": " + e.textContent.slice(0, 30)]);
+  }
+  return found;
+}
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_all_text_of_the_card_has_enough_contrast(visit, page, dark):
+    chat = visit(page, dark=dark)
+    card = chat.start(STARTERS[0][0])
+    assert ("dark" in chat.tab.locator("html").get_attribute("class")) == dark
+    chat.tab.wait_for_timeout(500)  # transitions
+    ratios = card.evaluate(CONTRAST)
+    assert len(ratios) > 15
+    assert [what for ratio, what in ratios if ratio < 4.5] == []
