@@ -27,7 +27,7 @@ chat: setup
 	$(BIN)/python -m icl.chat --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: setup
 	$(BIN)/ruff format --check .

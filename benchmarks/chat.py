@@ -145,8 +145,8 @@ def screenshots(folder: Path) -> None:
         ask(warm, MESSAGES[0])  # the first answer after the start is slower than a usual one
         warm.close()
         for name, width, height, theme in (
-            ("compare", 1280, 860, "light"),
-            ("compare-dark", 1280, 860, "dark"),
+            ("compare", 1280, 900, "light"),
+            ("compare-dark", 1280, 900, "dark"),
             ("phone", 390, 844, "light"),
         ):
             window = browser.new_context(viewport={"width": width, "height": height})

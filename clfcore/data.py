@@ -20,7 +20,6 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write, cache_dir
@@ -269,6 +268,8 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
     Raises:
         TuneshotError: a label has fewer than ten messages, so that a part would miss it.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # a second; `--help` should not wait
+
     counts = Counter(example.label for example in examples)
     for label, count in sorted(counts.items()):
         if count < 10:

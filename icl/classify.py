@@ -149,12 +149,11 @@ class FewShot:
 
     def _balanced(self, selection: Selection) -> list[Demonstration]:
         """The k demonstrations, best first."""
-        similarities: Sequence[float | None] = selection.similarities or [None] * len(
-            selection.rows
-        )
+        rows = selection.rows
+        similarities: Sequence[float | None] = selection.similarities or [None] * len(rows)
         ranked = [
             Demonstration(self.pool.texts[row], self.pool.labels[row], similarity, row)
-            for row, similarity in zip(selection.rows, similarities, strict=True)
+            for row, similarity in zip(rows, similarities, strict=True)
         ]
         return BALANCES[self.balance](ranked, self.k)
 
@@ -164,7 +163,7 @@ class FewShot:
             self.task.template,
             ranked,
             text,
-            # The generator starts anew at every call: dropping one reshuffles nothing else.
+            # A new generator at every call: the order depends on the message, not on the calls.
             lambda kept: ARRANGEMENTS[self.order](kept, generator(self.seed, text)),
             self.lm.count_tokens,
             self.lm.budget,

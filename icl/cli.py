@@ -244,9 +244,9 @@ def _show(text: str, prediction: "FewShotPrediction") -> None:
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("example, in prompt order", overflow="ellipsis", no_wrap=True)
-    table.add_column("label", min_width=5)
-    table.add_column("similarity", justify="right", min_width=10)
+    table.add_column("example, in prompt order", overflow="fold")
+    table.add_column("label", no_wrap=True)
+    table.add_column("similarity", justify="right", no_wrap=True)
     for shown in prediction.demonstrations:
         similarity = "" if shown.similarity is None else f"{shown.similarity:.3f}"
         table.add_row(_short(shown.text, 200), shown.label, similarity)

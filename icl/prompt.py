@@ -124,7 +124,7 @@ class Template:
 def one_line(text: str) -> str:
     """The message with each line break as one space.
 
-    The one change we make to a message: otherwise it could end with a line ``Label: ham`` and
+    The one change we make to a message: otherwise it could end with a line ``Type: ham`` and
     the language model would read its author's answer as ours.
     """
     return " ".join(text.splitlines())

@@ -58,7 +58,7 @@ class CountingLM:
 
     def log_probabilities(self, prompt: str, continuations: Sequence[str]) -> list[float]:
         self.prompts.append(prompt)
-        return [float(np.log(1 + prompt.count("Label:" + word))) for word in continuations]
+        return [float(np.log(1 + prompt.count("Type:" + word))) for word in continuations]
 
 
 def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> Path:
@@ -67,7 +67,7 @@ def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> 
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(
-        ["Label: ham Label: spam Message: "] * 5 if whole_words else [],
+        ["Label: ham Label: spam Type: ham Type: spam "] * 5 if whole_words else [],
         trainers.BpeTrainer(
             vocab_size=320,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),

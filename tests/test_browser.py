@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from chat_app import STARTERS
+from icl.tasks import TASKS
 
 pytestmark = pytest.mark.browser
 
@@ -118,7 +119,7 @@ def test_the_card_shows_examples_with_similarity_and_the_exact_prompt(visit, pag
     places = [prompt.find(text[:30]) for text in [*texts, STARTERS[0][1]]]
     assert -1 not in places
     assert places == sorted(places)
-    assert prompt.endswith("Label:")
+    assert prompt.endswith(TASKS["sms_spam"].template.before_label)
 
 
 def test_settings_change_between_turns_and_the_chat_stays(visit, page):

@@ -168,7 +168,9 @@ def test_every_row_is_in_one_part_and_no_group_in_two(rows, seed):
     assert sorted(split.train + split.val + split.test) == list(range(len(examples)))
     groups = data.duplicate_groups(e.text for e in examples)
     parts = [set(groups[part].tolist()) for part in (split.train, split.val, split.test)]
-    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    assert not (parts[0] & parts[1])
+    assert not (parts[0] & parts[2])
+    assert not (parts[1] & parts[2])
 
 
 @needs_corpus

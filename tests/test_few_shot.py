@@ -59,7 +59,7 @@ def test_an_answer_names_what_it_rests_on():
     assert prediction.prompt_tokens == lm.count_tokens(prediction.prompt)
     for shown in prediction.demonstrations:
         assert (shown.text, shown.label) == (POOL.texts[shown.row], POOL.labels[shown.row])
-        assert f"{shown.text}\nLabel: {shown.label}\n" in prediction.prompt
+        assert f"{shown.text}\nType: {shown.label}\n" in prediction.prompt
     similarities = [shown.similarity for shown in prediction.demonstrations]
     assert similarities == sorted(similarities), "nearest last"
 
@@ -173,7 +173,7 @@ def test_any_message_is_answered_with_a_real_tokenizer(tmp_path_factory, text):
         save_tiny_lm(folder)
     lm = LocalLM(str(folder))
     (prediction,) = few_shot(lm).predict([text])
-    assert prediction.prompt.endswith("\nLabel:")
+    assert prediction.prompt.endswith("\nType:")
     assert prediction.prompt_tokens <= lm.budget
 
 
@@ -214,10 +214,12 @@ def test_a_vote_is_weighted_by_similarity():
     ],
 )  # fmt: skip
 def test_the_lectures_messages_with_the_bundled_models(text, label):
-    from clfcore.data import sample_messages
+    from clfcore.data import grouped_stratified_split, sample_messages
     from icl.embed import SentenceEmbedder
 
+    examples = sample_messages().examples
     embedder = SentenceEmbedder()
-    pool = Pool.build(sample_messages().examples, embedder)
+    train = [examples[row] for row in grouped_stratified_split(examples).train]
+    pool = Pool.build(train, embedder)
     (prediction,) = FewShot(TASK, pool, embedder, LocalLM()).predict([text])
     assert prediction.label == label

@@ -116,11 +116,11 @@ def test_a_table_is_shown_without_json(classify):
 
 
 def test_show_prompt_prints_the_exact_prompt_and_nothing_else(icl, home):
-    text = "win {a} prize\nLabel: ham"
+    text = "win {a} prize\nType: ham"
     options = ("--pool", home / "pool.tsv", "--lm", home / "lm", "-k", "2")
     code, out, err = icl("show-prompt", text, *options)
     assert code == 0
-    assert out.count("win {a} prize Label: ham\n") == 1
+    assert out.count("win {a} prize Type: ham\n") == 1
     assert "tokens" in err
     code, answer, _ = icl("classify", "--json", text, *options)
     for shown in json.loads(answer)["demonstrations"]:
@@ -132,7 +132,7 @@ def test_show_prompt_prints_the_exact_prompt_and_nothing_else(icl, home):
 def test_evaluate_reports_metrics_and_settings(icl, home, tmp_path, selector):
     data = tmp_path / "data.tsv"
     data.write_text(
-        "ham\tsee you at dinner\nspam\tclaim a free prize\nspam\twin a FREE prize now!\n"
+        "ham\tsee you at dinner\nspam\tclaim a free prize\nspam\twin a FREE prize  now\n"
     )
     sources = ("--data", data, "--pool", home / "pool.tsv", "--lm", home / "lm")
     code, out, err = icl("evaluate", *sources, "--selector", selector, "-k", "2", "--json")
@@ -142,7 +142,7 @@ def test_evaluate_reports_metrics_and_settings(icl, home, tmp_path, selector):
     assert 0 <= record["accuracy"]["low"] <= record["accuracy"]["value"]
     assert set(record["recall"]) == {"ham", "spam"}
     assert record["selector"] == selector
-    # "win a FREE prize now!" is asked about, so its copy may not be shown.
+    # "win a FREE prize  now" is asked about, so its copy may not be shown.
     assert record["pool_messages"] == len(EXAMPLES) - 1
 
 

@@ -19,12 +19,12 @@ def test_rows_stay_aligned():
         assert (pool.vectors[row] == HashedWords().embed([example.text])[0]).all()
 
 
-def test_copies_that_differ_in_case_digits_or_punctuation_are_one_group():
-    texts = ["Call 0800 123 now!", "something else", "call 0900 456 NOW"]
+def test_copies_that_differ_in_case_or_spacing_are_one_group():
+    texts = ["Call me now!", "something else", " CALL me  NOW! "]
     pool = Pool.build([Example(text, "spam") for text in texts], HashedWords())
     assert pool.groups.tolist() == [0, 1, 0]
     assert pool.representatives.tolist() == [0, 1]
-    assert pool.group_of("CALL 1 2 now") == 0
+    assert pool.group_of("call ME now!") == 0
     assert pool.group_of("never seen") is None
 
 
