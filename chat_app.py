@@ -51,7 +51,7 @@ STARTERS = (
     ),
     (
         "A tricky one",
-        "Win or lose, I am proud of you. See you after the match.",
+        "Call me now, it is urgent, I lost my phone and this is my new number",
         "disagree",
     ),
 )

@@ -73,7 +73,8 @@ def figures(pool_path):
     index = NearestNeighbors(n_neighbors=4, algorithm="brute").fit(pool.vectors)
     ours = seconds(lambda: selector.select(texts, vectors, 4), repeats=5)
     theirs = seconds(lambda: [index.kneighbors(vector[None]) for vector in vectors], repeats=5)
-    yield f"top-4 of {len(pool):,} for {QUERIES} queries", ours, "s", theirs, "scikit-learn"
+    name = f"top-4 of {len(pool):,} for {QUERIES} queries (peer: scikit-learn)"
+    yield name, ours, "s", theirs, theirs
 
 
 def main():
@@ -88,13 +89,12 @@ def main():
             "unit": unit,
             "goal": round(goal, 4),
             "ok": value <= goal,
-            "peer": peer,
+            "peer": None if peer is None else round(peer, 4),
         }
         if arguments.json:
             print(json.dumps(record), flush=True)
         else:
-            against = f"{peer}: {goal:.3f}" if peer else f"goal: {goal}"
-            print(f"{name:52} {value:8.3f} {unit}   {against} {unit}", flush=True)
+            print(f"{name:60} {value:8.3f} {unit}   goal: {goal:.3f} {unit}", flush=True)
 
 
 if __name__ == "__main__":

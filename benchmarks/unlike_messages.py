@@ -19,10 +19,8 @@ from clfcore.data import grouped_stratified_split, load_messages, near_form, sam
 from clfcore.errors import TuneshotError
 from clfcore.evaluate import evaluate
 from clfcore.predict import FineTuned
-from clfcore.recipe import without_copies
 from clfcore.types import Prediction
 
-MODERN = Path(__file__).parent.parent / "clfcore/assets/modern.tsv"
 VECTORIZERS = {
     "words": TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
     "characters": TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True),
@@ -56,11 +54,7 @@ def main():
     mini = FineTuned.load(options.checkpoint)
     examples, data = source.examples, mini.meta.about["data"]
     split = grouped_stratified_split(examples, data["split_seed"])
-    train, val, test = (
-        [examples[i] for i in rows] for rows in (split.train, split.val, split.test)
-    )
-    if data["extra"]:
-        train = train + without_copies(load_messages(MODERN).examples, of=val + test)
+    train, test = ([examples[i] for i in rows] for rows in (split.train, split.test))
     learnt = {near_form(example.text) for example in train}
     sets = {
         "test part": test,

@@ -81,9 +81,6 @@ def train(
         str, typer.Option(help="gpt2-mini, gpt2 … gpt2-xl, a Hugging Face repository or a folder.")
     ] = "gpt2-mini",
     data: Data = None,
-    extra: Annotated[
-        Path | None, typer.Option(help="More labelled messages, for the training part only.")
-    ] = None,
     out: Annotated[Path, typer.Option(help="Where the checkpoint goes.")] = Path("runs/spam"),
     layers: Annotated[str | None, typer.Option(help="all or last_block.")] = None,
     balance: Annotated[str | None, typer.Option(help="none, oversample or undersample.")] = None,
@@ -111,10 +108,8 @@ def train(
     check_free(out)  # before the work, not after it
     source = load_messages(data)
     stderr.print(f"{len(source.examples)} messages: {source.name}")
-    more = load_messages(extra) if extra else None
     with _progress() as progress:
-        watcher = _Watcher(progress)
-        evaluation = train_classifier(base, source, more, config, out, compact, watcher)
+        evaluation = train_classifier(base, source, config, out, compact, _Watcher(progress))
     _print_evaluation(evaluation, f"test part of {source.name}")
     stdout.print(f"checkpoint: {out}")
 

@@ -234,8 +234,8 @@ def normal_form(text: str) -> str:
 def near_form(text: str) -> str:
     """What two mailings of one campaign share: the words, whatever the numbers and punctuation.
 
-    Half of the spam test messages have such a near twin in the training part of a split by exact
-    copies; figures without them are reported beside the others.
+    Some test messages have such a near twin in the training part; figures without them are
+    reported beside the others.
     """
     return _NOT_WORD.sub(" ", _NUMBER.sub("0", text.casefold())).strip() or normal_form(text)
 
@@ -288,6 +288,22 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
         val=sorted(held_out[2]),
         test=sorted(held_out[0] + held_out[1]),
     )
+
+
+def load_pool(path: Path | None = None) -> Source:
+    """What few-shot examples are chosen from: all of the named file, else the training part.
+
+    The bundled model has learnt from the same part, and a message of the test part is new to
+    both.
+
+    Raises:
+        TuneshotError: as ``load_messages``.
+    """
+    source = load_messages(path)
+    if path is not None:
+        return source
+    rows = grouped_stratified_split(source.examples).train
+    return Source([source.examples[row] for row in rows], f"{source.name}, training part")
 
 
 def content_hash(examples: Iterable[Example]) -> str:

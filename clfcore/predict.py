@@ -1,6 +1,6 @@
 """The fine-tuned side: a loaded checkpoint that answers messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
@@ -80,7 +80,7 @@ class FineTuned:
                 label=self._decide(values),
                 probabilities=dict(zip(self.labels, values, strict=True)),
                 ms=ms,
-                notes=self._notes(text, len(ids), limit),
+                notes=tuple(self._notes(text, len(ids), limit, values)),
             )
             for text, ids, values in zip(texts, whole, rows, strict=True)
         ]
@@ -94,9 +94,10 @@ class FineTuned:
             return self.labels[int(p[1] >= self.meta.threshold)]
         return self.labels[max(range(len(p)), key=p.__getitem__)]
 
-    def _notes(self, text: str, tokens: int, limit: int) -> tuple[str, ...]:
+    def _notes(self, text: str, tokens: int, limit: int, p: list[float]) -> Iterator[str]:
         if not text.strip():
-            return ("the message is empty",)
+            yield "the message is empty"
         if tokens > limit:
-            return (f"only the first {limit} of {tokens} tokens were read",)
-        return ()
+            yield f"only the first {limit} of {tokens} tokens were read"
+        if len(p) == 2 and 0.5 <= p[1] < self.meta.threshold:
+            yield f"it answers {self.labels[1]} from {self.meta.threshold:.0%} on, to be careful"

@@ -1,8 +1,8 @@
-"""Writes the figures of README.md from the records, so that none is typed by hand.
+"""Writes the figures of README.md and gpt2-mini.md from the records; none is typed by hand.
 
     python docs/figures.py [--check]
 
-With ``--check`` nothing is written; the exit status is 1 if the README is out of date.
+With ``--check`` nothing is written; the exit status is 1 if a page is out of date.
 """
 
 import json
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
-README = DOCS.parent / "README.md"
 START, END = "<!-- figures -->\n", "<!-- /figures -->"
 
 
@@ -62,18 +61,24 @@ def quality() -> list[str]:
 
 def unlike() -> list[str]:
     """Messages that no training data resembles."""
-    rows = [
-        "| on messages unlike the corpus | AUC | accuracy | spam found | ham flagged |",
-        "|---|---|---|---|---|",
+    return compared([r for r in records("unlike_messages") if r["set"] == "sample messages"])
+
+
+def all_sets() -> list[str]:
+    """The same comparison on every set."""
+    return compared(records("unlike_messages"))
+
+
+def compared(rows: list[dict[str, Any]]) -> list[str]:
+    lines = [
+        "| messages | classifier | AUC | accuracy | spam found | ham flagged |",
+        "|---|---|---|---|---|---|",
     ]
-    for record in records("unlike_messages"):
-        if record["set"] == "sample messages":
-            found, flagged = percent(record["spam_found"]), percent(record["ham_flagged"])
-            rows.append(
-                f"| {record['classifier']} | {record['auc']:.3f} | "
-                f"{percent(record['accuracy'])} | {found} | {flagged} |"
-            )
-    return rows
+    for record in rows:
+        shares = [percent(record[key]) for key in ("accuracy", "spam_found", "ham_flagged")]
+        cells = [f"{record['set']} ({record['messages']:,})", record["classifier"]]
+        lines.append(f"| {' | '.join([*cells, format(record['auc'], '.3f'), *shares])} |")
+    return lines
 
 
 def speed() -> list[str]:
@@ -91,16 +96,24 @@ def speed() -> list[str]:
     return rows
 
 
+PAGES = {
+    DOCS.parent / "README.md": (quality, unlike, speed),
+    DOCS / "gpt2-mini.md": (all_sets,),
+}
+
+
 def main() -> int:
-    readme = README.read_text(encoding="utf-8")
-    before, rest = readme.split(START)
-    _, after = rest.split(END)
-    tables = "\n\n".join("\n".join(table) for table in (quality(), unlike(), speed()))
-    new = f"{before}{START}\n{tables}\n\n{END}{after}"
-    if "--check" in sys.argv:
-        return int(new != readme)
-    README.write_text(new, encoding="utf-8")
-    return 0
+    stale = False
+    for page, tables in PAGES.items():
+        old = page.read_text(encoding="utf-8")
+        before, rest = old.split(START)
+        _, after = rest.split(END)
+        figures = "\n\n".join("\n".join(table()) for table in tables)
+        new = f"{before}{START}\n{figures}\n\n{END}{after}"
+        stale = stale or new != old
+        if "--check" not in sys.argv:
+            page.write_text(new, encoding="utf-8")
+    return int(stale and "--check" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,13 @@ import typer
 from rich.progress import Progress
 from rich.table import Table
 
-from clfcore.data import duplicate_groups, grouped_stratified_split, load_messages, normal_form
+from clfcore.data import (
+    duplicate_groups,
+    grouped_stratified_split,
+    load_messages,
+    load_pool,
+    normal_form,
+)
 from clfcore.errors import TuneshotError
 from clfcore.terminal import (
     File,
@@ -187,10 +193,7 @@ def _few_shot(
 
 
 def _pool(path: Path | None) -> list[Example]:
-    """All of the named file, else the training part of what is there by default."""
-    examples, name = load_messages(path)
-    if path is None:
-        examples = [examples[row] for row in grouped_stratified_split(examples).train]
+    examples, name = load_pool(path)
     stderr.print(f"examples from: {name} ({len(examples):,} messages)")
     return examples
 

@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from clfcore.data import grouped_stratified_split, load_messages
+from clfcore.data import load_pool
 from clfcore.errors import TuneshotError, one_of
 from clfcore.predict import FineTuned
-from clfcore.types import Classifier, Example, Prediction
+from clfcore.types import Classifier, Prediction
 from icl.classify import FewShot
 from icl.embed import SentenceEmbedder
 from icl.lm import DEFAULT_LM, LocalLM
@@ -176,18 +176,6 @@ def unexpected() -> str:
     return f"something went wrong here; the server's log has the details under {reference}"
 
 
-def pool_examples(path: Path | None = None) -> list[Example]:
-    """What examples are chosen from: all of the named file, else the default's training part.
-
-    The fine-tuned model has learned from the same part, and a message of the test part that is
-    shown in class is new to both.
-    """
-    examples = load_messages(path).examples
-    if path is not None:
-        return examples
-    return [examples[row] for row in grouped_stratified_split(examples).train]
-
-
 def open_session(
     checkpoint: Path | None = None, pool: Path | None = None, lm: str = DEFAULT_LM
 ) -> Session:
@@ -195,7 +183,7 @@ def open_session(
 
     Args:
         checkpoint: a fine-tuned model; by default the bundled one.
-        pool: labelled messages, see ``pool_examples``.
+        pool: labelled messages, see ``load_pool``.
         lm: the language model that reads the prompt: a folder or a name on Hugging Face.
     """
     embedder = SentenceEmbedder()
@@ -206,7 +194,7 @@ def open_session(
 
     @cache
     def messages() -> Pool:
-        return Pool.build(pool_examples(pool), embedder)
+        return Pool.build(load_pool(pool).examples, embedder)
 
     @cache
     def language_model() -> LocalLM:

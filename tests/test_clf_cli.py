@@ -195,12 +195,3 @@ def test_fine_tuning_a_pretrained_gpt2_from_a_folder(clf, home):
     assert meta["about"]["test_metrics"]["accuracy"]["value"] > 0.9  # "win" is a strong hint
     _, out, _ = clf("classify", "win zz now", "see you zz now", "--checkpoint", "run", "--json")
     assert [json.loads(line)["label"] for line in out.splitlines()] == ["spam", "ham"]
-
-
-def test_extra_messages_join_the_training_part_only(home):
-    from clfcore.recipe import without_copies
-    from clfcore.types import Example
-
-    held_out = [Example("See you  at 8", "ham")]
-    extra = [Example("see you at 8", "ham"), Example("win big", "spam")]
-    assert without_copies(extra, of=held_out) == [extra[1]]

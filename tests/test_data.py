@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clfcore import data
@@ -157,6 +157,7 @@ messages = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=25)
 @given(messages, st.integers(0, 5))
 def test_every_row_is_in_one_part_and_no_group_in_two(rows, seed):
     examples = [
@@ -190,6 +191,17 @@ def test_a_label_too_rare_to_split_is_refused():
     examples = [Example(f"m{'abcdefghijk'[i % 11]}{i}", "ham") for i in range(50)]
     with pytest.raises(TuneshotError, match="'spam' has 1 messages"):
         data.grouped_stratified_split([*examples, Example("win", "spam")])
+
+
+def test_the_default_pool_is_the_training_part_and_a_named_file_is_taken_whole(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))
+    sample = data.sample_messages().examples
+    train = data.grouped_stratified_split(sample).train
+    assert data.load_pool().examples == [sample[row] for row in train]
+    file = write(tmp_path / "own", "ham\tok\nspam\twin\n")
+    assert len(data.load_pool(file).examples) == 2
 
 
 def test_the_content_hash_notices_every_change():

@@ -10,18 +10,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clfcore.balance import BALANCERS, balanced_rows
 from clfcore.batching import by_length, pad, shuffled
-from clfcore.calibrate import margins, platt_scale
+from clfcore.calibrate import careful_threshold, margins, platt_scale
 from clfcore.checkpoint import FORMAT, Meta, load_checkpoint, save_checkpoint
 from clfcore.classifier import TRAINABLE, class_logits
 from clfcore.config import GPTConfig
 from clfcore.errors import TuneshotError
 from clfcore.gpt import GPTModel
 from clfcore.predict import FineTuned
+from clfcore.recipe import mix_with
 from clfcore.train import Encoded, TrainConfig, fit, validate
 
 CFG = GPTConfig(context_length=32, emb_dim=32, n_heads=2, n_layers=2)
@@ -198,6 +199,29 @@ def test_calibration_on_separable_messages_stays_finite():
     assert abs(margins(model, data)).max() < 20
 
 
+def test_the_threshold_is_the_highest_that_still_finds_enough_spam():
+    model, data = tiny(), toy_data(200)
+    fit(model, data, data, replace(QUICK, epochs=2))
+    platt_scale(model, data)
+    threshold = careful_threshold(model, data, found=0.8)
+    z = margins(model, data)[np.asarray(data.labels) == 1]
+    p = 1 / (1 + np.exp(-z))
+    assert np.mean(p >= threshold) >= 0.8
+    assert threshold == 0.5 or np.mean(p >= threshold + 0.02) < 0.8
+
+
+def test_mixing_moves_the_trunk_towards_what_it_was_and_keeps_the_head():
+    model, data = tiny(), toy_data()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fit(model, data, data, replace(QUICK, epochs=1))
+    tuned = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    mix_with(model, before, share=0.6)
+    mixed = model.state_dict()
+    expected = 0.6 * tuned["tok_emb.weight"] + 0.4 * before["tok_emb.weight"]
+    torch.testing.assert_close(mixed["tok_emb.weight"], expected)
+    assert torch.equal(mixed["out_head.weight"], tuned["out_head.weight"])
+
+
 # --- checkpoints --------------------------------------------------------------------------------
 
 
@@ -341,6 +365,7 @@ def test_what_was_not_read_is_said():
     assert plain.notes == ()
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=12))
 def test_a_batch_answers_as_one_by_one_and_in_order(texts):
     classifier = tiny_classifier()
@@ -357,6 +382,18 @@ def test_the_threshold_decides_the_label_and_not_the_probability():
     (careful,) = tiny_classifier(threshold=p + 0.001).predict(["win"])
     assert (eager.label, careful.label) == ("spam", "ham")
     assert eager.probabilities == careful.probabilities == usual.probabilities
+
+
+def test_an_answer_against_the_bare_majority_says_why():
+    (usual,) = tiny_classifier().predict(["win"])
+    sure = tiny_classifier(threshold=0.9)
+    with torch.no_grad():
+        sure.model.out_head.bias[1] += 0.6 - math.log(
+            usual.probabilities["spam"] / usual.probabilities["ham"]
+        )
+    (answer,) = sure.predict(["win"])
+    assert 0.5 < answer.probabilities["spam"] < 0.9
+    assert (answer.label, answer.notes) == ("ham", ("it answers spam from 90% on, to be careful",))
 
 
 def test_a_chapter_6_file_is_read_as_the_book_reads_it(tmp_path):
