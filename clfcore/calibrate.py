@@ -1,4 +1,4 @@
-"""After training: probabilities that mean what they say, and a threshold for spam.
+"""After training: probabilities that mean what they say.
 
 Training shows spam more often than it occurs, which inflates its probability. Platt scaling
 (Platt 1999) fits two numbers on the validation part, at its natural class ratio, and we fold
@@ -49,23 +49,3 @@ def platt_scale(model: GPTModel, val: Encoded) -> tuple[float, float]:
     model.out_head.bias.mul_(slope)
     model.out_head.bias[1] += shift
     return slope, shift
-
-
-def careful_threshold(model: GPTModel, val: Encoded, found: float = 0.93) -> float:
-    """The highest probability of spam to ask for that still finds a share of it.
-
-    A wrong accusation costs more than a missed advertisement, and messages unlike the corpus
-    are accused more often; so we ask for as much as ``val`` allows, and never for less than 0.5.
-
-    Args:
-        model: calibrated.
-        val: validation messages.
-        found: share of their spam that must be found.
-
-    Returns:
-        A probability, rounded down to two digits.
-    """
-    z = margins(model, val)
-    p = np.sort(1 / (1 + np.exp(-z[np.asarray(val.labels) == 1])))[::-1]  # most certain first
-    needed = p[int(np.ceil(found * len(p))) - 1]
-    return max(0.5, float(np.floor(needed * 100) / 100))
