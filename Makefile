@@ -42,4 +42,4 @@ bench: setup
 	@for file in benchmarks/*.py; do $(BIN)/python $$file --json || exit 1; done
 
 model: setup
-	$(BIN)/clf train --base gpt2-mini --compact --out runs/gpt2-mini
+	$(BIN)/clf train --base gpt2-mini --threshold 0.8 --compact --out runs/gpt2-mini

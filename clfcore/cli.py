@@ -88,6 +88,9 @@ def train(
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Messages a step.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split and of everything random.")] = 0,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Probability from which spam is answered.")
+    ] = 0.5,
     compact: Annotated[bool, typer.Option("--compact", help="Store int8 rows: a quarter.")] = False,
 ) -> None:
     """Fine-tune on the training part, calibrate on the validation part, report on the test part."""
@@ -109,7 +112,9 @@ def train(
     source = load_messages(data)
     stderr.print(f"{len(source.examples)} messages: {source.name}")
     with _progress() as progress:
-        evaluation = train_classifier(base, source, config, out, compact, _Watcher(progress))
+        evaluation = train_classifier(
+            base, source, config, threshold, out, compact, _Watcher(progress)
+        )
     _print_evaluation(evaluation, f"test part of {source.name}")
     stdout.print(f"checkpoint: {out}")
 

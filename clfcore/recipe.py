@@ -29,7 +29,6 @@ _PRACTICE_TEXTS = 24_000
 _PRACTICE_EPOCHS = 3
 _DROP_RATE = 0.1
 _FINE_TUNED_SHARE = 0.6
-_THRESHOLD = 0.8  # a wrong accusation costs more than a missed advertisement
 _DROP_RATE = 0.1
 
 # The lecture's settings for a pretrained GPT-2, and ours for the small one. See docs/gpt2-mini.md.
@@ -54,7 +53,13 @@ def settings_for(base: str) -> TrainConfig:
 
 
 def train_classifier(
-    base: str, source: Source, config: TrainConfig, out: Path, compact: bool, say: Say
+    base: str,
+    source: Source,
+    config: TrainConfig,
+    threshold: float,
+    out: Path,
+    compact: bool,
+    say: Say,
 ) -> Evaluation:
     """Fine-tunes ``base`` on the training part of ``source`` and saves a checkpoint at ``out``.
 
@@ -65,6 +70,7 @@ def train_classifier(
         base: ``gpt2-mini`` (made here, offline), a published GPT-2, a repository or a folder.
         source: labelled messages with two labels.
         config: how to fine-tune; its seed also splits.
+        threshold: probability of the second label from which it is answered.
         out: folder of the checkpoint.
         compact: store int8 rows. The evaluation is of the stored weights.
         say: hears (stage, done, total, figures).
@@ -111,7 +117,7 @@ def train_classifier(
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    meta = Meta(Path(base).name, model.cfg, labels, _THRESHOLD, about=about)
+    meta = Meta(Path(base).name, model.cfg, labels, threshold, about=about)
     save_checkpoint(out, model, meta, compact)
     # What was stored is judged, not what was in memory: int8 rows round a little.
     stored = FineTuned.load(out)
