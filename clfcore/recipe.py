@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,6 @@ _PRACTICE_TEXTS = 24_000
 _PRACTICE_EPOCHS = 3
 _DROP_RATE = 0.1
 _FINE_TUNED_SHARE = 0.6
-_DROP_RATE = 0.1
 
 # The lecture's settings for a pretrained GPT-2, and ours for the small one. See docs/gpt2-mini.md.
 LECTURE = TrainConfig()
@@ -94,10 +94,12 @@ def train_classifier(
             figures = f"validation loss {step.val_loss:.3f}, accuracy {step.val_accuracy:.4f}"
         say("fine-tune", step.step, step.steps, figures)
 
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    share = _FINE_TUNED_SHARE if base == MINI else 1.0
+    # A second copy of the weights, only where it will be mixed in: gpt2-xl has 6 GB of them.
+    before = deepcopy(model.state_dict()) if share < 1 else {}
     history = fit(model, encoded_train, encoded_val, config, on_step)
-    if base == MINI:
-        mix_with(model, before, _FINE_TUNED_SHARE)
+    if share < 1:
+        mix_with(model, before, share)
     slope, shift = platt_scale(model, encoded_val)
 
     about: dict[str, Any] = {
@@ -112,7 +114,7 @@ def train_classifier(
             "test": {"messages": len(test), "sha256": content_hash(test)},
         },
         "train": {**config.to_dict(), "history": [asdict(step) for step in history]},
-        "fine_tuned_share": _FINE_TUNED_SHARE if base == MINI else 1.0,
+        "fine_tuned_share": share,
         "calibration": {"slope": round(slope, 4), "shift": round(shift, 4)},
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

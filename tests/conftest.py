@@ -141,3 +141,17 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """Runs a console script in this process; returns (exit status, stdout, stderr)."""
+
+    def call(main, name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return (ended.value.code or 0, *capfd.readouterr())
+
+    return call

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -32,17 +33,9 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def clf(home, monkeypatch, capfd):
-    """Runs the command in this process; returns (exit status, stdout, stderr)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["clf", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code or 0, *capfd.readouterr())
-
-    return call
+def clf(home, command):
+    """``clf`` with these arguments."""
+    return partial(command, main, "clf")
 
 
 def test_json_is_one_object_a_line_in_input_order(clf, home):

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 from icl_doubles import EXAMPLES, save_tiny_lm
@@ -30,18 +31,10 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture
-def icl(home, monkeypatch, capfd):
-    """Runs the command in this process; returns (exit status, stdout, stderr)."""
+def icl(home, monkeypatch, command):
+    """``icl`` with these arguments."""
     monkeypatch.setenv("TUNESHOT_CACHE", str(home / "cache"))
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["icl", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return (ended.value.code or 0, *capfd.readouterr())
-
-    return call
+    return partial(command, main, "icl")
 
 
 @pytest.fixture
