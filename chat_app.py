@@ -18,7 +18,7 @@ from icl.chat.controls import pickers
 from icl.chat.conversation import answer
 from icl.chat.errors import one_line_errors
 from icl.chat.worker import Workers
-from icl.lm import DEFAULT_LM
+from clfcore.huggingface import DEFAULT_LM
 from icl.session import PROFILES, open_session
 
 DEFAULT_PROFILE = "Compare"

@@ -7,7 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clfcore.tokenizer import END_OF_TEXT
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Messages as the model sees them: token ids and label numbers, (N,) each."""
+
+    tokens: Sequence[Sequence[int]]
+    labels: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +31,18 @@ class Batch:
     lengths: Tensor
     rows: list[int]
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on ``device``."""
+        return Batch(self.ids.to(device), self.lengths.to(device), self.rows)
 
-def pad(tokens: Sequence[Sequence[int]], rows: Sequence[int]) -> Batch:
-    """The chosen ``rows`` of ``tokens`` as one batch."""
+
+def pad(tokens: Sequence[Sequence[int]], rows: Sequence[int], width: int | None = None) -> Batch:
+    """The chosen ``rows`` of ``tokens`` as one batch, ``width`` or as many tokens wide as needed.
+
+    Which id fills the rest does not matter: it is never read.
+    """
     lengths = [len(tokens[row]) for row in rows]
-    ids = np.full((len(rows), max(lengths)), END_OF_TEXT, dtype=np.int64)  # (B, T)
+    ids = np.zeros((len(rows), width or max(lengths)), dtype=np.int64)  # (B, T)
     for i, row in enumerate(rows):
         ids[i, : lengths[i]] = tokens[row]
     return Batch(torch.from_numpy(ids), torch.tensor(lengths), list(rows))
@@ -43,12 +56,12 @@ def by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[Batc
 
 
 def shuffled(
-    tokens: Sequence[Sequence[int]],
+    lengths: Sequence[int],
     rows: Sequence[int],
     batch_size: int,
     rng: np.random.Generator,
-) -> Iterator[Batch]:
-    """One training epoch over ``rows`` (which may repeat), in length buckets.
+) -> Iterator[list[int]]:
+    """One training epoch over ``rows`` (which may repeat): the rows of each batch, by length.
 
     Rows are shuffled, cut into chunks of 16 batches, sorted by length inside a chunk, and the
     chunk's batches are shuffled again: padding is small, yet batches stay random.
@@ -57,7 +70,15 @@ def shuffled(
     chunk = 16 * batch_size
     for start in range(0, len(order), chunk):
         # Rows are ints; a stable sort keeps the shuffled order among equal lengths.
-        near = sorted(order[start : start + chunk].tolist(), key=lambda row: len(tokens[row]))
+        near = sorted(order[start : start + chunk].tolist(), key=lengths.__getitem__)
         starts = range(0, len(near), batch_size)
         for i in rng.permutation(len(starts)):
-            yield pad(tokens, near[starts[i] : starts[i] + batch_size])
+            yield near[starts[i] : starts[i] + batch_size]
+
+
+def of_equal_length(lengths: Sequence[int], rows: Sequence[int]) -> list[list[int]]:
+    """``rows`` in groups that need no padding at all."""
+    groups: dict[int, list[int]] = {}
+    for row in rows:
+        groups.setdefault(lengths[row], []).append(row)
+    return list(groups.values())

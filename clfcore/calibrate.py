@@ -1,51 +1,66 @@
 """After training: probabilities that mean what they say.
 
-Training shows spam more often than it occurs, which inflates its probability. Platt scaling
-(Platt 1999) fits two numbers on the validation part, at its natural class ratio, and we fold
-them into the head, so that a checkpoint needs nothing extra to be calibrated.
+Training shows rare labels more often than they occur, which inflates their probability. One slope
+and one shift for each label are fitted on the validation part, at its natural class ratio, and
+folded into the head, so that a checkpoint needs nothing extra to be calibrated. For two labels
+this is Platt scaling (Platt 1999); for more, temperature scaling (Guo et al. 2017) with a prior.
 """
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
+from scipy.optimize import minimize
+from scipy.special import log_softmax
 
-from clfcore.batching import by_length
-from clfcore.classifier import class_logits
-from clfcore.gpt import GPTModel
-from clfcore.train import Encoded
+from clfcore.batching import Encoded, by_length
+from clfcore.classifier import TextClassifier, class_logits
+from clfcore.heads import last_linear
+
+_SMALLEST_SLOPE = 1e-3  # a slope below zero would turn every answer around
 
 
 @torch.inference_mode()
-def margins(model: GPTModel, data: Encoded) -> np.ndarray:
-    """Log-odds of the second label against the first: (N,) float64, in nats."""
+def all_logits(model: TextClassifier, data: Encoded) -> np.ndarray:
+    """(N, classes) float64 logits, in nats."""
     model.eval()
-    z = np.zeros(len(data.labels))
+    rows: list[np.ndarray] = [np.empty(0)] * len(data.labels)
     for batch in by_length(data.tokens, 64):
-        logits = class_logits(model, batch)  # (B, 2)
-        z[batch.rows] = (logits[:, 1] - logits[:, 0]).numpy()
-    return z
+        logits = class_logits(model, batch).double().numpy()  # (B, classes)
+        for row, values in zip(batch.rows, logits, strict=True):
+            rows[row] = values
+    return np.stack(rows)
 
 
 @torch.no_grad()
-def platt_scale(model: GPTModel, val: Encoded) -> tuple[float, float]:
-    """Rescales a two-label head in place so that its probabilities fit ``val``.
+def calibrate(model: TextClassifier, val: Encoded) -> tuple[float, list[float]]:
+    """Rescales the head in place so that its probabilities fit ``val``.
 
-    The targets are not 0 and 1 but (1 / (N- + 2)) and ((N+ + 1) / (N+ + 2)), as Platt proposes:
-    on separable data the fit would otherwise be infinitely sure of itself.
+    The targets are not 0 and 1: of a label with n messages, (n + 1) / (n + 2) is its own, as Platt
+    proposes, and the rest is spread over the others. On separable data the fit would otherwise be
+    infinitely sure of itself.
 
     Returns:
-        The slope and the shift (nats) that were applied to the log-odds.
+        The slope, and the shift of each label in nats (0 for the first), that were applied.
     """
-    y, z = np.asarray(val.labels), margins(model, val)
-    positives, negatives = int(y.sum()), int((1 - y).sum())
-    target = np.where(y == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
-    # A soft target t is one row of each label with weights t and 1 - t.
-    fit = LogisticRegression(C=np.inf, tol=1e-8).fit(
-        np.r_[z, z][:, None], np.r_[np.ones_like(y), np.zeros_like(y)],
-        sample_weight=np.r_[target, 1 - target],
-    )  # fmt: skip
-    slope, shift = float(fit.coef_[0, 0]), float(fit.intercept_[0])
-    model.out_head.weight.mul_(slope)
-    model.out_head.bias.mul_(slope)
-    model.out_head.bias[1] += shift
-    return slope, shift
+    z, y = all_logits(model, val), np.asarray(val.labels)  # (N, K), (N,)
+    classes = z.shape[1]
+    own = (np.bincount(y, minlength=classes) + 1) / (np.bincount(y, minlength=classes) + 2)  # (K,)
+    target = np.repeat((1 - own[y])[:, None] / (classes - 1), classes, axis=1)  # (N, K)
+    target[np.arange(len(y)), y] = own[y]
+
+    def loss(free: np.ndarray) -> tuple[float, np.ndarray]:
+        """Mean cross-entropy of the slope and K - 1 shifts, and its gradient."""
+        shifted = free[0] * z + np.r_[0.0, free[1:]]  # (N, K)
+        log_p = log_softmax(shifted, axis=1)
+        off = (np.exp(log_p) - target) / len(y)  # (N, K)
+        gradient = np.r_[(off * z).sum(), off.sum(axis=0)[1:]]
+        return float(-(target * log_p).sum() / len(y)), gradient
+
+    bounds = [(_SMALLEST_SLOPE, None), *[(None, None)] * (classes - 1)]
+    start = np.r_[1.0, np.zeros(classes - 1)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
+                     options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}).x  # fmt: skip
+    slope, shifts = float(found[0]), [0.0, *found[1:].tolist()]
+    last = last_linear(model.trunk.out_head)
+    last.weight.mul_(slope)
+    last.bias.mul_(slope).add_(torch.tensor(shifts, dtype=last.bias.dtype))
+    return slope, shifts

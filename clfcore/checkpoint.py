@@ -1,7 +1,11 @@
 """A trained classifier on disk: a folder that explains itself.
 
-    meta.json           format, shape, labels, threshold, data, training, metrics, versions
+    meta.json           format, trunk, labels, reading, threshold, data, training, metrics
     model.safetensors   the weights (never pickle)
+
+A GPT-2 is stored whole. Of a trunk that can be had again from where it came (a Hugging Face
+model, or any base under an adapter) only what was learnt is stored, beside the trunk's name and
+fingerprint.
 
 Written to a scratch name and renamed when complete, so a crash or a full disk leaves the old
 folder as it was.
@@ -9,8 +13,8 @@ folder as it was.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +24,19 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from clfcore import __version__
+from clfcore.adapters import adapt, merge
+from clfcore.bases import Base, fingerprint, load_base
+from clfcore.classifier import Reading, TextClassifier
 from clfcore.config import GPTConfig
 from clfcore.errors import TuneshotError
 from clfcore.gpt import GPTModel
+from clfcore.heads import head_from_state, last_linear
 from clfcore.paths import atomic_write
-from clfcore.pretrained import State, assemble
+from clfcore.pretrained import State, check_state
+from clfcore.tokenizer import encode
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # 1: a GPT-2, stored whole, read at the last token, or padded as in chapter 6
 KIND = "tuneshot-classifier"
 
 
@@ -36,28 +46,34 @@ class Meta:
 
     Attributes:
         name: what to call the model, e.g. ``"gpt2-mini"``.
-        model: its shape.
         labels: in the order of the head's outputs.
+        model: the shape of a GPT-2; ``None`` for another trunk.
+        source: where the trunk is to be had; ``None``: the file holds all of it.
+        fingerprint: of that trunk's weights.
+        adapter: how to put the adapter in; ``None``: there is none.
+        reading: how a message becomes one vector.
         threshold: probability of the second of two labels from which it is answered.
-        pad_to: messages are padded to this many tokens before they are read, as the book's
-            chapter 6 does; ``None`` reads them as they are.
         about: data, training settings, metrics, versions: for people and for records.
     """
 
     name: str
-    model: GPTConfig
     labels: tuple[str, ...]
+    model: GPTConfig | None = None
+    source: str | None = None
+    fingerprint: str | None = None
+    adapter: Mapping[str, Any] | None = None
+    reading: Reading = Reading()  # noqa: RUF009 - frozen
     threshold: float = 0.5
-    pad_to: int | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def save_checkpoint(folder: Path, model: GPTModel, meta: Meta, compact: bool = False) -> None:
+def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bool = False) -> None:
     """Writes ``folder`` in one step.
 
     Args:
         folder: created, or replaced if it is a checkpoint already.
-        model: a classifier.
+        model: a classifier. Where ``meta.source`` is given, the weights that require gradients
+            are what was learnt.
         meta: must describe ``model``.
         compact: store matrices as one int8 row and one scale each, about a quarter of the size.
 
@@ -65,17 +81,24 @@ def save_checkpoint(folder: Path, model: GPTModel, meta: Meta, compact: bool = F
         TuneshotError: the disk is full, or ``folder`` is something else than a checkpoint.
     """
     check_free(folder)
-    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    trunk = model.trunk
+    learnt = {name for name, weight in trunk.named_parameters() if weight.requires_grad}
+    learnt |= {name for name in trunk.state_dict() if name.startswith("out_head.")}
+    state = {name: tensor.detach().contiguous() for name, tensor in trunk.state_dict().items()
+             if meta.source is None or name in learnt}  # fmt: skip
     weights = save(_to_int8(state) if compact else state)
     record = {
         "format": FORMAT,
         "kind": KIND,
         "clfcore": __version__,
         "name": meta.name,
-        "model": meta.model.to_dict(),
         "labels": list(meta.labels),
+        "model": meta.model and meta.model.to_dict(),
+        "source": meta.source,
+        "fingerprint": meta.fingerprint,
+        "adapter": meta.adapter and dict(meta.adapter),
+        "reading": asdict(meta.reading),
         "threshold": meta.threshold,
-        "pad_to": meta.pad_to,
         "weights": {
             "sha256": hashlib.sha256(weights).hexdigest(),
             "storage": "int8" if compact else "float32",
@@ -94,41 +117,110 @@ def check_free(folder: Path) -> None:
         raise TuneshotError(f"{folder} exists and is not a checkpoint; choose another --out")
 
 
-def load_checkpoint(folder: Path) -> tuple[GPTModel, Meta]:
-    """The classifier in ``folder``, in evaluation mode, float32.
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint in memory: the model in evaluation mode, its tokenizer, its description."""
+
+    model: TextClassifier
+    encode: Callable[[str], list[int]]
+    meta: Meta
+
+
+def load_checkpoint(folder: Path) -> Loaded:
+    """The classifier in ``folder``, float32.
 
     Raises:
-        TuneshotError: missing, truncated, altered, of a newer format or another kind, or without
-            its head. Nothing is ever filled in with random weights.
+        TuneshotError: missing, truncated, altered, of a newer format or another kind, without its
+            head, or on a trunk that is not to be had or is another one now. Nothing is ever
+            filled in with random weights.
     """
     record = read_meta(folder)
     try:
-        meta = Meta(
-            name=record["name"],
-            model=GPTConfig.from_dict(record["model"]),
-            labels=tuple(record["labels"]),
-            threshold=float(record["threshold"]),
-            pad_to=record["pad_to"],
-            about=record["about"],
-        )
+        meta = _meta(record)
         storage, expected = record["weights"]["storage"], record["weights"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise TuneshotError(f"{folder}/meta.json is damaged: {error!r}") from error
     path = folder / "model.safetensors"
     try:
         raw = path.read_bytes()
-        state = load(raw)
+        stored = load(raw)
     except (OSError, SafetensorError) as error:
         raise TuneshotError(f"{path} is missing or truncated ({error})") from error
-    model = assemble(
-        meta.model,
-        _from_int8(state) if storage == "int8" else state,
-        num_classes=len(meta.labels),
-        name=str(path),
-    )
+    state = _from_int8(stored) if storage == "int8" else stored
+    base = _base(meta, folder)
+    model = TextClassifier(base.trunk, meta.reading)
+    head = {name.removeprefix("out_head."): tensor for name, tensor in state.items()
+            if name.startswith("out_head.")}  # fmt: skip
+    if not head:
+        raise TuneshotError(f"{path}: the classification head is missing")
+    model.trunk.out_head = head_from_state(head)
+    if (outputs := last_linear(model.trunk.out_head).out_features) != len(meta.labels):
+        raise TuneshotError(
+            f"{path}: the head has {outputs} outputs, this model needs {len(meta.labels)}"
+        )
+    if meta.adapter is not None:
+        adapt(model, **meta.adapter)
+    model.trunk.requires_grad_(False)
+    needed = model.trunk.state_dict()
+    if meta.source is not None:  # only what was learnt is here
+        needed = {name: tensor for name, tensor in needed.items() if name in state}
+    check_state(state, needed, name=str(path))
     if hashlib.sha256(raw).hexdigest() != expected:
         raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")
-    return model.eval(), meta
+    model.trunk.load_state_dict(state, strict=False)
+    return Loaded(model.eval(), base.encode, meta)
+
+
+def merged(folder: Path) -> Loaded:
+    """The classifier in ``folder`` with its adapter folded into the trunk's weights.
+
+    Raises:
+        TuneshotError: as ``load_checkpoint``; or there is no adapter, or it cannot be merged.
+    """
+    loaded = load_checkpoint(folder)
+    if loaded.meta.adapter is None:
+        raise TuneshotError(f"{folder} has no adapter to merge")
+    merge(loaded.model)
+    whole = loaded.meta.model is not None  # a GPT-2 is now like any other
+    if not whole:
+        loaded.model.trunk.requires_grad_(True)  # all of it differs from its source
+    source = None if whole else loaded.meta.source
+    return replace(loaded, meta=replace(loaded.meta, adapter=None, source=source))
+
+
+def _meta(record: dict[str, Any]) -> Meta:
+    if record["format"] == 1:
+        pad_to = record["pad_to"]
+        reading = Reading("last_column", pad_to) if pad_to else Reading()
+        record = {**record, "source": None, "fingerprint": None, "adapter": None}
+    else:
+        reading = Reading.from_dict(record["reading"])
+    return Meta(
+        name=record["name"],
+        labels=tuple(record["labels"]),
+        model=record["model"] and GPTConfig.from_dict(record["model"]),
+        source=record["source"],
+        fingerprint=record["fingerprint"],
+        adapter=record["adapter"],
+        reading=reading,
+        threshold=float(record["threshold"]),
+        about=record["about"],
+    )
+
+
+def _base(meta: Meta, folder: Path) -> Base:
+    """The trunk to put the stored weights into."""
+    if meta.source is None:
+        if meta.model is None:
+            raise TuneshotError(f"{folder}/meta.json is damaged: it names no trunk")
+        return Base(meta.name, GPTModel(meta.model, len(meta.labels)), encode, source=None)
+    base = load_base(meta.source, len(meta.labels))
+    if fingerprint(base.trunk) != meta.fingerprint:
+        raise TuneshotError(
+            f"{folder} was trained on other weights of {meta.source!r} than those found now; "
+            "bring those back, or train again"
+        )
+    return base
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
@@ -149,10 +241,11 @@ def read_meta(folder: Path) -> dict[str, Any]:
     kind = record.get("kind") if isinstance(record, dict) else None
     if kind != KIND:
         raise TuneshotError(f"{folder} holds another kind of model ({kind!r}, not {KIND!r})")
-    if record.get("format") != FORMAT:
+    if record.get("format") not in READABLE:
         raise TuneshotError(
             f"{folder} has checkpoint format {record.get('format')!r}, this version "
-            f"({__version__}) reads {FORMAT}; upgrade to clfcore {record.get('clfcore')}"
+            f"({__version__}) reads {', '.join(map(str, READABLE))}; upgrade to clfcore "
+            f"{record.get('clfcore')}"
         )
     return record
 

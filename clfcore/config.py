@@ -59,9 +59,11 @@ class GPTConfig(Checked):
         return found
 
 
+MINI = "gpt2-mini"
+
 # One row per model of the lecture, and the small one this project bundles.
 GPT_PRESETS: dict[str, GPTConfig] = {
-    "gpt2-mini": GPTConfig(context_length=256, emb_dim=256, n_heads=4, n_layers=4),
+    MINI: GPTConfig(context_length=256, emb_dim=256, n_heads=4, n_layers=4),
     "gpt2": GPTConfig(emb_dim=768, n_heads=12, n_layers=12),
     "gpt2-medium": GPTConfig(emb_dim=1024, n_heads=16, n_layers=24),
     "gpt2-large": GPTConfig(emb_dim=1280, n_heads=20, n_layers=36),

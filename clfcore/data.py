@@ -1,132 +1,28 @@
-"""Labelled messages: read, download, group duplicates, split without leaks.
+"""Labelled messages: load them, group duplicates, split without leaks."""
 
-The corpus is the SMS Spam Collection (Almeida, Gómez Hidalgo, Yamakami 2011; UCI 228, CC BY 4.0):
-5,574 messages, of which 403 repeat another one. Many public copies are altered, so a file is
-recognised by its hash and by nothing else.
-"""
-
-import csv
 import hashlib
-import io
+import os
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import numpy as np
 
+from clfcore.corpus import check_corpus, corpus_path
 from clfcore.errors import TuneshotError
-from clfcore.paths import atomic_write, cache_dir
+from clfcore.hub import read_dataset
+from clfcore.tables import read_labelled
 from clfcore.types import Example
 
-CORPUS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
-CORPUS_SOURCES = (
-    "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
-    "https://archive.ics.uci.edu/ml/machine-learning-databases/00228/smsspamcollection.zip",
-    "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
-)
 SPAM_LABELS = ("ham", "spam")
+LEAST_PER_LABEL = 10
 
 
-# --- reading ------------------------------------------------------------------------------------
-
-
-def read_labelled(path: Path) -> list[Example]:
-    """Labelled messages from a file, one per line.
-
-    Either a table whose header names ``label`` and ``text`` (tab separated, or a ``.csv``), or
-    the corpus' own form: no header, label, first tab, text. Tab-separated files are never
-    unquoted: a stray ``"`` in a message must not swallow the lines after it.
-
-    Raises:
-        TuneshotError: unreadable, not UTF-8, a line without a label, or no message at all.
-    """
-    lines = _lines(path)
-    header = _header(path, lines)
-    if {"label", "text"} <= set(header):
-        rows = _table(path, lines, header)
-        examples = [Example(text=row["text"], label=row["label"]) for row in rows]
-    elif path.suffix == ".csv":
-        raise TuneshotError(
-            f"{path} has no columns 'label' and 'text'; its header is: {', '.join(header)}"
-        )
-    else:
-        examples = []
-        for number, line in enumerate(lines, start=1):
-            label, tab, text = line.partition("\t")
-            if not tab:
-                raise TuneshotError(f"{path}, line {number}: expected label, a tab and the text")
-            examples.append(Example(text=text, label=label))
-    for number, example in enumerate(examples, start=1):
-        if not example.label:
-            raise TuneshotError(f"{path}, message {number}: the label is empty")
-    if not examples:
-        raise TuneshotError(f"{path} holds no messages")
-    return examples
-
-
-def read_texts(path: Path) -> list[str]:
-    """Messages to classify: the ``text`` column of a ``.tsv``/``.csv``, or else every line.
-
-    Raises:
-        TuneshotError: unreadable, not UTF-8, or a table without a ``text`` column.
-    """
-    lines = _lines(path)
-    if path.suffix not in {".tsv", ".csv"}:
-        return lines
-    header = _header(path, lines)
-    if "text" not in header:
-        raise TuneshotError(f"{path} has no column 'text'; its header is: {', '.join(header)}")
-    return [row["text"] for row in _table(path, lines, header)]
-
-
-def _lines(path: Path) -> list[str]:
-    """Lines without their ends. Only LF and CR LF end a line; U+2028 and friends are text."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TuneshotError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise TuneshotError(
-            f"{path} is not UTF-8 (line {line}); convert it: iconv -f latin1 -t utf-8 {path}"
-        ) from error
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def _header(path: Path, lines: list[str]) -> list[str]:
-    first = lines[0] if lines else ""
-    cells = next(csv.reader([first]), []) if path.suffix == ".csv" else first.split("\t")
-    return [cell.strip().lower() for cell in cells]
-
-
-def _table(path: Path, lines: list[str], header: list[str]) -> list[dict[str, str]]:
-    if path.suffix != ".csv":
-        rows = [line.split("\t", len(header) - 1) for line in lines[1:]]
-    else:
-        csv.field_size_limit(2**31 - 1)
-        try:
-            rows = list(csv.reader(io.StringIO("\n".join(lines[1:]), newline=""), strict=True))
-        except csv.Error as error:
-            raise TuneshotError(f"{path} is not a well-formed CSV: {error}") from error
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise TuneshotError(
-                f"{path}, row {number}: {len(row)} fields where the header has {len(header)}"
-            )
-    return [dict(zip(header, row, strict=True)) for row in rows]
-
-
-# --- the corpus and the sample ------------------------------------------------------------------
+# --- loading ------------------------------------------------------------------------------------
 
 
 class Source(NamedTuple):
@@ -136,91 +32,38 @@ class Source(NamedTuple):
     name: str
 
 
-def corpus_path() -> Path:
-    """Where ``fetch_corpus`` keeps the SMS Spam Collection."""
-    return cache_dir() / "sms_spam" / "SMSSpamCollection"
-
-
 def sample_messages() -> Source:
     """The messages written for this project: bundled, so that a class never depends on wifi."""
     path = Path(str(files("clfcore"))) / "assets" / "messages.tsv"
     return Source(read_labelled(path), "sample messages of this project")
 
 
-def load_messages(path: Path | None = None) -> Source:
-    """The file the user names, else the downloaded corpus, else the bundled sample.
-
-    Raises:
-        TuneshotError: the named file, or the downloaded corpus, cannot be used.
-    """
-    if path is not None:
-        return Source(read_labelled(path), str(path))
-    if corpus_path().exists():
-        _check_corpus(corpus_path().read_bytes(), str(corpus_path()))
-        return Source(read_labelled(corpus_path()), "SMS Spam Collection")
-    return sample_messages()
-
-
-def fetch_corpus(source: str | None = None, say: Callable[[str], None] = lambda line: None) -> Path:
-    """Puts the SMS Spam Collection into the user's cache.
+def load_messages(
+    source: str | Path | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+) -> Source:
+    """What the user names, else the downloaded corpus, else the bundled sample.
 
     Args:
-        source: a URL or a local path (the zip, or the text file); default: UCI, then mirrors.
-        say: told what is being tried, one line each.
-
-    Returns:
-        The path of the text file.
+        source: a file or folder, see ``read_labelled``; or, if there is none of that name, a
+            dataset on Hugging Face, see ``read_dataset``.
+        text_column: name of the column with the messages; default: ``text``, or an alias.
+        label_column: name of the column with the labels; default: ``label``, or an alias.
 
     Raises:
-        TuneshotError: no source could be reached, or none had the right hash. An old copy in
-            the cache is left as it was.
+        TuneshotError: what was named, or the downloaded corpus, cannot be used.
     """
-    reasons = []
-    for place in [source] if source else CORPUS_SOURCES:
-        say(f"trying {place}")
-        try:
-            raw = _corpus_file(_get(place))
-            _check_corpus(raw, place)
-        except (OSError, zipfile.BadZipFile, TuneshotError) as error:
-            reasons.append(f"{place}: {getattr(error, 'reason', None) or error}")
-            continue
-        with atomic_write(corpus_path()) as new:
-            new.write_bytes(raw)
-        return corpus_path()
-    raise TuneshotError(
-        "could not get the SMS Spam Collection ("
-        + "; ".join(reasons)
-        + "); download it elsewhere and run: clf data fetch --from FILE"
-    )
-
-
-def _get(place: str) -> bytes:
-    if not place.startswith(("http://", "https://")):
-        return Path(place).read_bytes()
-    try:
-        with urlopen(place, timeout=20) as response:
-            return response.read(50_000_000)
-    except URLError as error:
-        raise OSError(f"no answer ({error.reason})") from error
-
-
-def _corpus_file(raw: bytes) -> bytes:
-    """The text file itself, taken out of the UCI zip where that is what we were given."""
-    if not zipfile.is_zipfile(io.BytesIO(raw)):
-        return raw
-    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        if "SMSSpamCollection" not in archive.namelist():
-            raise TuneshotError("the zip holds no file SMSSpamCollection")
-        return archive.read("SMSSpamCollection")
-
-
-def _check_corpus(raw: bytes, place: str) -> None:
-    found = hashlib.sha256(raw).hexdigest()
-    if found != CORPUS_SHA256:
-        raise TuneshotError(
-            f"{place} is not the original SMS Spam Collection: its sha256 is {found[:12]}…, "
-            f"expected {CORPUS_SHA256[:12]}…"
-        )
+    if source is not None:
+        if isinstance(source, Path) or os.path.exists(source):
+            return Source(read_labelled(Path(source), text_column, label_column), str(source))
+        return Source(read_dataset(source, text_column, label_column), f"{source}, Hugging Face")
+    if text_column or label_column:
+        raise TuneshotError("--text-column and --label-column are for data of your own; add --data")
+    if corpus_path().exists():
+        check_corpus(corpus_path().read_bytes(), str(corpus_path()))
+        return Source(read_labelled(corpus_path()), "SMS Spam Collection")
+    return sample_messages()
 
 
 # --- duplicates, split, identity ----------------------------------------------------------------
@@ -250,6 +93,11 @@ def duplicate_groups(texts: Iterable[str]) -> np.ndarray:
     return np.array([numbers.setdefault(normal_form(t), len(numbers)) for t in texts], np.int64)
 
 
+def distinct_per_label(examples: Iterable[Example]) -> Counter[str]:
+    """How many messages each label has, copies not counted."""
+    return Counter(label for _, label in {(normal_form(e.text), e.label) for e in examples})
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """Row numbers of the three parts, ascending; together every row once."""
@@ -260,21 +108,28 @@ class Split:
 
 
 def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Split:
-    """70 / 10 / 20 percent for training, validation and test.
+    """70 / 10 / 20 percent for training, validation and test, for any number of labels.
 
     No duplicate group is in two parts, and each part keeps the natural class ratio
     (scikit-learn's ``StratifiedGroupKFold``, ten folds).
 
     Raises:
-        TuneshotError: a label has fewer than ten messages, so that a part would miss it.
+        TuneshotError: there is only one label; or a label has fewer than ten different messages,
+            so that a part would miss it.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # a second; `--help` should not wait
 
-    counts = Counter(example.label for example in examples)
+    counts = distinct_per_label(examples)
+    if len(counts) < 2:
+        raise TuneshotError(
+            f"all messages have one label: {', '.join(counts) or 'none'}; "
+            "a classifier needs messages of at least two"
+        )
     for label, count in sorted(counts.items()):
-        if count < 10:
+        if count < LEAST_PER_LABEL:
             raise TuneshotError(
-                f"label {label!r} has {count} messages; a split needs at least 10 of each label"
+                f"label {label!r} has {count} messages, copies not counted; a split needs at "
+                f"least {LEAST_PER_LABEL} of each label: add some or remove the label"
             )
     folds = StratifiedGroupKFold(n_splits=10, shuffle=True, random_state=seed)
     parts = folds.split(
@@ -290,8 +145,8 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
     )
 
 
-def load_pool(path: Path | None = None) -> Source:
-    """What few-shot examples are chosen from: all of the named file, else the training part.
+def load_pool(source: str | Path | None = None) -> Source:
+    """What few-shot examples are chosen from: all of the named data, else the training part.
 
     The bundled model has learnt from the same part, and a message of the test part is new to
     both.
@@ -299,11 +154,11 @@ def load_pool(path: Path | None = None) -> Source:
     Raises:
         TuneshotError: as ``load_messages``.
     """
-    source = load_messages(path)
-    if path is not None:
-        return source
-    rows = grouped_stratified_split(source.examples).train
-    return Source([source.examples[row] for row in rows], f"{source.name}, training part")
+    examples, name = load_messages(source)
+    if source is not None:
+        return Source(examples, name)
+    rows = grouped_stratified_split(examples).train
+    return Source([examples[row] for row in rows], f"{name}, training part")
 
 
 def content_hash(examples: Iterable[Example]) -> str:

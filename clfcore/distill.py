@@ -12,7 +12,7 @@ practice texts are training messages spliced together or with words replaced by 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,13 +21,12 @@ import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from clfcore.batching import Batch, shuffled
+from clfcore.batching import Batch, pad, shuffled
 from clfcore.config import GPTConfig
 from clfcore.gpt import GPTModel
 from clfcore.paths import package_file
 from clfcore.tokenizer import END_OF_TEXT, encode, gpt2_encoding
-
-Say = Callable[[str, int, int, str], None]  # stage, done, total, figures
+from clfcore.types import Say
 
 TEACHER = "all-MiniLM-L6-v2"
 _EMBEDDING_STD = 0.06
@@ -130,11 +129,12 @@ def _imitate(
         guess = F.normalize(projection(last), dim=-1)  # (B, C) -> (B, 384)
         return (guess * targets[batch.rows]).sum(dim=-1).mean()
 
+    lengths = [len(ids) for ids in tokens]
     model.train()
     done, smooth = 0, 0.0
     for _ in range(epochs):
-        for batch in shuffled(tokens, range(len(tokens)), _BATCH, rng):
-            cosine = similarity(batch)
+        for rows in shuffled(lengths, range(len(tokens)), _BATCH, rng):
+            cosine = similarity(pad(tokens, rows))
             optimizer.zero_grad()
             (1 - cosine).backward()
             nn.utils.clip_grad_norm_([*rest, embedding], 1.0)

@@ -1,6 +1,6 @@
 """The fine-tuned side: a loaded checkpoint that answers messages."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
@@ -9,11 +9,10 @@ import torch
 
 from clfcore.batching import by_length
 from clfcore.checkpoint import Meta, load_checkpoint
-from clfcore.classifier import class_log_probs
+from clfcore.classifier import Reading, TextClassifier, class_log_probs
 from clfcore.errors import TuneshotError
-from clfcore.gpt import GPTModel
 from clfcore.pretrained import load_chapter6
-from clfcore.tokenizer import END_OF_TEXT, encode
+from clfcore.tokenizer import encode
 from clfcore.types import Prediction
 
 BUNDLED = Path(str(files("clfcore"))) / "assets" / "gpt2-mini"
@@ -22,11 +21,20 @@ _CHAPTER6_PAD = 120
 
 
 class FineTuned:
-    """A GPT-2 with a classification head. Deterministic; safe to use from one thread at a time."""
+    """A language model with a classification head. Use it from one thread at a time.
 
-    def __init__(self, model: GPTModel, meta: Meta) -> None:
+    Args:
+        model: the classifier.
+        meta: what it says of itself.
+        encode: text -> token ids; default: GPT-2's.
+    """
+
+    def __init__(
+        self, model: TextClassifier, meta: Meta, encode: Callable[[str], list[int]] = encode
+    ) -> None:
         self.model = model.eval()
         self.meta = meta
+        self.encode = encode
 
     @classmethod
     def load(cls, path: Path | None = None) -> "FineTuned":
@@ -39,13 +47,18 @@ class FineTuned:
         if not path.exists():
             raise TuneshotError(f"no checkpoint at {path}; make one: clf train --out {path}")
         if path.suffix == ".pth":
-            model = load_chapter6(path)
-            labels = ("ham", "spam") if model.out_head.out_features == 2 else tuple(
-                f"class {i}" for i in range(model.out_head.out_features)
-            )  # fmt: skip
-            pad_to = min(_CHAPTER6_PAD, model.cfg.context_length)
-            return cls(model, Meta(path.stem, model.cfg, labels, pad_to=pad_to))
-        return cls(*load_checkpoint(path))
+            return cls._chapter6(path)
+        loaded = load_checkpoint(path)
+        return cls(loaded.model, loaded.meta, loaded.encode)
+
+    @classmethod
+    def _chapter6(cls, path: Path) -> "FineTuned":
+        gpt = load_chapter6(path)
+        classes = len(gpt.state_dict()["out_head.bias"])
+        labels = ("ham", "spam") if classes == 2 else tuple(f"class {i}" for i in range(classes))
+        reading = Reading("last_column", min(_CHAPTER6_PAD, gpt.cfg.context_length))
+        meta = Meta(path.stem, labels, gpt.cfg, reading=reading)
+        return cls(TextClassifier(gpt, reading), meta)
 
     @property
     def name(self) -> str:
@@ -66,9 +79,9 @@ class FineTuned:
             batch_size: messages per forward pass; similar lengths share one.
         """
         start = perf_counter()
-        limit = self.meta.model.context_length
-        whole = [encode(text) for text in texts]
-        tokens = [self._fit(ids, limit) for ids in whole]
+        limit = self.model.trunk.context_length
+        whole = [self.encode(text) for text in texts]
+        tokens = [self.meta.reading.tokens(ids, limit) for ids in whole]
         rows: list[list[float]] = [[]] * len(texts)
         for batch in by_length(tokens, batch_size):
             p = class_log_probs(self.model, batch).exp()  # (B, classes)
@@ -84,10 +97,6 @@ class FineTuned:
             )
             for text, ids, values in zip(texts, whole, rows, strict=True)
         ]
-
-    def _fit(self, ids: list[int], limit: int) -> list[int]:
-        ids = ids[:limit]
-        return ids + [END_OF_TEXT] * ((self.meta.pad_to or 0) - len(ids))
 
     def _decide(self, p: list[float]) -> str:
         if len(p) == 2:

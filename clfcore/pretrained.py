@@ -47,6 +47,15 @@ _QKV = ("att.W_query", "att.W_key", "att.W_value")
 _IGNORED = re.compile(r"lm_head\.weight|h\.\d+\.attn\.(masked_)?bias")  # tied head; mask buffers
 
 
+def is_gpt2(source: str) -> bool:
+    """Whether ``source``, as for ``load_gpt2``, is a GPT-2 and not another kind of model.
+
+    Raises:
+        TuneshotError: its ``config.json`` cannot be had.
+    """
+    return _read_json(_file_of(source, "config.json")).get("model_type") == "gpt2"
+
+
 def load_gpt2(source: str) -> tuple[GPTConfig, State]:
     """The trunk of a GPT-2 in Hugging Face's format.
 
@@ -69,7 +78,7 @@ def load_gpt2(source: str) -> tuple[GPTConfig, State]:
     except (SafetensorError, OSError) as error:
         raise TuneshotError(f"{weights} cannot be read ({error}); fetch it again") from error
     state = from_hugging_face(theirs)
-    check_state(state, cfg, name=source, optional={"out_head.weight"})
+    check_state(state, gpt2_tensors(cfg), name=source, optional={"out_head.weight"})
     return cfg, state
 
 
@@ -138,35 +147,24 @@ def load_chapter6(path: Path) -> GPTModel:
         n_layers=len(blocks),
         qkv_bias="trf_blocks.0.att.W_query.bias" in state,
     )
-    return assemble(cfg, state, num_classes=state["out_head.bias"].shape[0], name=str(path))
-
-
-def assemble(cfg: GPTConfig, state: State, num_classes: int, name: str) -> GPTModel:
-    """A classifier with exactly these weights.
-
-    Raises:
-        TuneshotError: a tensor is missing, unexpected, or of another shape.
-    """
-    check_state(state, cfg, name=name, num_classes=num_classes)
-    model = GPTModel(cfg, num_classes)
+    classes = state["out_head.bias"].shape[0]
+    check_state(state, gpt2_tensors(cfg, classes), name=str(path))
+    model = GPTModel(cfg, classes)
     model.load_state_dict(state)
     return model
 
 
 def check_state(
     state: State,
-    cfg: GPTConfig,
+    expected: Mapping[str, Tensor],
     name: str,
-    num_classes: int | None = None,
     optional: frozenset[str] | set[str] = frozenset(),
 ) -> None:
-    """Compares names and shapes with the model's, before any weight is used.
+    """Compares names and shapes with those a model needs, before any weight is used.
 
     Raises:
         TuneshotError: naming the first tensor that is missing, unexpected or misshapen.
     """
-    with torch.device("meta"):  # shapes only, no memory
-        expected = GPTModel(cfg, num_classes).state_dict()
     for key, tensor in expected.items():
         if key not in state:
             if key in optional:
@@ -180,6 +178,12 @@ def check_state(
             )
     for key in state.keys() - expected.keys():
         raise TuneshotError(f"{name}: unexpected tensor {key}")
+
+
+def gpt2_tensors(cfg: GPTConfig, num_classes: int | None = None) -> State:
+    """The tensors of a ``GPTModel``: names and shapes only, no memory."""
+    with torch.device("meta"):
+        return GPTModel(cfg, num_classes).state_dict()
 
 
 def _file_of(source: str, filename: str) -> Path:

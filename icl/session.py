@@ -18,7 +18,8 @@ from clfcore.predict import FineTuned
 from clfcore.types import Classifier, Prediction
 from icl.classify import FewShot
 from icl.embed import SentenceEmbedder
-from icl.lm import DEFAULT_LM, LocalLM
+from clfcore.huggingface import DEFAULT_LM
+from icl.lm import LocalLM
 from icl.pool import Pool
 from icl.prompt import ARRANGEMENTS
 from icl.selectors import SELECTORS

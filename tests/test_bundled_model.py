@@ -13,12 +13,12 @@ from clfcore.data import (
     content_hash,
     grouped_stratified_split,
     normal_form,
-    read_labelled,
     sample_messages,
 )
 from clfcore.distill import practice_texts
 from clfcore.evaluate import evaluate
 from clfcore.predict import BUNDLED, FineTuned
+from clfcore.tables import read_labelled
 
 CORPUS = Path(__file__).parent.parent.parent / "shared/data/sms_spam/SMSSpamCollection"
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="needs ../shared/data/sms_spam")

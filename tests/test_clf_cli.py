@@ -11,11 +11,17 @@ import torch
 from clfcore.checkpoint import Meta, save_checkpoint
 from clfcore.cli import main
 from clfcore.config import GPTConfig
-from clfcore.data import content_hash, grouped_stratified_split, read_labelled
+from clfcore.data import content_hash, grouped_stratified_split
+from clfcore.classifier import Reading, TextClassifier
 from clfcore.gpt import GPTModel
+from clfcore.tables import read_labelled
 
 CFG = GPTConfig(context_length=32, emb_dim=32, n_heads=2, n_layers=1)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def tiny_model() -> TextClassifier:
+    return TextClassifier(GPTModel(CFG, 2), Reading())
 
 
 @pytest.fixture
@@ -27,8 +33,8 @@ def home(tmp_path, monkeypatch):
              f"{LETTERS[i % 26]}{LETTERS[i // 26]} now" for i in range(120)]  # fmt: skip
     (tmp_path / "sms").write_text("\n".join(lines) + "\n")
     torch.manual_seed(0)
-    meta = Meta("tiny", CFG, ("ham", "spam"), about={"train": {"epochs": 1}})
-    save_checkpoint(tmp_path / "tiny", GPTModel(CFG, 2), meta)
+    meta = Meta("tiny", ("ham", "spam"), CFG, about={"train": {"epochs": 1}})
+    save_checkpoint(tmp_path / "tiny", tiny_model(), meta)
     return tmp_path
 
 
@@ -74,7 +80,7 @@ def test_awkward_messages_come_back_unchanged_and_cannot_touch_the_terminal(clf,
         (("classify", "--file", "latin1.txt"), "not UTF-8 (line 2); convert it: iconv"),
         (("evaluate", "--data", "nolabels", "--checkpoint", "tiny"), "expected label, a tab"),
         (("evaluate", "--data", "sms", "--part", "some"), "choose from train, val, test, all"),
-        (("train", "--data", "sms", "--layers", "none"), "choose from all, last_block"),
+        (("train", "--data", "sms", "--layers", "some"), "choose from last_layer, last_block"),
         (("train", "--data", "sms", "--epochs", "0"), "epochs must be at least 1"),
         (("train", "--data", "sms", "--out", "."), "is not a checkpoint; choose another --out"),
         (("train", "--data", "sms", "--base", "./nothing"), "choose one of gpt2"),
@@ -146,9 +152,7 @@ def test_a_model_is_judged_on_messages_it_has_not_learnt(clf, home):
     """Trained on this very data: the test part is the default."""
     examples = read_labelled(home / "sms")
     about = {"data": {"sha256": content_hash(examples), "split_seed": 3}}
-    save_checkpoint(
-        home / "tiny", GPTModel(CFG, 2), Meta("tiny", CFG, ("ham", "spam"), about=about)
-    )
+    save_checkpoint(home / "tiny", tiny_model(), Meta("tiny", ("ham", "spam"), CFG, about=about))
     _, out, _ = clf("evaluate", "--data", "sms", "--checkpoint", "tiny", "--json")
     record = json.loads(out)
     test = grouped_stratified_split(examples, seed=3).test
@@ -167,6 +171,33 @@ def test_data_show_counts_the_parts(clf):
     status, out, _ = clf("data", "show", "--data", "sms")
     assert status == 0
     assert "120 distinct messages" in out
+
+
+def test_data_show_tells_a_program_and_a_person_the_same(clf):
+    _, out, _ = clf("data", "show", "--data", "sms")
+    status, line, _ = clf("data", "show", "--data", "sms", "--json")
+    record = json.loads(line)
+    assert status == 0
+    assert {part: record["parts"][part]["messages"] for part in ("train", "val", "test")} == {
+        "train": 84, "val": 12, "test": 24
+    }  # fmt: skip
+    assert record["parts"]["all"]["labels"] == record["survey"]["labels"] == {"ham": 90, "spam": 30}
+    assert record["warnings"] == [
+        "the commonest label has 3.0 times the messages of the rarest; see --balance"
+    ]
+    assert "3.0 times" in out
+    assert record["parts"]["test"]["sha256"][:12] in out
+
+
+def test_data_show_helps_where_the_split_refuses(clf, home):
+    (home / "own.csv").write_text("Nachricht,Art\nhi,ham\nwin,spam\n")
+    arguments = ("data", "show", "--data", "own.csv", "--text-column", "nachricht")
+    status, _, err = clf(*arguments)
+    assert status == 1
+    assert "its header is: Nachricht, Art; say which column it is with --label-column" in err
+    status, out, _ = clf(*arguments, "--label-column", "art")
+    assert status == 0
+    assert "label 'spam' has 1 different message" in " ".join(out.split())
 
 
 def test_fine_tuning_a_pretrained_gpt2_from_a_folder(clf, home):

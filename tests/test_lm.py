@@ -5,7 +5,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
-from icl.lm import DEFAULT_LM, LocalLM, bundled_lm
+from clfcore.huggingface import DEFAULT_LM, bundled_lm
+from icl.lm import LocalLM
 from icl.tasks import TASKS
 
 PROMPT = "Message: win a prize\nLabel:"
@@ -108,7 +109,7 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path, monkeypatch):
         (folder / "config.json").write_text("{}")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("icl.lm._convert", full_disk)
+    monkeypatch.setattr("clfcore.huggingface._convert", full_disk)
     with pytest.raises(TuneshotError, match="No space left on device"):
         LocalLM()
     assert list((tmp_path / "models").iterdir()) == []

@@ -1,0 +1,100 @@
+"""The SMS Spam Collection: download it once, and know the original from its altered copies.
+
+Almeida, Gómez Hidalgo, Yamakami 2011 (UCI 228, CC BY 4.0): 5,574 messages, of which 403 repeat
+another one. Many public copies are altered, so a file is recognised by its hash and by nothing
+else.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from clfcore.errors import TuneshotError
+from clfcore.paths import atomic_write, cache_dir
+
+CORPUS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
+CORPUS_SOURCES = (
+    "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
+    "https://archive.ics.uci.edu/ml/machine-learning-databases/00228/smsspamcollection.zip",
+    "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
+)
+
+
+def corpus_path() -> Path:
+    """Where ``fetch_corpus`` keeps the SMS Spam Collection."""
+    return cache_dir() / "sms_spam" / "SMSSpamCollection"
+
+
+def fetch_corpus(source: str | None = None, say: Callable[[str], None] = lambda line: None) -> Path:
+    """Puts the SMS Spam Collection into the user's cache.
+
+    Args:
+        source: a URL or a local path (the zip, or the text file); default: UCI, then mirrors.
+        say: told what is being tried, one line each.
+
+    Returns:
+        The path of the text file.
+
+    Raises:
+        TuneshotError: no source could be reached, or none had the right hash. An old copy in
+            the cache is left as it was.
+    """
+    reasons = []
+    for place in [source] if source else CORPUS_SOURCES:
+        say(f"trying {place}")
+        try:
+            raw = _corpus_file(_get(place))
+            check_corpus(raw, place)
+        except (OSError, zipfile.BadZipFile, TuneshotError) as error:
+            reasons.append(f"{place}: {getattr(error, 'reason', None) or error}")
+            continue
+        with atomic_write(corpus_path()) as new:
+            new.write_bytes(raw)
+        return corpus_path()
+    raise TuneshotError(
+        "could not get the SMS Spam Collection ("
+        + "; ".join(reasons)
+        + "); download it elsewhere and run: clf data fetch --from FILE"
+    )
+
+
+def _get(place: str) -> bytes:
+    if not place.startswith(("http://", "https://")):
+        return Path(place).read_bytes()
+    try:
+        with urlopen(place, timeout=20) as response:
+            return response.read(50_000_000)
+    except URLError as error:
+        raise OSError(f"no answer ({error.reason})") from error
+
+
+def _corpus_file(raw: bytes) -> bytes:
+    """The text file itself, taken out of the UCI zip where that is what we were given."""
+    if not zipfile.is_zipfile(io.BytesIO(raw)):
+        return raw
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        if "SMSSpamCollection" not in archive.namelist():
+            raise TuneshotError("the zip holds no file SMSSpamCollection")
+        return archive.read("SMSSpamCollection")
+
+
+def check_corpus(raw: bytes, place: str) -> None:
+    """Raises unless these bytes are the original file.
+
+    Args:
+        raw: what was read.
+        place: where, for the error message.
+
+    Raises:
+        TuneshotError: the hash is another one.
+    """
+    found = hashlib.sha256(raw).hexdigest()
+    if found != CORPUS_SHA256:
+        raise TuneshotError(
+            f"{place} is not the original SMS Spam Collection: its sha256 is {found[:12]}…, "
+            f"expected {CORPUS_SHA256[:12]}…"
+        )

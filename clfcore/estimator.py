@@ -1,0 +1,350 @@
+"""Fine-tuning for scikit-learn: a classifier to ``fit``, to ``clone``, to put into a pipeline.
+
+from clfcore.estimator import TuneshotClassifier
+
+TuneshotClassifier().fit(texts, labels).predict_proba(["You won!", "See you at 8"])
+"""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.preprocessing import LabelEncoder
+from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from clfcore.bases import load_base
+from clfcore.checkpoint import save_checkpoint
+from clfcore.data import content_hash, distinct_per_label, duplicate_groups, sample_messages
+from clfcore.errors import TuneshotError
+from clfcore.huggingface import DEFAULT_LM
+from clfcore.predict import FineTuned
+from clfcore.recipe import teach
+from clfcore.settings import NOTHING, TrainConfig, settings_for
+from clfcore.types import Example
+
+# Settings that are parameters of the estimator; its random_state makes the seeds.
+SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name not in ("seed", "split_seed"))
+
+
+class UnusableInput(TuneshotError, ValueError):
+    """Messages, labels or parameters that cannot be used; scikit-learn expects a ``ValueError``."""
+
+
+class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A language model with a classification head, for scikit-learn; learns on the CPU.
+
+    ``fit`` sets a validation part aside, by duplicate group and stratified. Nothing is learnt from
+    it: it calibrates the probabilities and, with ``keep="best"``, picks the epoch. There is no
+    test part, because ``cross_val_score`` and ``train_test_split`` make one.
+
+    By default nothing but a head learns, on vectors of the frozen SmolLM2 (the feature-based
+    approach): no fold needs a trunk of its own. A message of 36 tokens takes a tenth of a second
+    on one core, to learn from or to answer. ``layers="last_block"``, an adapter, … fine-tune.
+
+    ``TuneshotClassifier("gpt2-mini", layers=None)`` fine-tunes all of a small model: 1,000
+    messages take 25 seconds. But its trunk is distilled first, which takes ten minutes, once on a
+    machine; do it before a search with ``n_jobs``. ``clf train`` distils it from the training
+    messages. Those differ from fold to fold, so here the sample messages of this project, without
+    their labels, take their place. Nor does it start from the bundled checkpoint: that knows
+    labels of the SMS Spam Collection, and cross-validation on this corpus would be flattered.
+
+    Args:
+        base: a model of ``load_base``: a name, a Hugging Face repository, or a folder of one.
+        weights: this and the parameters down to ``precision`` are those of ``TrainConfig``;
+            ``None`` is what suits the base, see ``settings_for``.
+        layers: which weights learn; ``"none"``: only the head does.
+        head: kind of head, for ``layers="none"``.
+        rank: of a low-rank adapter.
+        position: which position the head reads.
+        causal: keep the causal mask.
+        padding: how wide a batch is.
+        balance: what is done about rare labels, on the training rows only.
+        balance_ratio: what a rare label is brought to.
+        epochs: passes over the training rows.
+        batch_size: messages in one pass.
+        accumulate: passes a step.
+        learning_rate: the schedule's peak.
+        embedding_learning_rate: likewise, of the token embedding.
+        schedule: of the learning rate.
+        warmup: share of the steps on the way up.
+        weight_decay: on matrices only.
+        label_smoothing: share of the target spread over all labels.
+        grad_clip: largest gradient norm.
+        validate_every: steps between two looks at the validation part.
+        keep: ``"best"`` weights by validation loss, or the ``"last"``.
+        patience: looks without gain before it stops; 0: never.
+        mix: share of the fine-tuned weights in the result.
+        precision: of matrix products.
+        validation_share: of the messages; as one part of a whole number of parts, 2 at least.
+        threshold: of two labels, the probability of the second from which it is answered.
+        random_state: an int for the same result every time; or as scikit-learn has it.
+
+    Attributes:
+        classes_: the labels, sorted, in their own dtype; the columns of ``predict_proba``.
+        fine_tuned_: the classifier itself; ``fine_tuned_.meta.about`` says how it came about.
+    """
+
+    def __init__(
+        self,
+        base: str = DEFAULT_LM,
+        *,
+        weights: str | None = None,
+        layers: str | None = NOTHING,
+        head: str | None = None,
+        rank: int | None = None,
+        position: str | None = None,
+        causal: bool | None = None,
+        padding: str | None = None,
+        balance: str | None = None,
+        balance_ratio: float | None = None,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        accumulate: int | None = None,
+        learning_rate: float | None = None,
+        embedding_learning_rate: float | None = None,
+        schedule: str | None = None,
+        warmup: float | None = None,
+        weight_decay: float | None = None,
+        label_smoothing: float | None = None,
+        grad_clip: float | None = None,
+        validate_every: int | None = None,
+        keep: str | None = None,
+        patience: int | None = None,
+        mix: float | None = None,
+        precision: str | None = None,
+        validation_share: float = 0.1,
+        threshold: float = 0.5,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.base = base
+        self.weights = weights
+        self.layers = layers
+        self.head = head
+        self.rank = rank
+        self.position = position
+        self.causal = causal
+        self.padding = padding
+        self.balance = balance
+        self.balance_ratio = balance_ratio
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.accumulate = accumulate
+        self.learning_rate = learning_rate
+        self.embedding_learning_rate = embedding_learning_rate
+        self.schedule = schedule
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.label_smoothing = label_smoothing
+        self.grad_clip = grad_clip
+        self.validate_every = validate_every
+        self.keep = keep
+        self.patience = patience
+        self.mix = mix
+        self.precision = precision
+        self.validation_share = validation_share
+        self.threshold = threshold
+        self.random_state = random_state
+
+    def fit(self, X: object, y: object) -> Self:
+        """Learns from all but the validation part, and calibrates on that.
+
+        Args:
+            X: (N,) strings: a list, an array, a pandas Series; or one column of them, (N, 1).
+            y: (N,) labels of any one type that can be sorted.
+
+        Raises:
+            UnusableInput: not messages, not at least two labels, too few messages of one for a
+                validation part, or a bad ``validation_share`` or ``threshold``.
+            TuneshotError: settings that do not suit the messages, or a base that cannot be had.
+            ValueError: labels that are numbers on a scale, or not as many as messages.
+        """
+        texts = _texts(X)
+        if not 0 <= self.threshold <= 1:
+            raise UnusableInput(f"threshold must be in [0, 1], not {self.threshold!r}")
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        config = settings_for(self.base, seed=seed, split_seed=seed, **self._chosen())
+
+        classes, numbers = _classes(y)
+        check_consistent_length(texts, numbers)
+        labels = tuple(str(label) for label in classes.tolist())
+        examples = [Example(text, labels[i]) for text, i in zip(texts, numbers, strict=True)]
+        train, val = validation_split(examples, self.validation_share, seed)
+        start = load_base(
+            self.base, len(labels), config.weights,
+            texts=[example.text for example in sample_messages().examples],  # see above
+            seed=seed,
+        )  # fmt: skip
+        parts = {name: {"messages": len(part), "sha256": content_hash(part)}
+                 for name, part in (("train", train), ("val", val))}  # fmt: skip
+        learnt = teach(
+            start, train, val, labels, config, threshold=float(self.threshold),
+            about={
+                "base": self.base,
+                "data": {"source": f"{type(self).__name__}.fit", "split_seed": seed, **parts},
+                "classes": classes.tolist(),
+            },
+        )  # fmt: skip
+        self.classes_ = classes
+        self.fine_tuned_ = learnt.classifier
+        return self
+
+    def predict_proba(self, X: object) -> np.ndarray:
+        """Calibrated probabilities.
+
+        Args:
+            X: (N,) strings, as for ``fit``.
+
+        Returns:
+            (N, K) float64 in the order of ``classes_``; each row sums to 1.
+
+        Raises:
+            UnusableInput: not messages.
+            NotFittedError: nothing was learnt yet.
+        """
+        check_is_fitted(self)
+        answers = self.fine_tuned_.predict(_texts(X))
+        rows = [list(answer.probabilities.values()) for answer in answers]
+        p = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.classes_))
+        return p / p.sum(axis=1, keepdims=True)  # they come as float32
+
+    def predict(self, X: object) -> np.ndarray:
+        """Labels: (N,) in the dtype of ``classes_``.
+
+        Of two labels the second is answered from ``threshold`` on, as it was when ``fit`` was
+        called; of more, the most probable one.
+
+        Args:
+            X: (N,) strings, as for ``fit``.
+
+        Raises:
+            UnusableInput: not messages.
+            NotFittedError: nothing was learnt yet.
+        """
+        check_is_fitted(self)
+        number = {label: i for i, label in enumerate(self.fine_tuned_.labels)}
+        answers = self.fine_tuned_.predict(_texts(X))
+        return self.classes_[np.array([number[answer.label] for answer in answers], np.int64)]
+
+    def save(self, path: str | Path) -> None:
+        """Writes a checkpoint, which ``clf`` and the chat read, too.
+
+        Args:
+            path: a folder; an older checkpoint is replaced.
+
+        Raises:
+            TuneshotError: ``path`` is something else than a checkpoint, or cannot be written.
+            NotFittedError: nothing was learnt yet.
+        """
+        check_is_fitted(self)
+        save_checkpoint(Path(path), self.fine_tuned_.model, self.fine_tuned_.meta)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """A fitted classifier out of any checkpoint, also one of ``clf train``.
+
+        Base, settings and threshold are those it was made with, so that ``clone`` makes another
+        like it; ``validation_share`` and ``random_state`` are not stored.
+
+        Raises:
+            TuneshotError: it does not exist or cannot be used.
+        """
+        fine_tuned = FineTuned.load(Path(path))
+        meta = fine_tuned.meta
+        stored = meta.about.get("train", {})
+        settings = {name: stored[name] for name in SETTINGS if name in stored}
+        base = meta.about.get("base", meta.name)
+        loaded = cls(base, **settings, threshold=meta.threshold)
+        loaded.classes_ = np.array(meta.about.get("classes", meta.labels))
+        loaded.fine_tuned_ = fine_tuned
+        return loaded
+
+    def _chosen(self) -> dict[str, Any]:
+        """The settings that are not left to the base, as JSON has them."""
+        given = {name: getattr(self, name) for name in SETTINGS}
+        # A randomised search draws numpy's numbers.
+        return {name: value.item() if isinstance(value, np.generic) else value
+                for name, value in given.items() if value is not None}  # fmt: skip
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def _texts(X: object) -> list[str]:
+    """The messages of a sequence, an array, a Series, or one column of a table."""
+    messages = np.asarray(X, dtype=object)
+    if messages.ndim == 2 and messages.shape[1] == 1:
+        messages = messages.ravel()
+    if messages.ndim != 1:
+        raise UnusableInput(
+            f"expected a list of messages, got {type(X).__name__} of shape {messages.shape}; "
+            "give a list, a Series or one column of strings"
+        )
+    for number, message in enumerate(messages):
+        if not isinstance(message, str):
+            raise UnusableInput(
+                f"message {number} (counted from 0) is not a string but {type(message).__name__}; "
+                "remove it or turn it into text"
+            )
+    return [str(message) for message in messages]
+
+
+def _classes(y: object) -> tuple[np.ndarray, np.ndarray]:
+    """The different labels, sorted, (K,); and the number of each message's label, (N,) int64."""
+    try:
+        if any(label is None or label != label for label in np.ravel(np.asarray(y, dtype=object))):
+            raise TypeError("missing")  # NaN is not equal to itself
+        labels = column_or_1d(y, warn=True)
+        check_classification_targets(labels)
+        encoder = LabelEncoder()
+        numbers = encoder.fit_transform(labels)
+    except TypeError as error:
+        raise UnusableInput(
+            "labels must all be strings, or all numbers, and none may be missing; correct them, or "
+            "remove their messages"
+        ) from error
+    return encoder.classes_, numbers
+
+
+def validation_split(
+    examples: list[Example], share: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Training and validation part; every label is in both, copies of a message are in one.
+
+    Args:
+        examples: labelled messages.
+        share: of the validation part, above 0 and at most 0.5; one of a whole number of parts.
+        seed: the same seed gives the same parts.
+
+    Raises:
+        UnusableInput: a bad ``share``, one label only, or a label with fewer different messages
+            than parts.
+    """
+    if not 0 < share <= 0.5:
+        raise UnusableInput(f"validation_share must be above 0 and at most 0.5, not {share!r}")
+    counts = distinct_per_label(examples)
+    if len(counts) < 2:
+        raise UnusableInput(
+            f"a classifier needs messages of at least 2 classes, found {len(counts)}; add some"
+        )
+    parts = round(1 / share)
+    for label, count in sorted(counts.items()):
+        if count < parts:
+            raise UnusableInput(
+                f"label {label!r} has {count} messages, copies not counted; a validation part of "
+                f"{share} needs at least {parts} of each label: add some, or raise validation_share"
+            )
+    folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
+    train, val = next(folds.split(
+        np.zeros(len(examples)),
+        [example.label for example in examples],
+        duplicate_groups(example.text for example in examples),
+    ))  # fmt: skip
+    return [examples[row] for row in train], [examples[row] for row in val]

@@ -1,0 +1,31 @@
+"""Which number format the matrix products use."""
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from clfcore.errors import one_of
+
+# bfloat16 has float32's range and eight bits of precision. Weights and sums stay in float32.
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+def resolve(precision: str, device: torch.device) -> str:
+    """``auto`` becomes bfloat16 where the hardware multiplies it natively, else float32.
+
+    Raises:
+        TuneshotError: not one of ``PRECISIONS``.
+    """
+    if precision not in PRECISIONS:
+        raise one_of("precision", precision, PRECISIONS)
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return "bfloat16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "float32"
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Matrix products in a resolved ``precision``."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

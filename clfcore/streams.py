@@ -1,0 +1,64 @@
+"""What the frozen part of a model says of every message, computed once instead of every epoch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clfcore.batching import by_length
+from clfcore.classifier import TextClassifier
+from clfcore.precision import autocast
+
+_BATCH = 64
+_MOST_BYTES = 4 << 30  # a larger cache costs more memory than time is worth
+
+
+class Streams:
+    """The residual stream of each message at the cut between frozen and learning blocks.
+
+    Frozen layers have no dropout and give the same output every epoch, so one pass over length
+    buckets replaces all of them. If no block learns, only the position that is read is kept.
+
+    Args:
+        model: in it, no weight below ``depth`` learns.
+        tokens: (N,) token lists.
+        depth: blocks below the cut, at least 1.
+        precision: ``float32`` or ``bfloat16``: of the pass, and of what is kept.
+    """
+
+    def __init__(
+        self, model: TextClassifier, tokens: Sequence[Sequence[int]], depth: int, precision: str
+    ) -> None:
+        device = next(model.parameters()).device
+        self.depth = depth
+        one_position = depth == len(model.trunk.trf_blocks) and model.reading.position != "mean"
+        kept = [1 if one_position else len(ids) for ids in tokens]
+        self._lengths = torch.tensor(kept, device=device)  # (N,)
+        self._starts = self._lengths.cumsum(0) - self._lengths  # (N,)
+        self._stream = torch.empty(
+            sum(kept), model.trunk.emb_dim, dtype=getattr(torch, precision), device=device
+        )  # (sum of lengths, C)
+        model.eval()
+        with torch.inference_mode(), autocast(precision, device):
+            for cpu_batch in by_length(tokens, _BATCH):
+                batch = cpu_batch.to(device)
+                x = model.below(batch.ids, batch.lengths, depth)  # (B, T, C)
+                if one_position:
+                    x = x[torch.arange(len(x), device=device), model.where(batch.lengths)][:, None]
+                for row, stream in zip(batch.rows, x, strict=True):
+                    start, length = int(self._starts[row]), kept[row]
+                    self._stream[start : start + length] = stream[:length]
+
+    @staticmethod
+    def fit_in_memory(model: TextClassifier, tokens: Sequence[Sequence[int]]) -> bool:
+        """Whether keeping the streams of ``tokens`` is reasonable."""
+        return 4 * model.trunk.emb_dim * sum(map(len, tokens)) <= _MOST_BYTES
+
+    def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(B, T, C) float32 stream and (B,) lengths; what stands behind a message is not zero."""
+        chosen = torch.as_tensor(np.asarray(rows), device=self._lengths.device)
+        lengths = self._lengths[chosen]
+        columns = torch.arange(int(lengths.max()), device=lengths.device)
+        where = self._starts[chosen, None] + columns.minimum(lengths[:, None] - 1)  # (B, T)
+        return self._stream[where].float(), lengths
