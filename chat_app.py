@@ -14,11 +14,11 @@ from pathlib import Path
 import chainlit as cl
 
 import icl.chat.hardening  # noqa: F401  before any visitor can connect
+from clfcore.huggingface import DEFAULT_LM
 from icl.chat.controls import pickers
 from icl.chat.conversation import answer
 from icl.chat.errors import one_line_errors
 from icl.chat.worker import Workers
-from clfcore.huggingface import DEFAULT_LM
 from icl.session import PROFILES, open_session
 
 DEFAULT_PROFILE = "Compare"

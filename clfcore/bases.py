@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -90,18 +92,20 @@ def load_base(
 
 
 def _transformer(base: str, classes: int, weights: str) -> Base:
-    tokenizer, body = load_transformer(base, "AutoModel")
     if weights == "random":
-        body = type(body)(body.config)
+        raise TuneshotError(
+            f"random weights are for the shapes of GPT-2, not for {base}; choose from "
+            f"{', '.join(GPT_PRESETS)}"
+        )
+    tokenizer, body = load_transformer(base, "AutoModel")
+    return Base(Path(base).name, HuggingFaceTrunk(body, classes), partial(_ids, tokenizer), base)
 
-    def ids(text: str) -> list[int]:
-        # A message that contains "<|im_end|>" means those characters, not the control token.
-        clean = text.encode("utf-8", "replace").decode("utf-8")
-        found: list[int] = tokenizer(clean, split_special_tokens=True)["input_ids"]
-        return found or [tokenizer.eos_token_id or 0]
 
-    source = base if weights == "pretrained" else None
-    return Base(Path(base).name, HuggingFaceTrunk(body, classes), ids, source)
+def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
+    # A message that contains "<|im_end|>" means those characters, not the control token.
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    found: list[int] = tokenizer(clean, split_special_tokens=True)["input_ids"]
+    return found or [tokenizer.eos_token_id or 0]
 
 
 def fingerprint(trunk: nn.Module) -> str:

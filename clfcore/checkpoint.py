@@ -160,7 +160,6 @@ def load_checkpoint(folder: Path) -> Loaded:
         )
     if meta.adapter is not None:
         adapt(model, **meta.adapter)
-    model.trunk.requires_grad_(False)
     needed = model.trunk.state_dict()
     if meta.source is not None:  # only what was learnt is here
         needed = {name: tensor for name, tensor in needed.items() if name in state}
@@ -168,6 +167,8 @@ def load_checkpoint(folder: Path) -> Loaded:
     if hashlib.sha256(raw).hexdigest() != expected:
         raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")
     model.trunk.load_state_dict(state, strict=False)
+    for name, weight in model.trunk.named_parameters():  # so that it can be saved again
+        weight.requires_grad_(name in state)
     return Loaded(model.eval(), base.encode, meta)
 
 

@@ -1,4 +1,6 @@
-"""``clf``: get data, fine-tune (``cli_train.py``), evaluate, classify, inspect, plot, merge."""
+"""``clf``: get data, fine-tune (``cli_train.py``), compare settings
+(``cli_experiments.py``), evaluate, classify, inspect, plot, merge.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ import typer
 from rich.table import Table
 
 from clfcore import terminal
+from clfcore.cli_experiments import experiments
 from clfcore.cli_train import train
 from clfcore.errors import TuneshotError, one_of
 from clfcore.terminal import (
@@ -27,6 +30,7 @@ app = terminal.new_app("Fine-tune a language model into a classifier, and use it
 data_app = terminal.new_app("The messages: download the corpus, look at what is there.")
 app.add_typer(data_app, name="data")
 app.command()(train)
+app.command()(experiments)
 
 Checkpoint = Annotated[
     Path | None,

@@ -47,11 +47,12 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     on one core, to learn from or to answer. ``layers="last_block"``, an adapter, … fine-tune.
 
     ``TuneshotClassifier("gpt2-mini", layers=None)`` fine-tunes all of a small model: 1,000
-    messages take 25 seconds. But its trunk is distilled first, which takes ten minutes, once on a
+    messages take 25 seconds. But its trunk is distilled first, which takes minutes, once on a
     machine; do it before a search with ``n_jobs``. ``clf train`` distils it from the training
     messages. Those differ from fold to fold, so here the sample messages of this project, without
-    their labels, take their place. Nor does it start from the bundled checkpoint: that knows
-    labels of the SMS Spam Collection, and cross-validation on this corpus would be flattered.
+    their labels, take their place. (Only with those very messages as ``X`` has it seen texts that
+    are held out.) Nor does it start from the bundled checkpoint: that knows labels of the SMS Spam
+    Collection, and cross-validation on this corpus would be flattered.
 
     Args:
         base: a model of ``load_base``: a name, a Hugging Face repository, or a folder of one.
@@ -80,7 +81,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         patience: looks without gain before it stops; 0: never.
         mix: share of the fine-tuned weights in the result.
         precision: of matrix products.
-        validation_share: of the messages; as one part of a whole number of parts, 2 at least.
+        validation_share: of the messages, at most 0.5; rounded to one half, third, quarter, …
         threshold: of two labels, the probability of the second from which it is answered.
         random_state: an int for the same result every time; or as scikit-learn has it.
 
@@ -320,7 +321,7 @@ def validation_split(
 
     Args:
         examples: labelled messages.
-        share: of the validation part, above 0 and at most 0.5; one of a whole number of parts.
+        share: of the validation part, at most 0.5; rounded to one half, third, quarter, …
         seed: the same seed gives the same parts.
 
     Raises:

@@ -363,7 +363,7 @@ def table(records: Sequence[Record]) -> str:
         for digest, name in data_sets.items()
     ]
     machines = sorted(
-        {f"{m['cpu']}, {m['cores']} cores, {m['threads']} threads, {m['device']}"
+        {f"{m['cpu']} ({m['cores']} cores, torch uses {m['threads']}), {m['device']}"
          for m in (record["machine"] for record in records if "machine" in record)}
     )  # fmt: skip
     notes = [_INTERVALS.format(machines="; ".join(machines) or "no machine yet")]

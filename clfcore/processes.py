@@ -1,9 +1,10 @@
 """More than one processor: an accelerator, or several processes under ``accelerate launch``."""
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -19,3 +20,36 @@ def find_accelerator() -> "Accelerator | None":
     # Reading one position leaves some weights of the last block without a gradient.
     some_unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(kwargs_handlers=[some_unused])
+
+
+def is_sharded(accelerator: "Accelerator | None") -> bool:
+    """Whether every process holds only a part of each weight (FSDP)."""
+    return accelerator is not None and accelerator.distributed_type == "FSDP"
+
+
+def spread(
+    accelerator: "Accelerator", model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[nn.Module, Any]:
+    """``model`` and its optimiser among the processes: copied to each, or in shards."""
+    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    if is_sharded(accelerator):
+        from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
+
+        for part in model.modules():
+            if isinstance(part, FSDPModule) and hasattr(part, "at"):
+                register_fsdp_forward_method(part, "at")  # gathers its shards, as forward does
+    return wrapped, optimizer
+
+
+def own_part(weight: Tensor) -> Tensor:
+    """The shard of ``weight`` that is here, or all of it."""
+    return weight.to_local() if hasattr(weight, "to_local") else weight
+
+
+def gather(model: nn.Module, plain: nn.Module) -> None:
+    """Brings the shards of ``model`` together in ``plain``, its unsharded twin on the CPU."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    if whole := get_model_state_dict(model, options=options):  # empty but in the first process
+        plain.load_state_dict(whole)

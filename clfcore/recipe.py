@@ -33,9 +33,10 @@ from clfcore.evaluate import Evaluation, evaluate
 from clfcore.heads import fit_head
 from clfcore.precision import resolve
 from clfcore.predict import FineTuned
+from clfcore.processes import gather, is_sharded
 from clfcore.settings import NOTHING, TrainConfig
 from clfcore.survey import survey
-from clfcore.train import Step, fit
+from clfcore.train import Step, fit, planned_steps
 from clfcore.types import Example, Say
 from clfcore.unfinished import Unfinished
 
@@ -176,12 +177,15 @@ def teach(
         TuneshotError: settings that do not suit the messages or the base.
     """
     begin = perf_counter()
-    texts = [example.text for example in train]
-    model = TextClassifier(start.trunk, _reading(config, start, texts))
+    model = TextClassifier(start.trunk, Reading())
     trunk_print = fingerprint(start.trunk) if start.source else None  # as it comes
     if config.layers in ADAPTERS:
-        steps = config.epochs * len(train)  # no run has more
-        adapt(model, config.layers, config.rank, total_steps=steps, seed=config.seed)
+        steps = planned_steps([labels.index(example.label) for example in train], config)
+        adapt(model, config.layers, config.rank, steps, config.seed)
+        if not ADAPTERS[config.layers].resumable:
+            unfinished = None
+    # After the adapter: a soft prompt takes some of the context.
+    model.reading = _reading(config, start, [example.text for example in train])
     learning_rows, watched = (encoded(part, labels, start, model.reading) for part in (train, val))
 
     def on_step(step: Step) -> None:
@@ -203,6 +207,9 @@ def teach(
         say("fine-tune", 0, 1, f"{learning:,} of {weights:,} weights learn")
         # A second copy of the weights, only where it is mixed in: gpt2-xl has 6 GB of them.
         before = deepcopy(start.trunk.state_dict()) if config.mix < 1 else {}
+        twin = deepcopy(model) if is_sharded(accelerator) else None
+        if twin is not None:
+            unfinished = None  # no process has the whole state
         history = fit(
             model, learning_rows, watched, config, on_step,
             accelerator=accelerator,
@@ -210,7 +217,11 @@ def teach(
             offer_state=unfinished.offer if unfinished else lambda make: None,
             after_step=after_step(model),
         )  # fmt: skip
-        model.to("cpu")
+        if twin is None:
+            model.to("cpu")
+        else:
+            gather(model, twin)
+            model = twin
         if config.mix < 1:
             mix_with(model, before, config.mix)
     learning, weights = count_parameters(model)

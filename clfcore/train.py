@@ -6,7 +6,7 @@ memory or among processes to save time, the gradient is that of their mean loss.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -21,6 +21,7 @@ from clfcore.balance import BALANCERS, balanced_rows, class_weights
 from clfcore.batching import Encoded, by_length, of_equal_length, pad, shuffled
 from clfcore.classifier import TextClassifier, frozen_depth, sentence_vectors
 from clfcore.precision import autocast, resolve
+from clfcore.processes import is_sharded, own_part, spread
 from clfcore.settings import TrainConfig
 from clfcore.streams import Streams
 
@@ -96,7 +97,8 @@ def fit(
         accelerator: on which device and among how many processes; default: alone, on the CPU.
         resume: go on from here.
         offer_state: called after every step with a function that makes the state to resume from.
-        after_step: called between an optimiser step and the next (adapters that prune themselves).
+        after_step: called with the step's number while its gradients are still there (adapters
+            that prune themselves).
 
     Returns:
         The looks at the validation part.
@@ -104,15 +106,22 @@ def fit(
     Raises:
         TuneshotError: a balancing strategy that these rows do not allow.
     """
-    run = _Run(model, train, val, config, accelerator)
+    run = _Run(model, train, val, config, accelerator, after_step)
     if resume is not None:
         run.restore(resume)
     for step in run.steps():
-        after_step(step.step)
         on_step(step)
         offer_state(run.snapshot)
     run.finish()
     return run.state.history
+
+
+def planned_steps(labels: Sequence[int], config: TrainConfig) -> int:
+    """Optimiser steps of a run; strategies that look at neighbours may leave out a few."""
+    rows: Sequence[int] = range(len(labels))
+    if BALANCERS[config.balance].kind == "rows":
+        rows = balanced_rows(labels, config.balance, config.seed, config.balance_ratio)
+    return config.epochs * math.ceil(len(rows) / (config.batch_size * config.accumulate))
 
 
 class _Run:
@@ -125,16 +134,18 @@ class _Run:
         val: Encoded,
         config: TrainConfig,
         accelerator: "Accelerator | None",
+        after_step: Callable[[int], None],
     ) -> None:
         self.model, self.train, self.val, self.config = model, train, val, config
-        self.accelerator = accelerator
+        self.accelerator, self.after_step = accelerator, after_step
         self.world = accelerator.num_processes if accelerator else 1
         self.rank = accelerator.process_index if accelerator else 0
         self.device = accelerator.device if accelerator else torch.device("cpu")
         self.precision = resolve(config.precision, self.device)
         self.state = RunState()
 
-        model.to(self.device)
+        if not is_sharded(accelerator):  # shards are moved where they belong, not the whole
+            model.to(self.device)
         vectors = None
         if BALANCERS[config.balance].kind == "neighbours":
             vectors = sentence_vectors(model, train.tokens, self.precision)
@@ -151,11 +162,11 @@ class _Run:
         self.label_weights = torch.tensor(weights, device=self.device)  # (classes,)
         self.targets = torch.tensor(train.labels, device=self.device)  # (N,)
         self.val_targets = torch.tensor(val.labels, device=self.device)
-        self.learning = {n: w for n, w in model.named_parameters() if w.requires_grad}
         self.wrapped: nn.Module = model
         self.optimizer, self.schedule = _optimizer(model, config, self.total)
         if accelerator is not None and self.world > 1:
-            self.wrapped, self.optimizer = accelerator.prepare(model, self.optimizer)
+            self.wrapped, self.optimizer = spread(accelerator, model, self.optimizer)
+        self.learning = {n: w for n, w in model.named_parameters() if w.requires_grad}
 
         torch.manual_seed(config.seed + self.rank)  # dropout
         self.depth = frozen_depth(model.trunk)
@@ -211,6 +222,7 @@ class _Run:
         nn.utils.clip_grad_norm_(list(self.learning.values()), self.config.grad_clip)
         self.optimizer.step()
         self.schedule.step()
+        self.after_step(self.state.step + 1)
         seen, total, correct = self.state.tally
         self.state.tally = (seen + len(rows), total + loss_sum * len(rows), correct + int(right))
         return loss_sum
@@ -309,12 +321,12 @@ class _Run:
         """Brings the best weights back where they are asked for."""
         if self.config.keep == "best":
             for name, weight in self.learning.items():
-                weight.copy_(self.state.tensors[f"best/{name}"])
+                own_part(weight).copy_(self.state.tensors[f"best/{name}"])
         self.model.eval()
 
     def _copy_weights(self, kind: str) -> None:
         for name, weight in self.learning.items():
-            self.state.tensors[f"{kind}/{name}"] = weight.detach().cpu().clone()
+            self.state.tensors[f"{kind}/{name}"] = own_part(weight.detach()).cpu().clone()
 
     # --- several processes ----------------------------------------------------------------------
 
@@ -340,7 +352,7 @@ def _optimizer(
             continue
         group = (
             embedding if weight is model.trunk.tok_emb.weight
-            else matrices if weight.dim() > 1 else vectors
+            else matrices if weight.squeeze().dim() > 1 else vectors
         )  # fmt: skip
         group.append(weight)
     groups: list[dict[str, Any]] = [

@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from clfcore.data import load_pool
 from clfcore.errors import TuneshotError, one_of
+from clfcore.huggingface import DEFAULT_LM
 from clfcore.predict import FineTuned
 from clfcore.types import Classifier, Prediction
 from icl.classify import FewShot
 from icl.embed import SentenceEmbedder
-from clfcore.huggingface import DEFAULT_LM
 from icl.lm import LocalLM
 from icl.pool import Pool
 from icl.prompt import ARRANGEMENTS

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from tiny import CFG, LABELS, tiny, tiny_classifier
 
 from clfcore.checkpoint import FORMAT, Meta, load_checkpoint, save_checkpoint
-from clfcore.classifier import POSITIONS, Reading
 from clfcore.errors import TuneshotError
 from clfcore.predict import FineTuned
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from clfcore.checkpoint import Meta, save_checkpoint
+from clfcore.classifier import Reading, TextClassifier
 from clfcore.cli import main
 from clfcore.config import GPTConfig
 from clfcore.data import content_hash, grouped_stratified_split
-from clfcore.classifier import Reading, TextClassifier
 from clfcore.gpt import GPTModel
 from clfcore.tables import read_labelled
 

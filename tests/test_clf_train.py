@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import tiny, toy_data
 from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
@@ -20,8 +21,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from clfcore.classifier import freeze_all_but
 from clfcore.cli import main
 from clfcore.predict import FineTuned
+from clfcore.settings import TrainConfig
+from clfcore.train import fit
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -269,3 +273,25 @@ def test_two_processes_learn_what_one_learns(clf, tiny_gpt2, layers):
     assert one["test_metrics"]["accuracy"]["value"] == pytest.approx(
         two["test_metrics"]["accuracy"]["value"], abs=0.05
     )
+
+
+@pytest.mark.parametrize("layers", ["all", "last_block"])
+def test_weights_in_two_shards_learn_what_whole_ones_learn(tmp_path, layers):
+    """As under FSDP; the shards come together again at the end."""
+    config = TrainConfig(
+        layers=layers, balance="none", epochs=2, batch_size=5, learning_rate=3e-3, keep="best",
+        precision="float32",
+    )  # fmt: skip
+    whole = tiny()
+    freeze_all_but(whole.trunk, layers)
+    fit(whole, toy_data(), toy_data(), config)
+    program = Path(__file__).with_name("two_shards.py")
+    out = tmp_path / "gathered.safetensors"
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone",
+         "--nproc_per_node", "2", str(program), str(out), layers],
+        check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120,
+    )  # fmt: skip
+    for name, weight in load_file(out).items():
+        if "W_key.bias" not in name:  # it moves no logit: its gradient is rounding alone
+            torch.testing.assert_close(weight, whole.state_dict()[name], atol=1e-4, rtol=1e-3)

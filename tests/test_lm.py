@@ -4,8 +4,8 @@ from icl_doubles import save_tiny_lm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from clfcore.errors import TuneshotError
-from clfcore.paths import cache_dir
 from clfcore.huggingface import DEFAULT_LM, bundled_lm
+from clfcore.paths import cache_dir
 from icl.lm import LocalLM
 from icl.tasks import TASKS
 

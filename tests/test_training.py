@@ -206,7 +206,8 @@ def test_the_chosen_layers_learn_and_the_others_keep_their_values(layers):
     before = tiny().trunk.state_dict()
     moved = {
         ".".join(name.split(".")[: 2 if name.startswith("trf") else 1])
-        for name, tensor in model.trunk.state_dict().items() if not torch.equal(tensor, before[name])
+        for name, tensor in model.trunk.state_dict().items()
+        if not torch.equal(tensor, before[name])
     }  # fmt: skip
     assert moved == MOVES[layers]
 

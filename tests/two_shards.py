@@ -1,0 +1,65 @@
+"""Run by test_clf_train.py in two processes: training with every weight in two shards.
+
+Accelerate shards on GPUs only, so its part is played here by the same call of PyTorch's, on CPUs.
+"""
+
+import sys
+from contextlib import nullcontext
+
+import torch
+import torch.distributed as dist
+from safetensors.torch import save_file
+from tiny import tiny, toy_data
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+
+from clfcore.classifier import freeze_all_but
+from clfcore.processes import gather
+from clfcore.settings import TrainConfig
+from clfcore.train import fit
+
+
+class Sharding:
+    """What ``fit`` uses of Accelerate."""
+
+    distributed_type = "FSDP"
+    device = torch.device("cpu")
+    num_processes = property(lambda self: dist.get_world_size())
+    process_index = property(lambda self: dist.get_rank())
+
+    def prepare(self, model, optimizer):
+        old = {weight: name for name, weight in model.named_parameters()}
+        mesh = init_device_mesh("cpu", (2,))
+        for block in model.trunk.trf_blocks:
+            fully_shard(block, mesh=mesh)
+        fully_shard(model, mesh=mesh)
+        new = dict(model.named_parameters())
+        for group in optimizer.param_groups:
+            group["params"] = [new[old[weight]] for weight in group["params"]]
+        return model, optimizer
+
+    def no_sync(self, model):
+        return nullcontext()
+
+    def reduce(self, tensor, how):
+        dist.all_reduce(tensor)
+        return tensor
+
+
+def main(out: str, layers: str) -> None:
+    dist.init_process_group("gloo")
+    model, twin = tiny(), tiny()
+    freeze_all_but(model.trunk, layers)
+    config = TrainConfig(
+        layers=layers, balance="none", epochs=2, batch_size=5, learning_rate=3e-3, keep="best",
+        precision="float32",
+    )  # fmt: skip
+    fit(model, toy_data(), toy_data(), config, accelerator=Sharding())
+    gather(model, twin)
+    if dist.get_rank() == 0:
+        save_file(twin.state_dict(), out)
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
