@@ -12,20 +12,14 @@ itself is imbalanced-learn's (Lemaître et al. 2017). A strategy is of one of fo
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from imblearn.base import BaseSampler
-from imblearn.over_sampling import ADASYN, SMOTE, RandomOverSampler
-from imblearn.under_sampling import (
-    ClusterCentroids,
-    EditedNearestNeighbours,
-    RandomUnderSampler,
-    RepeatedEditedNearestNeighbours,
-    TomekLinks,
-)
 
 from clfcore.errors import TuneshotError, one_of
+
+if TYPE_CHECKING:  # 130 MB and two seconds, for who only wants the rows as they are
+    from imblearn.base import BaseSampler
 
 Counts = Mapping[int, int]  # label -> messages that have it
 Kind = Literal["rows", "neighbours", "points", "weights"]
@@ -41,40 +35,48 @@ class Balancer:
     """
 
     kind: Kind
-    build: Callable[[Counts, float, int], BaseSampler] | None = None
+    build: Callable[[Counts, float, int], "BaseSampler"] | None = None
 
 
 # --- more of the rare labels --------------------------------------------------------------------
 
 
-def _oversample(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _oversample(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """Repeats rare messages, drawn at random."""
+    from imblearn.over_sampling import RandomOverSampler
+
     return RandomOverSampler(sampling_strategy=_raised(counts, ratio), random_state=seed)
 
 
-def _rose(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _rose(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """Repeats rare points with Gaussian noise: a smoothed bootstrap (Menardi & Torelli 2014).
 
     The noise is as wide as a kernel density estimate of the label would have it, feature by
     feature. As in imbalanced-learn, the real points stay and only the repeats are smoothed.
     """
+    from imblearn.over_sampling import RandomOverSampler
+
     return RandomOverSampler(
         sampling_strategy=_raised(counts, ratio), random_state=seed, shrinkage=1.0
     )
 
 
-def _smote(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _smote(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """Points between a rare one and a near one of the same label (Chawla et al. 2002)."""
+    from imblearn.over_sampling import SMOTE
+
     targets = _raised(counts, ratio)
     near = _neighbours_of_its_own(counts, targets)
     return SMOTE(sampling_strategy=targets, random_state=seed, k_neighbors=near)
 
 
-def _adasyn(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _adasyn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """SMOTE, with more points where other labels are near (He et al. 2008).
 
     Shares are rounded point by point, so the counts come out near the target, not exactly on it.
     """
+    from imblearn.over_sampling import ADASYN
+
     targets = _raised(counts, ratio)
     near = _neighbours_of_its_own(counts, targets)
     return ADASYN(sampling_strategy=targets, random_state=seed, n_neighbors=near)
@@ -105,13 +107,17 @@ def _neighbours_of_its_own(counts: Counts, targets: Counts) -> int:
 # --- fewer of the common labels -----------------------------------------------------------------
 
 
-def _undersample(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _undersample(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """Leaves out common messages at random; ratio 1 is the lecture's balanced training set."""
+    from imblearn.under_sampling import RandomUnderSampler
+
     return RandomUnderSampler(sampling_strategy=_lowered(counts, ratio), random_state=seed)
 
 
-def _cluster_centroids(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _cluster_centroids(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """Replaces common points by the centres of their k-means clusters (prototype generation)."""
+    from imblearn.under_sampling import ClusterCentroids
+
     return ClusterCentroids(sampling_strategy=_lowered(counts, ratio), random_state=seed)
 
 
@@ -124,22 +130,28 @@ def _lowered(counts: Counts, ratio: float) -> dict[int, int]:
 # --- cleaner borders. These decide themselves how many to remove, never of the rarest label. -----
 
 
-def _tomek_links(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _tomek_links(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """Removes the commoner of two mutual nearest neighbours of different labels (Tomek 1976a)."""
+    from imblearn.under_sampling import TomekLinks
+
     return TomekLinks()
 
 
-def _enn(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _enn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """Removes common points that have a stranger among their three neighbours (Wilson 1972).
 
     Wilson removed a point when most of its neighbours were strangers; one is enough here, as
     imbalanced-learn has it.
     """
+    from imblearn.under_sampling import EditedNearestNeighbours
+
     return EditedNearestNeighbours(n_neighbors=_neighbours_of_any_label(counts))
 
 
-def _repeated_enn(counts: Counts, ratio: float, seed: int) -> BaseSampler:
+def _repeated_enn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     """Edits again until nothing changes or a common label has become the rarest (Tomek 1976b)."""
+    from imblearn.under_sampling import RepeatedEditedNearestNeighbours
+
     return RepeatedEditedNearestNeighbours(n_neighbors=_neighbours_of_any_label(counts))
 
 
@@ -276,7 +288,7 @@ def _counts(y: np.ndarray) -> Counts:
 
 
 def _resampled(
-    sampler: BaseSampler, x: np.ndarray, y: np.ndarray, counts: Counts, strategy: str
+    sampler: "BaseSampler", x: np.ndarray, y: np.ndarray, counts: Counts, strategy: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """``sampler.fit_resample``, with its refusals in one line."""
     try:

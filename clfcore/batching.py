@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 
+_MOST_TOKENS = 4096  # in one batch of inference, padding counted
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """Messages as the model sees them: token ids and label numbers, (N,) each."""
@@ -49,10 +52,20 @@ def pad(tokens: Sequence[Sequence[int]], rows: Sequence[int], width: int | None 
 
 
 def by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[Batch]:
-    """Every message once, shortest first: for inference, where order does not matter."""
+    """Every message once, shortest first: for inference, where order does not matter.
+
+    Batches of long messages are smaller, so that memory stays the same.
+    """
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
-    for start in range(0, len(order), batch_size):
-        yield pad(tokens, order[start : start + batch_size])
+    rows: list[int] = []
+    for row in order:
+        if len(rows) == batch_size or (len(rows) + 1) * len(tokens[row]) > _MOST_TOKENS:
+            if rows:  # one message may be longer than that
+                yield pad(tokens, rows)
+            rows = []
+        rows.append(row)
+    if rows:
+        yield pad(tokens, rows)
 
 
 def shuffled(

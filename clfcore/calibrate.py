@@ -9,7 +9,7 @@ this is Platt scaling (Platt 1999); for more, temperature scaling (Guo et al. 20
 import numpy as np
 import torch
 from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 
 from clfcore.batching import Encoded, by_length
 from clfcore.classifier import TextClassifier, class_logits
@@ -64,3 +64,21 @@ def calibrate(model: TextClassifier, val: Encoded) -> tuple[float, list[float]]:
     last.weight.mul_(slope)
     last.bias.mul_(slope).add_(torch.tensor(shifts, dtype=last.bias.dtype))
     return slope, shifts
+
+
+def threshold_for(model: TextClassifier, val: Encoded, flag_at_most: float) -> float:
+    """The smallest threshold at which no more of the first label is answered with the second.
+
+    Args:
+        model: calibrated, of two labels.
+        val: the validation part.
+        flag_at_most: share of the first label's messages that may be.
+
+    Returns:
+        A probability, in the middle of the gap it may lie in.
+    """
+    p = softmax(all_logits(model, val), axis=1)[:, 1]  # (N, 2) -> (N,)
+    first = np.sort(p[np.asarray(val.labels) == 0])[::-1]
+    allowed = min(int(flag_at_most * len(first)), len(first) - 1)
+    highest = first[allowed]  # of those that must not be flagged
+    return float((highest + min([*p[p > highest], 1.0])) / 2)

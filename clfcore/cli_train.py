@@ -89,17 +89,19 @@ def train(
     mix: Annotated[
         float | None, _option("Share of the fine-tuned weights in the result (WiSE-FT).", _LOOP)
     ] = None,
+    threshold: Annotated[
+        float | None,
+        _option("Of two labels, probability from which the second is answered.", _LOOP),
+    ] = None,
+    flag_at_most: Annotated[
+        float | None,
+        _option("Choose the threshold: share of ham that may be flagged, in validation.", _LOOP),
+    ] = None,
     precision: Annotated[str | None, _option("auto, float32 or bfloat16.", _LOOP)] = None,
     split_seed: Annotated[
         int | None, _option("Which messages are for training, validation, test.", _RUN)
     ] = None,
     seed: Annotated[int | None, _option("Of everything else that is random.", _RUN)] = None,
-    threshold: Annotated[
-        float,
-        _option(
-            "Of two labels, probability from which the second is answered.", _RUN, min=0, max=1
-        ),
-    ] = 0.5,
     out: Annotated[Path, _option("Where the checkpoint goes.", _RUN)] = Path("runs/spam"),
     compact: Annotated[
         bool, _option("Store int8 rows: a quarter of the size.", _RUN, "--compact")
@@ -144,7 +146,7 @@ def train(
 
     with Bars() as bars, _tensorboard(tensorboard if first else None) as watch:
         learnt = learn(
-            base, source, config, threshold=threshold, note=note, say=bars, watch=watch,
+            base, source, config, note=note, say=bars, watch=watch,
             accelerator=accelerator, unfinished=unfinished, resume=resume,
         )  # fmt: skip
         if not first:

@@ -80,9 +80,10 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         keep: ``"best"`` weights by validation loss, or the ``"last"``.
         patience: looks without gain before it stops; 0: never.
         mix: share of the fine-tuned weights in the result.
+        threshold: of two labels, the probability of the second from which it is answered.
+        flag_at_most: chooses the threshold on the validation part, see ``TrainConfig``.
         precision: of matrix products.
         validation_share: of the messages, at most 0.5; rounded to one half, third, quarter, …
-        threshold: of two labels, the probability of the second from which it is answered.
         random_state: an int for the same result every time; or as scikit-learn has it.
 
     Attributes:
@@ -117,9 +118,10 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         keep: str | None = None,
         patience: int | None = None,
         mix: float | None = None,
+        threshold: float | None = None,
+        flag_at_most: float | None = None,
         precision: str | None = None,
         validation_share: float = 0.1,
-        threshold: float = 0.5,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.base = base
@@ -146,9 +148,10 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.keep = keep
         self.patience = patience
         self.mix = mix
+        self.threshold = threshold
+        self.flag_at_most = flag_at_most
         self.precision = precision
         self.validation_share = validation_share
-        self.threshold = threshold
         self.random_state = random_state
 
     def fit(self, X: object, y: object) -> Self:
@@ -160,13 +163,11 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             UnusableInput: not messages, not at least two labels, too few messages of one for a
-                validation part, or a bad ``validation_share`` or ``threshold``.
+                validation part, or a bad ``validation_share``.
             TuneshotError: settings that do not suit the messages, or a base that cannot be had.
             ValueError: labels that are numbers on a scale, or not as many as messages.
         """
         texts = _texts(X)
-        if not 0 <= self.threshold <= 1:
-            raise UnusableInput(f"threshold must be in [0, 1], not {self.threshold!r}")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         config = settings_for(self.base, seed=seed, split_seed=seed, **self._chosen())
 
@@ -183,7 +184,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         parts = {name: {"messages": len(part), "sha256": content_hash(part)}
                  for name, part in (("train", train), ("val", val))}  # fmt: skip
         learnt = teach(
-            start, train, val, labels, config, threshold=float(self.threshold),
+            start, train, val, labels, config,
             about={
                 "base": self.base,
                 "data": {"source": f"{type(self).__name__}.fit", "split_seed": seed, **parts},
@@ -248,7 +249,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def load(cls, path: str | Path) -> Self:
         """A fitted classifier out of any checkpoint, also one of ``clf train``.
 
-        Base, settings and threshold are those it was made with, so that ``clone`` makes another
+        Base and settings are those it was made with, so that ``clone`` makes another
         like it; ``validation_share`` and ``random_state`` are not stored.
 
         Raises:
@@ -259,7 +260,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         stored = meta.about.get("train", {})
         settings = {name: stored[name] for name in SETTINGS if name in stored}
         base = meta.about.get("base", meta.name)
-        loaded = cls(base, **settings, threshold=meta.threshold)
+        loaded = cls(base, **settings)
         loaded.classes_ = np.array(meta.about.get("classes", meta.labels))
         loaded.fine_tuned_ = fine_tuned
         return loaded

@@ -17,7 +17,7 @@ from clfcore.adapters import ADAPTERS, adapt, adapter_record, after_step
 from clfcore.balance import balanced_points, class_weights
 from clfcore.bases import Base, fingerprint, load_base
 from clfcore.batching import Encoded
-from clfcore.calibrate import calibrate
+from clfcore.calibrate import calibrate, threshold_for
 from clfcore.checkpoint import Meta, save_checkpoint
 from clfcore.classifier import (
     Reading,
@@ -84,7 +84,6 @@ def learn(
     source: Source,
     config: TrainConfig,
     *,
-    threshold: float = 0.5,
     note: Callable[[str], None] = _unread,
     say: Say = _silent,
     watch: Callable[[Step], None] = _unwatched,
@@ -98,7 +97,6 @@ def learn(
         base: see ``load_base``.
         source: labelled messages.
         config: how.
-        threshold: of two labels, the probability of the second from which it is answered.
         note: told what is odd about the data, one sentence each, before training.
         say: hears (stage, done, total, figures).
         watch: hears every step.
@@ -124,7 +122,7 @@ def learn(
     ).warnings():
         note(warning)
     learnt = teach(
-        start, train, val, labels, config, threshold=threshold, say=say, watch=watch,
+        start, train, val, labels, config, say=say, watch=watch,
         accelerator=accelerator, unfinished=unfinished, resume=resume,
         about={
             "base": base,
@@ -150,7 +148,6 @@ def teach(
     config: TrainConfig,
     *,
     about: Mapping[str, Any],
-    threshold: float = 0.5,
     say: Say = _silent,
     watch: Callable[[Step], None] = _unwatched,
     accelerator: "Accelerator | None" = None,
@@ -166,7 +163,6 @@ def teach(
         labels: of both parts, in the order of the head's outputs.
         config: how.
         about: what the checkpoint shall say of the base and the data.
-        threshold: as for ``learn``, and so are the rest.
         say: hears (stage, done, total, figures).
         watch: hears every step.
         accelerator: on which device and among how many processes.
@@ -226,6 +222,9 @@ def teach(
             mix_with(model, before, config.mix)
     learning, weights = count_parameters(model)
     slope, shifts = calibrate(model, watched)
+    threshold = config.threshold
+    if config.flag_at_most < 1:
+        threshold = threshold_for(model, watched, config.flag_at_most)
     seconds = perf_counter() - begin
 
     meta = Meta(

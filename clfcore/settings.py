@@ -50,6 +50,10 @@ class TrainConfig(Checked):
         patience: stop after this many looks without a smaller validation loss; 0: never.
         mix: share of the fine-tuned weights in the result, the rest is the trunk as it was before
             (WiSE-FT, Wortsman et al. 2022); 1: all fine-tuned.
+        threshold: of two labels, the probability of the second from which it is answered.
+        flag_at_most: a share of the first label's messages that may be answered with the second;
+            the smallest threshold that keeps to it on the validation part is then chosen. 1: the
+            threshold is ``threshold``.
         precision: one of ``PRECISIONS``.
         split_seed: which messages are for training, validation and test.
         seed: of everything else that is random.
@@ -78,6 +82,8 @@ class TrainConfig(Checked):
     keep: str = "last"
     patience: int = 0
     mix: float = 1.0
+    threshold: float = 0.5
+    flag_at_most: float = 1.0
     precision: str = "auto"
     split_seed: int = 0
     seed: int = 0
@@ -104,6 +110,11 @@ class TrainConfig(Checked):
             f"{name} must be in (0, 1], not {getattr(self, name)!r}"
             for name in ("balance_ratio", "mix")
             if not 0 < getattr(self, name) <= 1
+        ]
+        found += [
+            f"{name} must be in [0, 1], not {getattr(self, name)!r}"
+            for name in ("threshold", "flag_at_most")
+            if not 0 <= getattr(self, name) <= 1
         ]
         if not self.weight_decay >= 0:
             found.append(f"weight_decay must not be negative, not {self.weight_decay!r}")

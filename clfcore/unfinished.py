@@ -4,6 +4,7 @@
 <out>.unfinished/state.safetensors   weights, moments, random state (never pickle)
 """
 
+import glob
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,8 +13,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write
@@ -24,7 +25,7 @@ _SHARE = 0.05
 
 
 class Unfinished:
-    """Keeps the state of one run in a folder beside its checkpoint.
+    """Keeps the state of one run in a file beside its checkpoint.
 
     Args:
         out: folder of the checkpoint to be.
@@ -33,7 +34,7 @@ class Unfinished:
     """
 
     def __init__(self, out: Path, run: Mapping[str, Any], every: float) -> None:
-        self.folder = out.with_name(out.name + ".unfinished")
+        self.path = out.with_name(out.name + ".unfinished")
         self._run, self._every = json.loads(json.dumps(run)), every
         self._next = monotonic() + every
 
@@ -46,10 +47,9 @@ class Unfinished:
         numbers = {field.name: getattr(state, field.name) for field in fields(state)}
         tensors = numbers.pop("tensors")
         numbers["history"] = [asdict(step) for step in state.history]
-        with atomic_write(self.folder) as new:
-            new.mkdir()
-            save_file(tensors, new / "state.safetensors")
-            (new / "state.json").write_text(json.dumps({"run": self._run, **numbers}))
+        header = {"state": json.dumps({"run": self._run, **numbers})}
+        with atomic_write(self.path) as new:
+            save_file(tensors, new, metadata=header)
         end = monotonic()
         self._next = end + max(self._every, (end - start) / _SHARE)
 
@@ -59,26 +59,29 @@ class Unfinished:
         Raises:
             TuneshotError: it cannot be read, or it is another run's.
         """
-        if not self.folder.exists():
+        if not self.path.exists():
             return None
         try:
-            found = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
-            tensors = load_file(self.folder / "state.safetensors")
+            with safe_open(self.path, framework="pt") as file:
+                found = json.loads(file.metadata()["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             run = found.pop("run")
             history = [Step(**step) for step in found.pop("history")]
             found["tally"] = tuple(found["tally"])
             state = RunState(**found, history=history, tensors=tensors)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise TuneshotError(
-                f"{self.folder} cannot be read ({error}); remove it and train again"
+                f"{self.path} cannot be read ({error}); remove it and train again"
             ) from error
         if differs := [name for name in self._run if self._run[name] != run.get(name)]:
             raise TuneshotError(
-                f"{self.folder} is another run: different {', '.join(differs)}; give the options "
+                f"{self.path} is another run: different {', '.join(differs)}; give the options "
                 "it was started with, or leave --resume out to start anew"
             )
         return state
 
     def remove(self) -> None:
         """The run has ended, or is started anew."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.path.unlink(missing_ok=True)
+        for scratch in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
+            shutil.rmtree(scratch)  # a kill in the middle of saving left it behind

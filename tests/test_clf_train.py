@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from tiny import tiny, toy_data
 from transformers import (
@@ -65,6 +66,7 @@ def tiny_llama(tmp_path_factory) -> str:
 def clf(tmp_path, monkeypatch, command):
     """``clf`` in a folder with 120 labelled messages."""
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
     lines = [f"{'spam' if i % 4 == 0 else 'ham'}\t{'win ' if i % 4 == 0 else 'see you '}"
              f"{LETTERS[i % 26]}{LETTERS[i // 26]} now" for i in range(120)]  # fmt: skip
@@ -220,20 +222,26 @@ def finish(process: subprocess.Popen) -> str:
     return output.decode()
 
 
+def steps_done(unfinished: str) -> int:
+    if not Path(unfinished).exists():
+        return 0
+    with safe_open(unfinished, framework="pt") as file:
+        return json.loads(file.metadata()["state"])["step"]
+
+
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, tiny_gpt2):
-    """kill -9, three times; then it is let go on to its end."""
+    """kill -9, twice; then it is let go on to its end."""
     options = (
-        "--base", tiny_gpt2, "--data", "sms", "--layers", "all", "--epochs", "30", "--keep", "best",
+        "--base", tiny_gpt2, "--data", "sms", "--layers", "all", "--epochs", "60", "--keep", "best",
         "--schedule", "one_cycle", "--batch-size", "2", "--save-every", "0",
     )  # fmt: skip
     finish(start("--out", "whole", *options))
-    state = Path("killed.unfinished/state.json")
     reached = 0
-    for _ in range(3):
+    for _ in range(2):
         process = start("--out", "killed", "--resume", *options)
         while process.poll() is None:
             time.sleep(0.01)
-            if state.exists() and (step := json.loads(state.read_text())["step"]) > reached + 20:
+            if (step := steps_done("killed.unfinished")) > reached + 20:
                 reached = step
                 process.send_signal(signal.SIGKILL)
                 break
@@ -247,19 +255,18 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, tiny_gpt2):
     assert Path("killed/model.safetensors").read_bytes() == (
         Path("whole/model.safetensors").read_bytes()
     )
-    assert not state.exists()
+    assert not Path("killed.unfinished").exists()
     a, b = (meta_of(folder)["about"]["train"]["history"] for folder in ("whole", "killed"))
     assert a == b
     assert not [path for path in Path().iterdir() if path.name.startswith(".killed")]
 
 
-@pytest.mark.parametrize("layers", ["all", "last_block"])
-def test_two_processes_learn_what_one_learns(clf, tiny_gpt2, layers):
+def test_two_processes_learn_what_one_learns(clf, tiny_gpt2):
     options = (
-        "--base", tiny_gpt2, "--data", "sms", "--layers", layers, "--epochs", "2",
+        "--base", tiny_gpt2, "--data", "sms", "--layers", "all", "--epochs", "2",
         "--batch-size", "7", "--learning-rate", "0.005", "--precision", "float32",
     )  # fmt: skip
-    finish(start("--out", "one", *options))
+    assert clf("train", "--out", "one", *options)[0] == 0
     launch = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
               "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
               "--main_process_port", "0", "-m", "clfcore")  # fmt: skip
@@ -275,23 +282,22 @@ def test_two_processes_learn_what_one_learns(clf, tiny_gpt2, layers):
     )
 
 
-@pytest.mark.parametrize("layers", ["all", "last_block"])
-def test_weights_in_two_shards_learn_what_whole_ones_learn(tmp_path, layers):
+def test_weights_in_two_shards_learn_what_whole_ones_learn(tmp_path):
     """As under FSDP; the shards come together again at the end."""
-    config = TrainConfig(
-        layers=layers, balance="none", epochs=2, batch_size=5, learning_rate=3e-3, keep="best",
-        precision="float32",
-    )  # fmt: skip
-    whole = tiny()
-    freeze_all_but(whole.trunk, layers)
-    fit(whole, toy_data(), toy_data(), config)
     program = Path(__file__).with_name("two_shards.py")
-    out = tmp_path / "gathered.safetensors"
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone",
-         "--nproc_per_node", "2", str(program), str(out), layers],
+         "--nproc_per_node", "2", str(program), str(tmp_path)],
         check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120,
     )  # fmt: skip
-    for name, weight in load_file(out).items():
-        if "W_key.bias" not in name:  # it moves no logit: its gradient is rounding alone
-            torch.testing.assert_close(weight, whole.state_dict()[name], atol=1e-4, rtol=1e-3)
+    for layers in ("all", "last_block"):
+        config = TrainConfig(
+            layers=layers, balance="none", epochs=2, batch_size=5, learning_rate=3e-3, keep="best",
+            precision="float32",
+        )  # fmt: skip
+        whole = tiny()
+        freeze_all_but(whole.trunk, layers)
+        fit(whole, toy_data(), toy_data(), config)
+        for name, weight in load_file(tmp_path / f"{layers}.safetensors").items():
+            if "W_key.bias" not in name:  # it moves no logit: its gradient is rounding alone
+                torch.testing.assert_close(weight, whole.state_dict()[name], atol=1e-4, rtol=1e-3)

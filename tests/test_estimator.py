@@ -84,7 +84,7 @@ def test_it_keeps_the_contract_of_an_estimator(check):
 
 
 def test_every_training_setting_is_a_parameter():
-    own = {"base", "validation_share", "threshold", "random_state"}
+    own = {"base", "validation_share", "random_state"}
     names = {field.name for field in fields(TrainConfig)} - {"seed", "split_seed"}
     assert set(inspect.signature(TuneshotClassifier).parameters) == names | own
 

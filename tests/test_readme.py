@@ -83,6 +83,19 @@ def test_gpt2_mini_can_be_made_again(shell, tmp_path_factory):
     assert found["auc"] > (0.98 if CORPUS.exists() else 0.8)
 
 
+def test_the_few_shot_sides_own_model_can_be_fine_tuned(shell):
+    """On sixty messages, and one of them is then classified."""
+    (command,) = commands("clf train --base SmolLM2")
+    rows = "".join(f"{label}\\t{word} {i}\\n" for i in range(30)
+                   for label, word in (("spam", "win cash"), ("ham", "see you at")))  # fmt: skip
+    done = shell(
+        f"printf '{rows}' > sixty && {command} --data sixty --epochs 1"
+        " && clf classify 'win cash 7' --checkpoint runs/smol"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "weights learnt" in done.stdout
+
+
 def test_a_model_that_is_not_at_hand_is_one_line(shell):
     (command,) = commands("clf train --base gpt2 ")
     done = shell(f"HF_HOME=/nonexistent {command}")

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from tiny import CFG, loss_and_accuracy, tiny, toy_data
 
 from clfcore.batching import Encoded, by_length, of_equal_length, pad, shuffled
-from clfcore.calibrate import all_logits, calibrate
+from clfcore.calibrate import all_logits, calibrate, threshold_for
 from clfcore.classifier import (
     POSITIONS,
     TRAINABLE,
@@ -439,6 +439,19 @@ def test_calibration_on_separable_messages_stays_finite():
     calibrate(model, data)
     assert np.isfinite(all_logits(model, data)).all()
     assert abs(log_odds(model, data)).max() < 20
+
+
+@pytest.mark.parametrize("share", [0, 0.05, 0.2, 1])
+def test_the_threshold_is_the_smallest_that_flags_no_more_than_was_allowed(share):
+    data = toy_data(100, seed=3)
+    noisy = Encoded(data.tokens, [y if i % 5 else 1 - y for i, y in enumerate(data.labels)])
+    model, _ = trained(data, replace(QUICK, epochs=1))
+    threshold = threshold_for(model, noisy, share)
+    p, y = softmax(all_logits(model, noisy), axis=1)[:, 1], np.array(noisy.labels)
+    flagged = (p[y == 0] >= threshold).mean()
+    assert flagged <= share
+    below = p[p < threshold].max(initial=0.0)
+    assert below == 0 or share == 1 or (p[y == 0] >= below).mean() > share
 
 
 def test_mixing_moves_the_trunk_towards_what_it_was_and_keeps_the_head():

@@ -5,6 +5,7 @@ Accelerate shards on GPUs only, so its part is played here by the same call of P
 
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -46,8 +47,7 @@ class Sharding:
         return tensor
 
 
-def main(out: str, layers: str) -> None:
-    dist.init_process_group("gloo")
+def train(layers: str, out: Path) -> None:
     model, twin = tiny(), tiny()
     freeze_all_but(model.trunk, layers)
     config = TrainConfig(
@@ -57,9 +57,11 @@ def main(out: str, layers: str) -> None:
     fit(model, toy_data(), toy_data(), config, accelerator=Sharding())
     gather(model, twin)
     if dist.get_rank() == 0:
-        save_file(twin.state_dict(), out)
-    dist.destroy_process_group()
+        save_file(twin.state_dict(), out / f"{layers}.safetensors")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    dist.init_process_group("gloo")
+    for layers in ("all", "last_block"):
+        train(layers, Path(sys.argv[1]))
+    dist.destroy_process_group()
