@@ -24,7 +24,6 @@ import torch
 from llms_from_scratch.ch04 import GPTModel as BookGPT
 from llms_from_scratch.ch06 import calc_loss_batch, classify_review
 
-from clfcore.balance import balanced_rows
 from clfcore.batching import Encoded
 from clfcore.checkpoint import Meta
 from clfcore.classifier import Reading, TextClassifier, freeze_all_but
@@ -52,10 +51,13 @@ def lecture_messages() -> Encoded:
     source = load_messages()
     if source.name != "SMS Spam Collection":
         raise TuneshotError("the corpus is missing; run: clf data fetch")
-    labels = [int(example.label == "spam") for example in source.examples]
-    rows = np.array(balanced_rows(labels, "undersample", seed=123))
-    chosen = np.random.default_rng(123).permutation(rows)[: int(0.7 * len(rows))]
-    return Encoded([encode(source.examples[i].text) for i in chosen], [labels[i] for i in chosen])
+    labels = np.array([int(example.label == "spam") for example in source.examples])
+    rng, spam = np.random.default_rng(123), np.flatnonzero(labels)
+    ham = rng.choice(np.flatnonzero(labels == 0), len(spam), replace=False)
+    chosen = rng.permutation([*spam, *ham])[: int(0.7 * 2 * len(spam))]
+    return Encoded(
+        [encode(source.examples[i].text) for i in chosen], [int(labels[i]) for i in chosen]
+    )
 
 
 def ours(layers: str, seed: int = 0) -> TextClassifier:

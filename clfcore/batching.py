@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
-_MOST_TOKENS = 4096  # in one batch of inference, padding counted
+_MOST_TOKENS = 2048  # in one batch of inference, padding counted
 
 
 @dataclass(frozen=True, slots=True)

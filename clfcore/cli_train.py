@@ -138,6 +138,9 @@ def train(
     stderr.print(f"{len(source.examples)} messages: {terminal.printable(source.name)}")
     run = {"base": base, "settings": config.to_dict(), "data": content_hash(source.examples)}
     unfinished = Unfinished(out, run, save_every)
+    if resume and (out / "meta.json").exists() and not unfinished.path.exists():
+        stderr.print(f"{out} is finished; leave --resume out to train anew")
+        return
     if first and not resume:
         unfinished.remove()
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from clfcore.balance import BALANCERS, balanced_rows, class_weights
 from clfcore.batching import Encoded, by_length, of_equal_length, pad, shuffled
 from clfcore.classifier import TextClassifier, frozen_depth, sentence_vectors
+from clfcore.errors import TuneshotError
 from clfcore.precision import autocast, resolve
 from clfcore.processes import is_sharded, own_part, spread
 from clfcore.settings import TrainConfig
@@ -104,7 +105,8 @@ def fit(
         The looks at the validation part.
 
     Raises:
-        TuneshotError: a balancing strategy that these rows do not allow.
+        TuneshotError: a balancing strategy that these rows do not allow, or a loss that is no
+            longer a number.
     """
     run = _Run(model, train, val, config, accelerator, after_step)
     if resume is not None:
@@ -219,6 +221,11 @@ class _Run:
             loss_sum += loss.item()
             right += voice * int((logits.argmax(dim=-1) == y).sum())
         loss_sum, right = self._sum_over_processes(loss_sum, right)
+        if not math.isfinite(loss_sum):
+            raise TuneshotError(
+                f"the loss is {loss_sum} in step {self.state.step + 1}; choose a smaller "
+                f"--learning-rate than {self.config.learning_rate:g}"
+            )
         nn.utils.clip_grad_norm_(list(self.learning.values()), self.config.grad_clip)
         self.optimizer.step()
         self.schedule.step()
@@ -264,22 +271,18 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float]:
-        """Mean loss in nats and accuracy on the validation part."""
+        """Mean loss in nats and accuracy on the validation part; every process does all of it."""
         self.wrapped.eval()
-        mine = range(len(self.val.labels))[self.rank :: self.world]
-        tokens = [self.val.tokens[row] for row in mine]
-        loss, right = 0.0, 0.0
-        for batch in by_length(tokens, _VALIDATION_BATCH):
-            rows = [mine[row] for row in batch.rows]
+        loss, right = 0.0, 0
+        for batch in by_length(self.val.tokens, _VALIDATION_BATCH):
             with autocast(self.precision, self.device):
                 if self.val_streams is not None:
-                    logits = self.model.above(*self.val_streams.batch(rows), self.depth)
+                    logits = self.model.above(*self.val_streams.batch(batch.rows), self.depth)
                 else:
                     logits = self.model(batch.ids.to(self.device), batch.lengths.to(self.device))
-            y = self.val_targets[rows]
+            y = self.val_targets[batch.rows]
             loss += F.cross_entropy(logits.float(), y, reduction="sum").item()
             right += int((logits.argmax(dim=-1) == y).sum())
-        loss, right = self._sum_over_processes(loss, right)
         return loss / len(self.val.labels), right / len(self.val.labels)
 
     def _out_of_patience(self) -> bool:

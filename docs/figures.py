@@ -104,6 +104,8 @@ def speed() -> list[str]:
 def configurations() -> list[str]:
     """The best configuration of each base, chosen on validation: means over seeds, on test."""
     lines = [
+        "### The best of what was tried, on the test part",
+        "",
         "| base | chosen settings | seeds | accuracy (95 %) | spam found | ham flagged | AUC |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -134,9 +136,26 @@ def configurations() -> list[str]:
     return lines
 
 
+def tried() -> list[str]:
+    """What the best configurations were chosen from, by their validation loss; one run each."""
+    lines = [
+        "Chosen by validation loss from these:",
+        "",
+        "| base | differs from what suits it | validation loss | accuracy |",
+        "|---|---|---|---|",
+    ]
+    for run in records("tried_on_validation"):
+        changes = ", ".join(f"{name}={value}" for name, value in run["changes"].items())
+        lines.append(
+            f"| {run['base']} | {changes or 'nothing'} | {run['val_nll']:.4f} nats | "
+            f"{percent(run['val_accuracy'])} |"
+        )
+    return lines
+
+
 def growth() -> list[str]:
     """How cost grows, from the benchmark's records without a goal."""
-    lines = ["| measured | value |", "|---|---|"]
+    lines = ["### How cost grows", "", "| measured | value |", "|---|---|"]
     for record in records("bench_finetune"):
         if record["goal"] is None or "growth" in record["name"]:
             lines.append(f"| {record['name']} | {record['value']:,.4g} {record['unit']} |")
@@ -144,14 +163,16 @@ def growth() -> list[str]:
 
 
 def experiments() -> list[str]:
-    """The suites of ``clf experiments`` that were run."""
-    return table(records("experiments")).splitlines()
+    """The suite of ``clf experiments`` that was run, its headings a level lower."""
+    text = table(records("experiments_book"))
+    head, data_set = "# Experiments\n", "\n## SMS Spam Collection\n"
+    return text.replace(head, "### The book's questions\n").replace(data_set, "").splitlines()
 
 
 PAGES = {
     DOCS.parent / "README.md": (quality, unlike, speed),
     DOCS / "gpt2-mini.md": (all_sets,),
-    DOCS / "fine-tuning.md": (configurations, growth, experiments),
+    DOCS / "fine-tuning.md": (configurations, tried, growth, experiments),
 }
 
 

@@ -256,6 +256,9 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, tiny_gpt2):
         Path("whole/model.safetensors").read_bytes()
     )
     assert not Path("killed.unfinished").exists()
+    status, _, err = clf("train", "--out", "killed", "--resume", *options)
+    assert status == 0
+    assert "killed is finished" in err
     a, b = (meta_of(folder)["about"]["train"]["history"] for folder in ("whole", "killed"))
     assert a == b
     assert not [path for path in Path().iterdir() if path.name.startswith(".killed")]

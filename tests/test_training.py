@@ -274,6 +274,13 @@ def test_patience_ends_a_run_that_no_longer_gains():
     assert len(losses) - 1 - losses.index(min(losses)) == 2
 
 
+def test_a_loss_that_is_no_number_ends_the_run_with_advice():
+    model = tiny()
+    model.trunk.tok_emb.weight.data[:] = float("inf")
+    with pytest.raises(TuneshotError, match="in step 1; choose a smaller --learning-rate"):
+        fit(model, toy_data(), toy_data(), QUICK)
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_learning_rate_follows_its_schedule(schedule, monkeypatch):
     rates = []
