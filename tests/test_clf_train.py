@@ -232,7 +232,7 @@ def steps_done(unfinished: str) -> int:
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, tiny_gpt2):
     """kill -9, twice; then it is let go on to its end."""
     options = (
-        "--base", tiny_gpt2, "--data", "sms", "--layers", "all", "--epochs", "60", "--keep", "best",
+        "--base", tiny_gpt2, "--data", "sms", "--layers", "all", "--epochs", "40", "--keep", "best",
         "--schedule", "one_cycle", "--batch-size", "2", "--save-every", "0",
     )  # fmt: skip
     finish(start("--out", "whole", *options))
@@ -241,7 +241,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, tiny_gpt2):
         process = start("--out", "killed", "--resume", *options)
         while process.poll() is None:
             time.sleep(0.01)
-            if (step := steps_done("killed.unfinished")) > reached + 20:
+            if (step := steps_done("killed.unfinished")) > reached + 9:
                 reached = step
                 process.send_signal(signal.SIGKILL)
                 break

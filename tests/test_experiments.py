@@ -181,6 +181,7 @@ values_of = {
                     st.floats(1e-9, 10)),
     **dict.fromkeys(["balance_ratio", "mix"], st.floats(0, 1, exclude_min=True)),
     **dict.fromkeys(["label_smoothing", "warmup"], st.floats(0, 1, exclude_max=True)),
+    **dict.fromkeys(["threshold", "flag_at_most"], st.floats(0, 1)),
 }  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from clfcore import heads
 from clfcore.balance import class_weights
 from clfcore.errors import TuneshotError
 from clfcore.heads import HEADS, fit_head, head_from_state
@@ -110,15 +109,6 @@ def test_weights_of_one_are_no_weights(head):
         fit_head(x, y, 3, head, 0, weights).state_dict() for weights in (None, [1.0] * 3)
     )
     assert all(torch.equal(plain[name], weighted[name]) for name in plain)
-
-
-def test_a_scikit_learn_without_sample_weights_is_named(monkeypatch):
-    """MLPClassifier takes them since 1.7."""
-    x, y = vectors_of(2)
-    monkeypatch.setattr(heads, "has_fit_parameter", lambda estimator, name: False)
-    with pytest.raises(TuneshotError, match=r"need scikit-learn 1\.7 or newer; upgrade"):
-        fit_head(x, y, 2, "mlp", seed=0, weights=[0.5, 2.0])
-    fit_head(x, y, 2, "mlp", seed=0, weights=[1.0, 1.0])
 
 
 def test_an_unknown_head_lists_the_choices_and_a_label_without_messages_is_named():

@@ -84,12 +84,12 @@ def test_gpt2_mini_can_be_made_again(shell, tmp_path_factory):
 
 
 def test_the_few_shot_sides_own_model_can_be_fine_tuned(shell):
-    """On sixty messages, and one of them is then classified."""
+    """On thirty messages, and one of them is then classified."""
     (command,) = commands("clf train --base SmolLM2")
-    rows = "".join(f"{label}\\t{word} {i}\\n" for i in range(30)
+    rows = "".join(f"{label}\\t{word} {i}\\n" for i in range(15)
                    for label, word in (("spam", "win cash"), ("ham", "see you at")))  # fmt: skip
     done = shell(
-        f"printf '{rows}' > sixty && {command} --data sixty --epochs 1"
+        f"printf '{rows}' > thirty && {command} --data thirty --epochs 1"
         " && clf classify 'win cash 7' --checkpoint runs/smol"
     )
     assert done.returncode == 0, done.stderr
