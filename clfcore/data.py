@@ -117,8 +117,6 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
         TuneshotError: there is only one label; or a label has fewer than ten different messages,
             so that a part would miss it.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # a second; `--help` should not wait
-
     counts = distinct_per_label(examples)
     if len(counts) < 2:
         raise TuneshotError(
@@ -131,18 +129,24 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
                 f"label {label!r} has {count} messages, copies not counted; a split needs at "
                 f"least {LEAST_PER_LABEL} of each label: add some or remove the label"
             )
-    folds = StratifiedGroupKFold(n_splits=10, shuffle=True, random_state=seed)
-    parts = folds.split(
+    folds = grouped_folds(examples, 10, seed)
+    return Split(
+        train=sorted(row for fold in folds[3:] for row in fold),
+        val=sorted(folds[2]),
+        test=sorted(folds[0] + folds[1]),
+    )
+
+
+def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[list[int]]:
+    """Row numbers of ``count`` stratified folds; no duplicate group is in two of them."""
+    from sklearn.model_selection import StratifiedGroupKFold  # a second; `--help` should not wait
+
+    folds = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed).split(
         np.zeros(len(examples)),
         [example.label for example in examples],
         duplicate_groups(example.text for example in examples),
     )
-    held_out = [rows.tolist() for _, rows in parts]
-    return Split(
-        train=sorted(row for fold in held_out[3:] for row in fold),
-        val=sorted(held_out[2]),
-        test=sorted(held_out[0] + held_out[1]),
-    )
+    return [rows.tolist() for _, rows in folds]
 
 
 def load_pool(source: str | Path | None = None) -> Source:

@@ -11,7 +11,6 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.preprocessing import LabelEncoder
 from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -19,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from clfcore.bases import load_base
 from clfcore.checkpoint import save_checkpoint
-from clfcore.data import content_hash, distinct_per_label, duplicate_groups, sample_messages
+from clfcore.data import content_hash, distinct_per_label, grouped_folds, sample_messages
 from clfcore.errors import TuneshotError
 from clfcore.huggingface import DEFAULT_LM
 from clfcore.predict import FineTuned
@@ -343,10 +342,8 @@ def validation_split(
                 f"label {label!r} has {count} messages, copies not counted; a validation part of "
                 f"{share} needs at least {parts} of each label: add some, or raise validation_share"
             )
-    folds = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=seed)
-    train, val = next(folds.split(
-        np.zeros(len(examples)),
-        [example.label for example in examples],
-        duplicate_groups(example.text for example in examples),
-    ))  # fmt: skip
-    return [examples[row] for row in train], [examples[row] for row in val]
+    val = set(grouped_folds(examples, parts, seed)[0])
+    return (
+        [example for row, example in enumerate(examples) if row not in val],
+        [example for row, example in enumerate(examples) if row in val],
+    )

@@ -31,7 +31,7 @@ from clfcore.pretrained import is_gpt2
 from clfcore.recipe import learn
 from clfcore.settings import TrainConfig, settings_for
 from clfcore.suites import SUITES, Row, check_overrides, complaint, config_of, shown
-from clfcore.types import Say
+from clfcore.types import Say, unheard
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -65,17 +65,13 @@ def command_for(base: str, config: TrainConfig, data_options: Sequence[str] = ()
 # --- running ------------------------------------------------------------------------------------
 
 
-def _silent(stage: str, done: int, total: int, figures: str) -> None:
-    pass
-
-
 def run_experiments(
     rows: Sequence[Row],
     base: str,
     source: Source,
     seeds: Sequence[int],
     records: Path,
-    say: Say = _silent,
+    say: Say = unheard,
     overrides: Mapping[str, Any] | None = None,
     *,
     data_options: Sequence[str] = (),

@@ -37,23 +37,11 @@ from clfcore.processes import gather, is_sharded
 from clfcore.settings import NOTHING, TrainConfig
 from clfcore.survey import survey
 from clfcore.train import Step, fit, planned_steps
-from clfcore.types import Example, Say
+from clfcore.types import Example, Say, unheard
 from clfcore.unfinished import Unfinished
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-def _silent(stage: str, done: int, total: int, figures: str) -> None:
-    pass
-
-
-def _unread(sentence: str) -> None:
-    pass
-
-
-def _unwatched(step: Step) -> None:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +72,9 @@ def learn(
     source: Source,
     config: TrainConfig,
     *,
-    note: Callable[[str], None] = _unread,
-    say: Say = _silent,
-    watch: Callable[[Step], None] = _unwatched,
+    note: Callable[[str], None] = unheard,
+    say: Say = unheard,
+    watch: Callable[[Step], None] = unheard,
     accelerator: "Accelerator | None" = None,
     unfinished: Unfinished | None = None,
     resume: bool = False,
@@ -148,8 +136,8 @@ def teach(
     config: TrainConfig,
     *,
     about: Mapping[str, Any],
-    say: Say = _silent,
-    watch: Callable[[Step], None] = _unwatched,
+    say: Say = unheard,
+    watch: Callable[[Step], None] = unheard,
     accelerator: "Accelerator | None" = None,
     unfinished: Unfinished | None = None,
     resume: bool = False,
@@ -250,7 +238,7 @@ def teach(
     return Learnt(classifier, history, learning, weights, seconds, val, test=[])
 
 
-def save_and_judge(learnt: Learnt, out: Path, compact: bool, say: Say = _silent) -> Evaluation:
+def save_and_judge(learnt: Learnt, out: Path, compact: bool, say: Say = unheard) -> Evaluation:
     """Writes a checkpoint, judges what was written on the test part, and writes that down too.
 
     What was stored is judged, not what was in memory: int8 rows round a little.
@@ -259,8 +247,10 @@ def save_and_judge(learnt: Learnt, out: Path, compact: bool, say: Say = _silent)
         TuneshotError: ``out`` cannot be written.
     """
     model, meta = learnt.classifier.model, learnt.classifier.meta
-    save_checkpoint(out, model, meta, compact)
-    stored = FineTuned.load(out) if compact else learnt.classifier
+    stored = learnt.classifier
+    if compact:
+        save_checkpoint(out, model, meta, compact)
+        stored = FineTuned.load(out)
     result = evaluate(stored, learnt.test, lambda done: say("judge", done, len(learnt.test), ""))
     about = {**meta.about, "test_metrics": result.to_dict()}
     save_checkpoint(out, model, replace(meta, about=about), compact)

@@ -7,6 +7,10 @@ from typing import Protocol
 Say = Callable[[str, int, int, str], None]  # progress: stage, done, total, figures
 
 
+def unheard(*news: object) -> None:
+    """Hears of progress where nobody asked for it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One labelled message."""
