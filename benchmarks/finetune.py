@@ -5,7 +5,9 @@
 The peer is the package ``llms-from-scratch`` (chapter 6): batch 8, every message padded to the
 longest of the training set, on a model of the same shape with random weights. A step of the peer
 costs the same wherever it is taken, so its five epochs are extrapolated from 20 of its steps; ours
-run whole where the table says so. Needs ``clf data fetch``; about six minutes on two cores.
+run whole where the table says so. The book's modules are imported where they are used, so that of
+the two processes whose memory is compared, each loads its own. Needs ``clf data fetch``; about six
+minutes on two cores.
 """
 
 import argparse
@@ -21,8 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from llms_from_scratch.ch04 import GPTModel as BookGPT
-from llms_from_scratch.ch06 import calc_loss_batch, classify_review
 
 from clfcore.batching import Encoded
 from clfcore.checkpoint import Meta
@@ -68,6 +68,8 @@ def ours(layers: str, seed: int = 0) -> TextClassifier:
 
 
 def peer(layers: str) -> torch.nn.Module:
+    from llms_from_scratch.ch04 import GPTModel as BookGPT
+
     torch.manual_seed(0)
     model = BookGPT(GPT2.to_dict())
     model.out_head = torch.nn.Linear(GPT2.emb_dim, 2)
@@ -88,6 +90,8 @@ def peer_batches(data: Encoded, width: int):
 
 def peer_seconds_a_step(data: Encoded, layers: str, steps: int) -> float:
     """Mean wall-clock seconds of the book's optimiser step."""
+    from llms_from_scratch.ch06 import calc_loss_batch
+
     model = peer(layers)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.1)
     batches, start = peer_batches(data, max(map(len, data.tokens))), 0.0
@@ -262,6 +266,9 @@ def matrix_peak() -> float:
 
 
 def answers():
+    from llms_from_scratch.ch04 import GPTModel as BookGPT
+    from llms_from_scratch.ch06 import classify_review
+
     mini = FineTuned.load()
     torch.manual_seed(0)
     small = TextClassifier(GPTModel(GPT2, 2), Reading())

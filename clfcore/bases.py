@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clfcore.classifier import Trunk
-from clfcore.config import GPT_PRESETS, MINI
+from clfcore.config import GPT_PRESETS, MINI, GPTConfig
 from clfcore.errors import TuneshotError
 from clfcore.gpt import GPTModel
 from clfcore.huggingface import DEFAULT_LM, HuggingFaceTrunk, load_transformer
@@ -71,17 +71,15 @@ def load_base(
     torch.manual_seed(seed)
     trunk: Trunk
     if base == MINI:
-        trunk = GPTModel(replace(GPT_PRESETS[MINI], drop_rate=_DROP_RATE), classes)
-        if weights == "pretrained":
-            _fill(trunk, _distilled(texts, texts_seed, say))
+        cfg = replace(GPT_PRESETS[MINI], drop_rate=_DROP_RATE)
+        state = _distilled(texts, texts_seed, say) if weights == "pretrained" else None
+        trunk = _gpt2(cfg, classes, state)
         start = Base(base, trunk, encode, source=None)
     elif weights == "random" and base in GPT_PRESETS:
-        start = Base(base, GPTModel(GPT_PRESETS[base], classes), encode, source=None)
+        start = Base(base, _gpt2(GPT_PRESETS[base], classes, None), encode, source=None)
     elif base != DEFAULT_LM and is_gpt2(base):
         cfg, state = load_gpt2(base)
-        trunk = GPTModel(cfg, classes)
-        if weights == "pretrained":
-            _fill(trunk, state)
+        trunk = _gpt2(cfg, classes, state if weights == "pretrained" else None)
         start = Base(Path(base).name, trunk, encode, base if weights == "pretrained" else None)
     else:
         start = _transformer(base, classes, weights)
@@ -137,9 +135,13 @@ def _distilled(texts: Sequence[str], seed: int, say: Say) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def _fill(trunk: GPTModel, state: dict[str, Tensor]) -> None:
-    """All weights but the head's; names and shapes were checked before."""
-    trunk.load_state_dict(
-        {name: tensor for name, tensor in state.items() if not name.startswith("out_head")},
-        strict=False,
-    )
+def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTModel:
+    """With the weights of ``state``, its head aside; names and shapes were checked before."""
+    if state is None:
+        return GPTModel(cfg, classes)
+    with torch.device("meta"):  # no memory for weights that would be replaced at once
+        trunk = GPTModel(cfg, classes)
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("out_head")}
+    trunk.load_state_dict(state, strict=False, assign=True)
+    trunk.out_head = nn.Linear(cfg.emb_dim, classes)
+    return trunk

@@ -11,6 +11,7 @@ from clfcore.classifier import TextClassifier
 from clfcore.precision import autocast
 
 _BATCH = 64
+_WIDTH_STEP = 16
 _MOST_BYTES = 4 << 30  # a larger cache costs more memory than time is worth
 
 
@@ -56,9 +57,14 @@ class Streams:
         return 4 * model.trunk.emb_dim * sum(map(len, tokens)) <= _MOST_BYTES
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """(B, T, C) float32 stream and (B,) lengths; what stands behind a message is not zero."""
+        """(B, T, C) float32 stream and (B,) lengths; what stands behind a message is not zero.
+
+        Widths are rounded up, because for each new shape oneDNN makes and keeps another kernel.
+        """
         chosen = torch.as_tensor(np.asarray(rows), device=self._lengths.device)
         lengths = self._lengths[chosen]
-        columns = torch.arange(int(lengths.max()), device=lengths.device)
+        widest = int(lengths.max())
+        width = widest if widest == 1 else -(-widest // _WIDTH_STEP) * _WIDTH_STEP
+        columns = torch.arange(width, device=lengths.device)
         where = self._starts[chosen, None] + columns.minimum(lengths[:, None] - 1)  # (B, T)
         return self._stream[where].float(), lengths

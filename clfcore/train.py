@@ -23,6 +23,7 @@ from clfcore.classifier import TextClassifier, frozen_depth, sentence_vectors
 from clfcore.errors import TuneshotError
 from clfcore.precision import autocast, resolve
 from clfcore.processes import is_sharded, own_part, spread
+from clfcore.resting import resting_below
 from clfcore.settings import TrainConfig
 from clfcore.streams import Streams
 
@@ -160,6 +161,14 @@ class _Run:
         self.steps_an_epoch = math.ceil(len(self.rows) / self.step_size)
         self.total = config.epochs * self.steps_an_epoch
 
+        self.depth = frozen_depth(model.trunk)
+        self.streams = self.val_streams = None
+        both = [*train.tokens, *val.tokens]
+        if self.depth and self.world == 1 and Streams.fit_in_memory(model, both):
+            with resting_below(model.trunk, self.depth):
+                self.streams = Streams(model, train.tokens, self.depth, self.precision)
+                self.val_streams = Streams(model, val.tokens, self.depth, self.precision)
+
         weights = class_weights(train.labels, config.balance)
         self.label_weights = torch.tensor(weights, device=self.device)  # (classes,)
         self.targets = torch.tensor(train.labels, device=self.device)  # (N,)
@@ -169,14 +178,7 @@ class _Run:
         if accelerator is not None and self.world > 1:
             self.wrapped, self.optimizer = spread(accelerator, model, self.optimizer)
         self.learning = {n: w for n, w in model.named_parameters() if w.requires_grad}
-
         torch.manual_seed(config.seed + self.rank)  # dropout
-        self.depth = frozen_depth(model.trunk)
-        self.streams = self.val_streams = None
-        both = [*train.tokens, *val.tokens]
-        if self.depth and self.world == 1 and Streams.fit_in_memory(model, both):
-            self.streams = Streams(model, train.tokens, self.depth, self.precision)
-            self.val_streams = Streams(model, val.tokens, self.depth, self.precision)
 
     def steps(self) -> Iterator[Step]:
         """Learns, one step at a time."""

@@ -1,7 +1,10 @@
 """Batching, the loop and calibration, on a tiny GPT."""
 
+import copy
 import math
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from clfcore.classifier import (
 from clfcore.config import GPTConfig
 from clfcore.errors import TuneshotError
 from clfcore.recipe import mix_with
+from clfcore.resting import resting_below
 from clfcore.settings import PADDINGS, SCHEDULES, SETTINGS, TrainConfig, settings_for
 from clfcore.streams import Streams
 from clfcore.train import RunState, fit
@@ -159,6 +163,36 @@ def test_the_loss_curve_with_the_frozen_part_cached_is_that_without(layers, monk
 
 
 # --- the loop -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_resting_weights_are_the_same_weights(dtype):
+    model, awake = tiny().to(dtype), tiny().to(dtype)
+    ids, lengths = torch.tensor([[7, 8, 9]]), torch.tensor([3])
+    with torch.inference_mode():
+        with resting_below(model.trunk, depth=1):
+            first, second = model(ids, lengths), model(ids, lengths)
+        torch.testing.assert_close([first, second, model(ids, lengths)], [awake(ids, lengths)] * 3)
+    assert same_weights(model, awake)
+    copy.deepcopy(model).trunk.tok_emb.weight.data.zero_()  # ordinary tensors, which can be changed
+    assert same_weights(model, awake)
+
+
+def test_resting_weights_leave_the_memory_and_no_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))
+    trunk = tiny(cfg=GPTConfig(context_length=32, emb_dim=512, n_heads=2, n_layers=6)).trunk
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("reads the memory of this process from /proc")
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    blocks = sum(w.numel() * w.element_size() for w in trunk.trf_blocks.parameters())
+    before = resident()
+    with torch.inference_mode(), resting_below(trunk, depth=6):
+        trunk.lower(torch.tensor([[7, 8, 9]]), depth=6)
+        assert resident() < before - 0.8 * blocks
+        assert not list(tmp_path.iterdir())
 
 
 def trained(data, config=QUICK, **more):
