@@ -11,7 +11,8 @@ from icl.lm import LM
 from icl.pool import Pool
 from icl.prompt import ARRANGEMENTS, BALANCES, MANY, Demonstration, Prompt, build_prompt
 from icl.scoring import softmax, vote
-from icl.selectors import SELECTORS, Selection, generator
+from icl.selection import Selection, generator
+from icl.selectors import SELECTORS
 from icl.tasks import Task
 
 
@@ -85,7 +86,7 @@ class FewShot:
         self.k = k
         self.order = order
         self.seed = seed
-        self.selector = SELECTORS[selector](seed).fit(pool)
+        self.selector = SELECTORS[selector](seed=seed).fit(pool)
         self.balance = self.selector.balance or balance
         self.pool = pool
         if self.selector.votes and k == 0:

@@ -7,7 +7,8 @@ from icl_doubles import EXAMPLES, HashedWords
 from clfcore.data import duplicate_groups, normal_form
 from clfcore.errors import TuneshotError
 from icl.pool import Pool
-from icl.selectors import SELECTORS, TopK
+from icl.selectors import SELECTORS
+from icl.similar import TopK
 
 WORDS = ["win", "cash", "dinner", "call", "now", "later", "see", "you", "7", "!"]
 texts = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
@@ -28,7 +29,7 @@ SMALL = make_pool([e.text for e in EXAMPLES], [e.label for e in EXAMPLES])
 
 def select(name, pool, queries, k, seed=0):
     vectors = HashedWords().embed(queries)
-    return SELECTORS[name](seed).fit(pool).select(queries, vectors, k)
+    return SELECTORS[name](seed=seed).fit(pool).select(queries, vectors, k)
 
 
 def brute_force(pool, query, k):

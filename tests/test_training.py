@@ -180,18 +180,19 @@ def test_resting_weights_are_the_same_weights(dtype):
 
 def test_resting_weights_leave_the_memory_and_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))
-    trunk = tiny(cfg=GPTConfig(context_length=32, emb_dim=512, n_heads=2, n_layers=6)).trunk
     if not Path("/proc/self/statm").exists():
         pytest.skip("reads the memory of this process from /proc")
 
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    blocks = sum(w.numel() * w.element_size() for w in trunk.trf_blocks.parameters())
+    # Two matrices of 67 MB: allocators keep smaller ones for later.
+    cfg = GPTConfig(vocab_size=64, context_length=8, emb_dim=2048, n_heads=2, n_layers=1)
+    trunk = tiny(cfg=cfg).trunk
     before = resident()
-    with torch.inference_mode(), resting_below(trunk, depth=6):
-        trunk.lower(torch.tensor([[7, 8, 9]]), depth=6)
-        assert resident() < before - 0.8 * blocks
+    with torch.inference_mode(), resting_below(trunk, depth=1):
+        trunk.lower(torch.tensor([[7, 8, 9]]), depth=1)
+        assert resident() < before - 120e6
         assert not list(tmp_path.iterdir())
 
 
