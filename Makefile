@@ -9,7 +9,7 @@ help:
 	@echo "make setup     install into .venv (once; the other targets do it for you)"
 	@echo "make chat      open the chat on http://127.0.0.1:$(PORT)"
 	@echo "make test      run the tests"
-	@echo "make test-all  and the slow ones, which rebuild the bundled model"
+	@echo "make test-all  and the slow ones: whole programs, real models"
 	@echo "make lint      formatting, lint, types"
 	@echo "make bench     measure speed; prints, commits nothing"
 	@echo "make model     rebuild the bundled gpt2-mini from the downloaded corpus"
@@ -28,10 +28,10 @@ chat: setup
 	$(BIN)/python -m icl.chat --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not rebuild"
 
 test-all: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not rebuild"
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -229,6 +229,7 @@ def steps_done(unfinished: str) -> int:
         return json.loads(file.metadata()["state"])["step"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf):
     """kill -9, twice; then it is let go on to its end.
 
@@ -270,6 +271,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf):
     assert not [path for path in Path().iterdir() if path.name.startswith(".killed")]
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(clf, tiny_gpt2):
     options = (
         "--base", tiny_gpt2, "--data", "sms", "--layers", "all", "--epochs", "2",
@@ -291,6 +293,7 @@ def test_two_processes_learn_what_one_learns(clf, tiny_gpt2):
     )
 
 
+@pytest.mark.slow
 def test_weights_in_two_shards_learn_what_whole_ones_learn(tmp_path):
     """As under FSDP; the shards come together again at the end."""
     program = Path(__file__).with_name("two_shards.py")

@@ -81,6 +81,7 @@ def _embed_many(start):
         assert np.array_equal(embed_remembered(HashedWords(), texts), HashedWords().embed(texts))
 
 
+@pytest.mark.slow
 def test_two_processes_may_share_the_cache():
     context = multiprocessing.get_context("spawn")
     workers = [context.Process(target=_embed_many, args=(start,)) for start in (1, 10)]

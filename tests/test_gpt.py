@@ -33,7 +33,13 @@ def reference(cfg: GPTConfig) -> GPT2LMHeadModel:
     return model
 
 
-@pytest.mark.parametrize("cfg", [TINY, GPT_PRESETS["gpt2"]], ids=["tiny", "124M"])
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        pytest.param(TINY, id="tiny"),
+        pytest.param(GPT_PRESETS["gpt2"], id="124M", marks=pytest.mark.slow),
+    ],
+)
 def test_logits_match_transformers_on_random_weights(tmp_path, cfg):
     theirs = reference(cfg)
     theirs.save_pretrained(tmp_path)

@@ -53,6 +53,7 @@ def test_every_command_is_looked_at_here():
 QUICK = [c for c in commands("clf", "icl") if "fetch" not in c and "train" not in c]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", QUICK)
 def test_a_command_of_the_readme_works(shell, command):
     done = shell(command)
@@ -72,7 +73,7 @@ def test_fetching_brings_the_corpus_or_says_how(shell, monkeypatch, tmp_path):
         assert (tmp_path / "sms_spam/SMSSpamCollection").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.rebuild
 def test_gpt2_mini_can_be_made_again(shell, tmp_path_factory):
     """The whole recipe, offline. With the corpus where it is; else on the sample messages."""
     (command,) = commands("clf train --base gpt2-mini")
@@ -83,6 +84,7 @@ def test_gpt2_mini_can_be_made_again(shell, tmp_path_factory):
     assert found["auc"] > (0.98 if CORPUS.exists() else 0.8)
 
 
+@pytest.mark.slow
 def test_the_few_shot_sides_own_model_can_be_fine_tuned(shell):
     """On thirty messages, and one of them is then classified."""
     (command,) = commands("clf train --base SmolLM2")
