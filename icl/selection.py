@@ -58,7 +58,7 @@ class ListScore:
         labels: (C,) float64, log P(label | list, query) in nats, summed over the label's tokens.
         label_tokens: (C,) int64, how many those are.
         query: (t,) float64, the log-probabilities in nats of the query's own tokens, from the end
-            of the demonstrations to the label slot.
+            of the demonstrations to the label slot; empty unless asked for.
     """
 
     labels: np.ndarray
@@ -69,8 +69,16 @@ class ListScore:
 class Reader(Protocol):
     """A language model behind a prompt format, handed to selectors that ask it."""
 
-    def read(self, query: str, lists: Sequence[Sequence[int]]) -> list[ListScore]:
-        """How each list of pool rows, in prompt order, makes the model see ``query``."""
+    def read(
+        self, query: str, lists: Sequence[Sequence[int]], whole: bool = False
+    ) -> list[ListScore]:
+        """How each list of pool rows, in prompt order, makes the model see ``query``.
+
+        Args:
+            query: the message.
+            lists: rows of the pool.
+            whole: score the query's own tokens as well, which costs a quarter more.
+        """
         ...
 
 

@@ -1,12 +1,26 @@
 """Which messages of the pool may be shown for a query: the table of selectors."""
 
+from icl.diverse import DPP, MMR, Facility, KCenter
+from icl.lexical import BM25, Hybrid
+from icl.mdl import MDL
 from icl.selection import Selector
 from icl.similar import KNN, BalancedRandom, Random, TopK, Zero
+from icl.votek import VoteK, VoteKPool, VoteKTwoStage
 
 SELECTORS: dict[str, type[Selector]] = {
     "zero": Zero,
     "random": Random,
     "balanced_random": BalancedRandom,
     "topk": TopK,
+    "mmr": MMR,
+    "dpp": DPP,
+    "bm25": BM25,
+    "hybrid": Hybrid,
+    "kcenter": KCenter,
+    "facility": Facility,
+    "votek": VoteK,
+    "votek_pool": VoteKPool,
+    "votek_two_stage": VoteKTwoStage,
+    "mdl": MDL,
     "knn": KNN,
 }

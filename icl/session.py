@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,12 +23,14 @@ from icl.lm import LocalLM
 from icl.pool import Pool
 from icl.prompt import ARRANGEMENTS
 from icl.selectors import SELECTORS
-from icl.tasks import TASKS
 
 log = logging.getLogger("tuneshot")
 
 MAX_CHARACTERS = 100_000  # of one message; an SMS has 160
 MAX_K = 32
+
+# The two-stage vote asks the language model hundreds of questions first: no chat waits for that.
+CHAT_SELECTORS = tuple(name for name in SELECTORS if name != "votek_two_stage")
 
 # What a visitor chooses -> the methods that answer.
 PROFILES: dict[str, tuple[str, ...]] = {
@@ -43,7 +45,7 @@ class Settings:
     """How the few-shot prompt is made.
 
     Attributes:
-        selector: a key of ``SELECTORS``.
+        selector: one of ``CHAT_SELECTORS``.
         k: how many examples are shown, 0 to ``MAX_K``.
         order: a key of ``ARRANGEMENTS``.
 
@@ -56,8 +58,8 @@ class Settings:
     order: str = "similar_last"
 
     def __post_init__(self) -> None:
-        if self.selector not in SELECTORS:
-            raise one_of("selector", self.selector, SELECTORS)
+        if self.selector not in CHAT_SELECTORS:
+            raise one_of("selector", self.selector, CHAT_SELECTORS)
         if self.order not in ARRANGEMENTS:
             raise one_of("order", self.order, ARRANGEMENTS)
         if not 0 <= self.k <= MAX_K:
@@ -205,18 +207,17 @@ def open_session(
         model = fine_tuned_model()
         return Model(model.name, model)
 
+    @lru_cache(maxsize=8)  # some selectors take a second to look at the pool
     def few_shot(settings: Settings) -> Model:
         votes = SELECTORS[settings.selector].votes
-        reader = None if votes else language_model()
         classifier = FewShot(
-            TASKS["sms_spam"],
-            messages(),
-            embedder,
-            reader,
-            selector=settings.selector,
+            "sms_spam",
+            settings.selector,
+            lm=None if votes else language_model(),
+            embedder=embedder,
             k=settings.k,
             order=settings.order,
-        )
-        return Model(reader.name if reader else embedder.name, classifier)
+        ).fit(messages())
+        return Model(embedder.name if classifier.lm is None else classifier.lm.name, classifier)
 
     return Session({"fine_tuned": fine_tuned, "few_shot": few_shot})

@@ -1,11 +1,13 @@
 """The simple selectors: none, at random, the most similar."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
+from icl.index import build_index
 from icl.pool import Pool
 from icl.selection import Reader, Selection, candidates, generator
 
@@ -69,7 +71,11 @@ class BalancedRandom(Random):
 
 @dataclass
 class TopK:
-    """The most similar messages first (KATE, Liu et al. 2022); exact, ties go to the lower row."""
+    """The most similar messages first (KATE, Liu et al. 2022); ties go to the lower row.
+
+    Each label is searched by itself: the k-th nearest message of a rare label may be a thousand
+    rows down the common ranking. Exact, except for labels with more than ``EXACT_ROWS`` messages.
+    """
 
     needs_vectors: ClassVar[bool] = True
     votes: ClassVar[bool] = False
@@ -80,16 +86,52 @@ class TopK:
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         self.pool = pool
+        labels = np.array(pool.labels)
+        self._sizes = Counter(pool.labels)
+        self._indexes = [
+            build_index(pool.vectors, np.flatnonzero(labels == name)) for name in self._sizes
+        ]
         return self
 
     def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
         assert vectors is not None, "top-k needs the queries' vectors"
-        found = []
-        for text, similarity in zip(texts, similarities(self.pool, vectors), strict=True):
-            order = np.argsort(-similarity, kind="stable")
-            rows, dropped = candidates(self.pool, text, order, k)
-            found.append(Selection(rows, similarity[rows].tolist(), dropped=dropped))
-        return found
+        for text in texts:
+            candidates(self.pool, text, (), k)  # refuses a k that no depth would satisfy
+        found: dict[int, Selection] = {}
+        waiting = list(range(len(texts)))
+        depth = 2 * k + 8  # of each label: room for copies
+        while waiting:
+            rankings = self._rankings(vectors[waiting], depth)
+            for query, (ranking, cosines) in zip(waiting, rankings, strict=True):
+                selection, counts = self._walk(texts[query], ranking, cosines, k)
+                if all(counts[name] == k or size <= depth for name, size in self._sizes.items()):
+                    found[query] = selection
+            waiting = [query for query in waiting if query not in found]
+            depth *= 8
+        return [found[query] for query in range(len(texts))]
+
+    def _rankings(self, vectors: np.ndarray, depth: int) -> Iterator[tuple[list[int], list[float]]]:
+        """For each query, the ``depth`` nearest rows of every label in one order; their cosines."""
+        parts = [index.search(vectors, depth) for index in self._indexes]
+        rows = np.concatenate([rows for rows, _ in parts], axis=1)
+        cosines = np.concatenate([cosines for _, cosines in parts], axis=1)
+        order = np.lexsort((rows, -cosines))  # (Q, labels x depth), each query by itself
+        rows = np.take_along_axis(rows, order, axis=1)
+        cosines = np.take_along_axis(cosines, order, axis=1)
+        return zip(rows.tolist(), cosines.tolist(), strict=True)
+
+    def _walk(
+        self, text: str, ranking: list[int], cosines: list[float], k: int
+    ) -> tuple[Selection, Counter[str]]:
+        """The candidates in a ranking, and how many there are of each label."""
+        labels = self.pool.labels
+        rows, dropped = candidates(self.pool, text, ranking, k)
+        counts = Counter(labels[row] for row in rows)
+        place = {row: place for place, row in enumerate(ranking)}
+        last = {labels[row]: place[row] for row in rows if counts[labels[row]] == k}
+        # Copies beyond the last candidate of their label did not rank high enough to be dropped.
+        high = [d for d in dropped if place[d.row] < last.get(labels[d.row], len(ranking))]
+        return Selection(rows, [cosines[place[row]] for row in rows], dropped=tuple(high)), counts
 
 
 @dataclass

@@ -11,6 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from clfcore.types import Example
+from icl.lm import PromptText, Scored
+from icl.prompt import as_text
 
 EXAMPLES = [
     Example("win a free prize now", "spam"),
@@ -45,20 +47,30 @@ class CountingLM:
     """Tokens are characters; says spam as often as the last shown label does."""
 
     name = "counting"
+    scores = True
 
     def __init__(self, budget: int = 10_000) -> None:
         self.budget = budget
         self.prompts: list[str] = []
 
-    def count_tokens(self, text: str) -> int:
-        return len(text)
+    def count_tokens(self, prompt: PromptText) -> int:
+        return len(as_text(prompt))
 
-    def check(self, prompt: str, continuations: Sequence[str]) -> None:
+    def check(self, prompt: PromptText, continuations: Sequence[str]) -> None:
         pass
 
-    def log_probabilities(self, prompt: str, continuations: Sequence[str]) -> list[float]:
-        self.prompts.append(prompt)
-        return [float(np.log(1 + prompt.count("Type:" + word))) for word in continuations]
+    def read(
+        self, prompt: PromptText, continuations: Sequence[str], since: int | None = None
+    ) -> Scored:
+        text = as_text(prompt)
+        self.prompts.append(text)
+        return Scored(
+            tokens=tuple((row,) for row, _ in enumerate(continuations)),
+            log_probabilities=tuple(
+                (float(np.log(1 + text.count("Type:" + word))),) for word in continuations
+            ),
+            prompt=() if since is None else (-1.0,) * len(text[since:]),
+        )
 
 
 def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> Path:

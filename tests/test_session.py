@@ -10,8 +10,16 @@ from icl.chat.cards import card, milliseconds, percent, plain, verdict
 from icl.chat.controls import pickers
 from icl.classify import FewShotPrediction
 from icl.prompt import ARRANGEMENTS, Demonstration
-from icl.selectors import SELECTORS
-from icl.session import MAX_CHARACTERS, MAX_K, PROFILES, Model, Session, Settings, open_session
+from icl.session import (
+    CHAT_SELECTORS,
+    MAX_CHARACTERS,
+    MAX_K,
+    PROFILES,
+    Model,
+    Session,
+    Settings,
+    open_session,
+)
 
 NASTY = {
     "only emoji": "🎉🎉🎉🍕",
@@ -194,7 +202,7 @@ def test_bad_choices_are_refused_with_what_is_allowed(choices, complaint):
 
 def test_the_pickers_offer_every_registered_choice_and_start_at_the_defaults():
     by_id = {picker.id: picker for picker in pickers()}
-    assert [option.id for option in by_id["selector"].options] == list(SELECTORS)
+    assert [option.id for option in by_id["selector"].options] == list(CHAT_SELECTORS)
     assert [option.id for option in by_id["order"].options] == list(ARRANGEMENTS)
     assert Settings.read({id: p.get_default_option().id for id, p in by_id.items()}) == Settings()
 

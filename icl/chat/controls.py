@@ -5,8 +5,7 @@ from collections.abc import Callable
 import chainlit as cl
 
 from icl.prompt import ARRANGEMENTS
-from icl.selectors import SELECTORS
-from icl.session import Settings
+from icl.session import CHAT_SELECTORS, Settings
 
 K_CHOICES = (1, 2, 4, 6, 8, 16)
 
@@ -17,13 +16,24 @@ SELECTOR_WORDS = {
     "random": ("Random", "Any messages, whatever their label"),
     "balanced_random": ("Balanced random", "Any messages, as many spam as not spam"),
     "topk": ("Top-k", "The messages most similar to yours"),
+    "mmr": ("MMR", "Similar to yours, and not all alike"),
+    "dpp": ("DPP", "A varied set of similar messages"),
+    "bm25": ("BM25", "Messages that share rare words with yours"),
+    "hybrid": ("Hybrid", "Similar in meaning and in words"),
+    "kcenter": ("k-center + top-k", "From 100 that leave no message far away"),
+    "facility": ("Facility + top-k", "From the 100 that cover the pool best"),
+    "votek": ("Vote-k list", "The same examples for every message"),
+    "votek_pool": ("Vote-k + top-k", "From 100 that vote-k finds worth labelling"),
+    "mdl": ("MDL", "The list that makes the language model most certain"),
     "knn": ("kNN vote", "The most similar messages vote; no language model"),
 }
 ORDER_WORDS = {
     "similar_last": ("Similar last", "The most similar example next to your message"),
     "similar_first": ("Similar first", "The most similar example at the top"),
+    "interleave": ("Interleaved", "Labels alternate"),
     "easy_to_hard": ("Easy to hard", "Short examples before long ones"),
     "random": ("Random order", "Shuffled: shows how much the order matters"),
+    "as_given": ("As ranked", "The selector's own order"),
 }
 
 
@@ -46,7 +56,7 @@ def pickers() -> list[cl.Mode]:
     """The pickers, set to the defaults of ``Settings``; their ids are its fields."""
     default = Settings()
     return [
-        _picker("selector", "Selector", list(SELECTORS), selector_words, default.selector),
+        _picker("selector", "Selector", list(CHAT_SELECTORS), selector_words, default.selector),
         _picker("k", "Examples", [str(k) for k in K_CHOICES], k_words, str(default.k)),
         _picker("order", "Order", list(ARRANGEMENTS), order_words, default.order),
     ]

@@ -1,0 +1,131 @@
+"""Few-shot classification for scikit-learn: to ``fit``, to ``clone``, to put into a pipeline.
+
+from icl.estimator import FewShotClassifier
+
+FewShotClassifier(k=4).fit(texts, labels).predict_proba(["You won!", "See you at 8"])
+"""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_consistent_length, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from clfcore.types import Example
+from icl.classify import FewShot
+from icl.embed import Embedder
+from icl.lm import LM
+from icl.settings import Option
+from icl.tasks import Task, task_of
+
+
+class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A language model that is shown some of the training messages with each question.
+
+    ``fit`` trains nothing: it embeds the messages and keeps them as the pool. The prior of
+    ``calibration="batch"`` and the picks of some selectors are made of their texts.
+
+    Args:
+        task: a task or the name of one, whose labels are those of ``y``; ``None``: a plain format
+            in which each label is its own word.
+        lm: a language model or its name, see ``open_lm``; ``None``: the bundled one.
+        embedder: what embeds messages; ``None``: the bundled one.
+        selector: this and the parameters down to ``shares`` are those of ``FewShotConfig``.
+        options: the selector's own settings, by name.
+        k: how many examples are shown.
+        balance: how many of each label.
+        order: in the prompt.
+        near: cosine from which on two messages are nearly the same.
+        longest: most tokens of an example.
+        chat: examples as turns of a chat.
+        scoring: what counts as the score of a label.
+        calibration: how the prompt's bias is taken out.
+        shares: how frequent labels are expected to be.
+        random_state: an int; the seed of all that is random.
+
+    Attributes:
+        classes_: the labels, sorted, in their own dtype; the columns of ``predict_proba``.
+        few_shot_: the classifier itself; its ``predict`` says what each answer rests on.
+    """
+
+    def __init__(
+        self,
+        task: Task | str | None = None,
+        *,
+        lm: LM | str | None = None,
+        embedder: Embedder | None = None,
+        selector: str = "topk",
+        options: Mapping[str, Option] | None = None,
+        k: int = 4,
+        balance: str = "equal",
+        order: str = "similar_last",
+        near: float = 1.0,
+        longest: int = 0,
+        chat: bool = False,
+        scoring: str = "sum",
+        calibration: str = "none",
+        shares: str = "equal",
+        random_state: int = 0,
+    ) -> None:
+        self.task = task
+        self.lm = lm
+        self.embedder = embedder
+        self.selector = selector
+        self.options = options
+        self.k = k
+        self.balance = balance
+        self.order = order
+        self.near = near
+        self.longest = longest
+        self.chat = chat
+        self.scoring = scoring
+        self.calibration = calibration
+        self.shares = shares
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: ANN401 (scikit-learn's)
+        """Takes the (N,) texts ``X`` with their labels ``y`` as the pool.
+
+        Raises:
+            TuneshotError: as ``FewShot`` and its ``fit``.
+            ValueError: lengths differ, or these are no labels.
+        """
+        check_consistent_length(X, y)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        names = tuple(map(str, self.classes_))
+        task = task_of("own", names) if self.task is None else self.task
+        self.few_shot_ = FewShot(
+            task,
+            self.selector,
+            lm=self.lm,
+            embedder=self.embedder,
+            options=self.options or {},
+            k=self.k,
+            balance=self.balance,
+            order=self.order,
+            near=self.near,
+            longest=self.longest,
+            chat=self.chat,
+            scoring=self.scoring,
+            calibration=self.calibration,
+            shares=self.shares,
+            seed=self.random_state,
+        ).fit([Example(str(text), str(label)) for text, label in zip(X, y, strict=True)])
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: ANN401
+        """(N, classes) float64, columns as in ``classes_``; a label that ``y`` lacked has none."""
+        check_is_fitted(self)
+        found = [answer.probabilities for answer in self.few_shot_.predict(list(map(str, X)))]
+        names = list(map(str, self.classes_))
+        raw = np.array([[one[name] for name in names] for one in found]).reshape(-1, len(names))
+        return raw / raw.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> np.ndarray:  # noqa: ANN401
+        """(N,) labels."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
