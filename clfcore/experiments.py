@@ -29,14 +29,13 @@ from clfcore.metrics import Share
 from clfcore.paths import atomic_write
 from clfcore.pretrained import is_gpt2
 from clfcore.recipe import learn
+from clfcore.records import Record, append_lines, not_a_record, open_lines, read_lines
 from clfcore.settings import TrainConfig, settings_for
 from clfcore.suites import SUITES, Row, check_overrides, complaint, config_of, shown
 from clfcore.types import Say, unheard
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-Record = dict[str, Any]
 
 SMALL = "gpt2"  # the base from which the larger sizes of a suite are reached
 PUBLISHED_TEST = 300  # messages of the book's test part, half of them spam
@@ -109,7 +108,7 @@ def run_experiments(
     runnable = [row for row in rows if reasons[row.key] is None]
     if any(config_of(row, overrides, 0).weights == "pretrained" for row in runnable):
         _check_base(base)
-    known = _open(records)
+    known = _checked(records, open_lines(records))
 
     data = {"source": source.name, "sha256": content_hash(source.examples)}
     for row in rows:
@@ -117,7 +116,7 @@ def run_experiments(
             record = _not_run(row, base, overrides, data_options, data)
             record["not_run"] = reasons[row.key]
             if _group(record) not in map(_group, known):
-                _append(records, record, known)
+                known += append_lines(records, [record])
     total = len(runnable) * len(seeds)
     for done, (seed, row) in enumerate(product(seeds, runnable)):
         say("runs", done, total, f"{row.key}, seed {seed}")
@@ -137,7 +136,7 @@ def run_experiments(
             record = {"same_run_as": twins[0]["key"], **twins[0], **_names(row)}
         else:
             record |= _run(start, source, config, say, accelerator)
-        _append(records, record, known)
+        known += append_lines(records, [record])
         write_table(records)
     say("runs", total, total, "")
     write_table(records)
@@ -234,69 +233,18 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         TuneshotError: the file cannot be read, or a line is not a record.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise TuneshotError(
-            f"no records in {path} ({error.strerror or error}); make some: clf experiments SUITE"
-        ) from error
-    found = []
-    for number, line in enumerate(raw[: _whole(raw)].splitlines(), start=1):
+    if not path.exists():
+        raise TuneshotError(f"no records in {path}; make some: clf experiments SUITE")
+    return _checked(path, read_lines(path))
+
+
+def _checked(path: Path, records: list[Record]) -> list[Record]:
+    for number, record in enumerate(records, start=1):
         try:
-            record = json.loads(line)
             _group(record)
-        except (ValueError, TypeError, KeyError) as error:
-            raise TuneshotError(
-                f"line {number} of {path} is not a record of an experiment; remove that line, or "
-                "choose another --out"
-            ) from error
-        found.append(record)
-    return found
-
-
-def _whole(raw: bytes) -> int:
-    """Bytes up to the end of the last line that has one."""
-    return raw.rfind(b"\n") + 1
-
-
-def _open(path: Path) -> list[Record]:
-    """The records so far; the file is there afterwards, and ends with a whole line."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            file.seek(0)
-            file.truncate(_whole(file.read()))
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    return read_records(path)
-
-
-def _append(path: Path, record: Record, known: list[Record]) -> None:
-    """Adds a line that is on the disk when this returns."""
-    line = json.dumps(_plain(record), allow_nan=False) + "\n"
-    try:
-        with path.open("ab") as file:
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-    known.append(json.loads(line))
-
-
-def _cannot_write(path: Path, error: OSError) -> TuneshotError:
-    return TuneshotError(
-        f"cannot write {path} ({error.strerror or error}); choose another place with --out"
-    )
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401
-    """``value`` as JSON has it, which knows no ``nan``: a share of nothing becomes ``null``."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+        except (TypeError, KeyError) as error:
+            raise not_a_record(path, number) from error
+    return records
 
 
 def _identity(record: Record) -> str:

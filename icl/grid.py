@@ -12,7 +12,6 @@ import hashlib
 import json
 import logging
 import math
-import os
 import platform
 import re
 import socket
@@ -37,6 +36,7 @@ from clfcore.data import content_hash, duplicate_groups
 from clfcore.errors import TuneshotError, one_of
 from clfcore.evaluate import evaluate
 from clfcore.paths import atomic_write
+from clfcore.records import append_lines, not_a_record, open_lines, read_lines
 from clfcore.types import Classifier, Example, Prediction, Say, unheard
 from icl.selectors import SELECTORS
 from icl.settings import FewShotConfig, Option
@@ -229,7 +229,7 @@ class _Noted:
 
     def __init__(self, classifier: Classifier, examples: Sequence[Example], path: Path) -> None:
         self.labels = classifier.labels
-        self.lines = _open(path)
+        self.lines = open_lines(path)
         self._classifier, self._path, self._next = classifier, path, 0
         self._asked = [
             {"message": content_hash([example])[:16], "label": example.label}
@@ -258,7 +258,7 @@ class _Noted:
                     self._asked[end - len(unanswered) : end], predictions, strict=True
                 )
             ]
-            self.lines += _append(self._path, fresh)
+            self.lines += append_lines(self._path, fresh)
         self._next = end
         return [
             Prediction(line["answer"], line["probabilities"], line["ms"])
@@ -301,13 +301,13 @@ def run_grid(
     known = read_records(path) if path.exists() else []
     if ray is not None:
         _connect(ray)
-    _open(path)
+    open_lines(path)
     finished = {_identity(record["config"]) for record in known if "test" in record}
     left = {cell.identity: cell for cell in cells if cell.identity not in finished}
     start, worked, total = time.perf_counter(), 0.0, len(cells)
     on_progress("cells", total - len(left), total, "")
     for record in (_here if ray is None else _on_ray)(list(left.values()), folder, run):
-        (written,) = _append(path, [record])
+        (written,) = append_lines(path, [record])
         known.append(written)
         _write_table(out, known)
         del left[_identity(written["config"])]
@@ -444,14 +444,11 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         TuneshotError: the file cannot be read, or a line is not a record.
     """
-    records = _read(path)
+    records = read_lines(path)
     for number, record in enumerate(records, start=1):
         config = record.get("config") if isinstance(record, dict) else None
         if not isinstance(config, dict) or not config.keys() >= CONFIG_KEYS:
-            raise TuneshotError(
-                f"line {number} of {path} is not a record of a grid; remove that line, or choose "
-                "another --out"
-            )
+            raise not_a_record(path, number)
     return records
 
 
@@ -469,64 +466,6 @@ def _write_table(out: Path, records: Sequence[Record]) -> str:
     with atomic_write(out / "table.md") as new:
         new.write_text(text, encoding="utf-8")
     return text
-
-
-def _open(path: Path) -> list[Record]:
-    """The JSON objects of a file; it is there afterwards, and ends with a whole line."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a+b") as file:
-            file.seek(0)
-            file.truncate(_whole(file.read()))
-    except OSError as error:
-        raise _cannot_use(path, error) from error
-    return _read(path)
-
-
-def _read(path: Path) -> list[Any]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise _cannot_use(path, error) from error
-    found = []
-    for number, line in enumerate(raw[: _whole(raw)].splitlines(), start=1):
-        try:
-            found.append(json.loads(line))
-        except ValueError as error:
-            raise TuneshotError(
-                f"line {number} of {path} is not JSON; remove that line, or choose another --out"
-            ) from error
-    return found
-
-
-def _whole(raw: bytes) -> int:
-    """Bytes up to the end of the last line that has one."""
-    return raw.rfind(b"\n") + 1
-
-
-def _append(path: Path, lines: Sequence[Record]) -> list[Record]:
-    """Adds lines that are on the disk when this returns; returns them as they will be read."""
-    raw = _as_bytes(lines)
-    try:
-        with path.open("ab") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _cannot_use(path, error) from error
-    return [json.loads(line) for line in raw.splitlines()]
-
-
-def _as_bytes(lines: Sequence[Record]) -> bytes:
-    """JSON knows no ``nan``: a share of nothing becomes ``null``."""
-    plain = json.loads(json.dumps(list(lines)), parse_constant=lambda constant: None)
-    return "".join(json.dumps(line, allow_nan=False) + "\n" for line in plain).encode()
-
-
-def _cannot_use(path: Path, error: OSError) -> TuneshotError:
-    return TuneshotError(
-        f"cannot use {path} ({error.strerror or error}); choose another place with --out"
-    )
 
 
 def _file_name(cell: Cell) -> str:

@@ -404,7 +404,7 @@ def test_a_bad_base_and_bad_messages_fail_at_once_and_not_in_every_row(base, toy
     with pytest.raises(TuneshotError, match="all messages have one label"):
         run_experiments(rows, base, Source([Example("hello", "ham")] * 9, "few"), [0], path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(TuneshotError, match=r"cannot write .*; choose another place with --out"):
+    with pytest.raises(TuneshotError, match=r"cannot use .*; choose another place with --out"):
         run_experiments(rows, base, toy, [0], tmp_path / "file" / "r")
     assert not path.exists()
 

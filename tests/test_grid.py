@@ -395,7 +395,7 @@ def test_answers_about_other_messages_do_not_count(tmp_path):
 def test_a_line_that_is_no_record_is_named(tmp_path):
     path = tmp_path / "records.jsonl"
     for line, complaint in [
-        ("{", "is not JSON"),
+        ("{", "not a record"),
         ("[]", "not a record"),
         ('{"config": {}}', "not"),
     ]:

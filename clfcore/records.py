@@ -1,0 +1,85 @@
+"""Records: one JSON object a line, each on the disk before the next is begun.
+
+A process may be killed in the middle of a line, so half a line at the end of a file is nothing.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from clfcore.errors import TuneshotError
+
+Record = dict[str, Any]
+
+
+def open_lines(path: Path) -> list[Any]:
+    """The lines so far; the file is there afterwards, and ends with a whole line.
+
+    Raises:
+        TuneshotError: the file cannot be used, or a line is not JSON.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            file.seek(0)
+            file.truncate(_whole(file.read()))
+    except OSError as error:
+        raise _cannot_use(path, error) from error
+    return read_lines(path)
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The JSON value of every whole line.
+
+    Raises:
+        TuneshotError: the file cannot be read, or a line is not JSON.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise _cannot_use(path, error) from error
+    found = []
+    for number, line in enumerate(raw[: _whole(raw)].splitlines(), start=1):
+        try:
+            found.append(json.loads(line))
+        except ValueError as error:
+            raise not_a_record(path, number) from error
+    return found
+
+
+def append_lines(path: Path, records: Sequence[Record]) -> list[Record]:
+    """Adds lines that are on the disk when this returns; returns them as they will be read.
+
+    Raises:
+        TuneshotError: the file cannot be written.
+    """
+    # JSON knows no NaN: a share of nothing becomes null.
+    plain = json.loads(json.dumps(list(records)), parse_constant=lambda constant: None)
+    try:
+        with path.open("ab") as file:
+            file.write("".join(json.dumps(record) + "\n" for record in plain).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _cannot_use(path, error) from error
+    return list(plain)
+
+
+def not_a_record(path: Path, number: int) -> TuneshotError:
+    """The complaint about line ``number``, from 1."""
+    return TuneshotError(
+        f"line {number} of {path} is not a record; remove that line, or choose another --out"
+    )
+
+
+def _whole(raw: bytes) -> int:
+    """Bytes up to the end of the last line that has one."""
+    return raw.rfind(b"\n") + 1
+
+
+def _cannot_use(path: Path, error: OSError) -> TuneshotError:
+    return TuneshotError(
+        f"cannot use {path} ({error.strerror or error}); choose another place with --out"
+    )

@@ -1,0 +1,33 @@
+"""The Python of the documentation's pages runs, in the order in which it stands there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def blocks(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.S)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["in-context-learning.md"])
+def test_the_examples_of_a_page_run(page, capsys):
+    names: dict[str, object] = {}
+    found = blocks(page)
+    assert found
+    for block in found:
+        exec(block, names)
+    assert capsys.readouterr().out
+
+
+def test_every_template_and_selector_that_a_page_names_is_there():
+    from icl.selectors import SELECTORS
+
+    page = (DOCS / "in-context-learning.md").read_text(encoding="utf-8")
+    assert [name for name in SELECTORS if f"`{name}`" not in page] == []
+    template = (DOCS.parent / "icl/templates/sst2.txt").read_text(encoding="utf-8").rstrip()
+    shown = "\n".join("    " + line if line else "" for line in template.splitlines())
+    assert shown in page
