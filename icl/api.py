@@ -11,25 +11,21 @@ import logging
 import os
 import random
 import re
-import sqlite3
 import threading
 import time
 import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any, NoReturn
-
-from filelock import FileLock
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
 from clfcore.tokenizer import encode
+from icl.answers import Answer, AnswerCache
 from icl.lm import Generation, PromptText, Scored
 
 BUDGET = 8192  # tokens of a prompt; a slip with a long file should cost cents
@@ -42,8 +38,6 @@ TOP_LOGPROBS_TEXT = 5  # and of a text's
 OWN_SERVERS = ("hosted_vllm", "lm_studio", "custom_openai", "openai_like")
 AT_ONCE = 8  # continuations scored at the same time
 _CACHE_FORMAT = 1  # raise it when what is stored changes
-
-Answer = dict[str, Any]  # what the cache stores: plain JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,65 +446,6 @@ class Pace:
             start = max(now, self._next)
             self._next = start + self._gap
         time.sleep(start - now)
-
-
-# --- answers on disk ------------------------------------------------------------------------------
-
-
-class AnswerCache:
-    """Answers by key, in one SQLite file that threads and processes may share.
-
-    They do not expire: delete the file to ask again. A damaged file is emptied.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def get(self, key: str) -> Answer | None:
-        """The answer put there, or ``None``.
-
-        Raises:
-            TuneshotError: the file cannot be used.
-        """
-        row = self._run("SELECT answer FROM answers WHERE key = ?", key)
-        try:
-            return json.loads(row[0]) if row else None
-        except ValueError:
-            return None
-
-    def put(self, key: str, answer: Answer) -> None:
-        """Keeps ``answer``; raises as ``get``."""
-        self._run("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json.dumps(answer))
-
-    def _run(self, statement: str, *values: str) -> tuple[str] | None:
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                return self._execute(statement, values)
-            except sqlite3.OperationalError:
-                raise
-            except sqlite3.DatabaseError:  # the file is damaged
-                with FileLock(f"{self._path}.lock"):  # nobody may empty it twice
-                    return self._execute_after_emptying(statement, values)
-        except (OSError, sqlite3.Error) as error:
-            raise TuneshotError(
-                f"cannot use the answers kept in {self._path}: {error}; free some space, set "
-                "TUNESHOT_CACHE to another folder, or turn the cache off"
-            ) from error
-
-    def _execute_after_emptying(self, statement: str, values: Sequence[str]) -> tuple[str] | None:
-        with suppress(sqlite3.DatabaseError):  # if another one has emptied it meanwhile
-            return self._execute(statement, values)
-        for ending in ("-wal", "-shm", ""):
-            Path(f"{self._path}{ending}").unlink(missing_ok=True)
-        return self._execute(statement, values)
-
-    def _execute(self, statement: str, values: Sequence[str]) -> tuple[str] | None:
-        with closing(sqlite3.connect(self._path, timeout=30)) as connection, connection:
-            with suppress(sqlite3.OperationalError):  # another one is at it
-                connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers
-            connection.execute("CREATE TABLE IF NOT EXISTS answers (key PRIMARY KEY, answer)")
-            return connection.execute(statement, values).fetchone()
 
 
 # --- helpers --------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ from openai_server import (
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
-from icl.api import AnswerCache, ApiLM, Pace, Totals
+from icl.answers import AnswerCache
+from icl.api import ApiLM, Pace, Totals
 from icl.lm import Generation, Turn
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer")  # LiteLLM's

@@ -1,0 +1,70 @@
+"""Answers that were paid for once, kept on disk."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from clfcore.errors import TuneshotError
+
+Answer = dict[str, Any]  # plain JSON
+
+
+class AnswerCache:
+    """Answers by key, in one SQLite file that threads and processes may share.
+
+    They do not expire: delete the file to ask again. A damaged file is emptied.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def get(self, key: str) -> Answer | None:
+        """The answer put there, or ``None``.
+
+        Raises:
+            TuneshotError: the file cannot be used.
+        """
+        row = self._run("SELECT answer FROM answers WHERE key = ?", key)
+        try:
+            return json.loads(row[0]) if row else None
+        except ValueError:
+            return None
+
+    def put(self, key: str, answer: Answer) -> None:
+        """Keeps ``answer``; raises as ``get``."""
+        self._run("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json.dumps(answer))
+
+    def _run(self, statement: str, *values: str) -> tuple[str] | None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                return self._execute(statement, values)
+            except sqlite3.OperationalError:
+                raise
+            except sqlite3.DatabaseError:  # the file is damaged
+                with FileLock(f"{self._path}.lock"):  # nobody may empty it twice
+                    return self._execute_after_emptying(statement, values)
+        except (OSError, sqlite3.Error) as error:
+            raise TuneshotError(
+                f"cannot use the answers kept in {self._path}: {error}; free some space, set "
+                "TUNESHOT_CACHE to another folder, or turn the cache off"
+            ) from error
+
+    def _execute_after_emptying(self, statement: str, values: Sequence[str]) -> tuple[str] | None:
+        with suppress(sqlite3.DatabaseError):  # if another one has emptied it meanwhile
+            return self._execute(statement, values)
+        for ending in ("-wal", "-shm", ""):
+            Path(f"{self._path}{ending}").unlink(missing_ok=True)
+        return self._execute(statement, values)
+
+    def _execute(self, statement: str, values: Sequence[str]) -> tuple[str] | None:
+        with closing(sqlite3.connect(self._path, timeout=30)) as connection, connection:
+            with suppress(sqlite3.OperationalError):  # another one is at it
+                connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers
+            connection.execute("CREATE TABLE IF NOT EXISTS answers (key PRIMARY KEY, answer)")
+            return connection.execute(statement, values).fetchone()
