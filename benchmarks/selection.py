@@ -131,7 +131,7 @@ def million(pool, size=1_000_000):
     found = []
     yield (
         f"top-{K} of {size:,} messages, one query, p50",
-        seconds(lambda: found.extend(selector.select(["new"], [next(one_by_one)], K)), QUERIES),
+        seconds(lambda: found.extend(selector.select(["new"], next(one_by_one)[None], K)), QUERIES),
         "s", 0.03, None,
     )  # fmt: skip
     yield f"top-{K} of {size:,} messages, peak memory", peak_memory() / GB, "GB", 2.5, None

@@ -37,6 +37,7 @@ from icl.tasks import FREE_FORM, TASKS, Task, own_task
 if TYPE_CHECKING:
     from clfcore.evaluate import Evaluation
     from icl.classify import FewShot, FewShotPrediction
+    from icl.grid import Cell
 
 app = new_app("Classify messages by showing a language model a few labelled examples.")
 
@@ -404,7 +405,7 @@ def _made(
 
 
 def _made_for_a_cell(
-    cell: Any,  # noqa: ANN401 (a Cell; its module imports torch)
+    cell: "Cell",
     folder: Path | None,
     base_url: str | None,
 ) -> tuple["FewShot", list[Example]]:
