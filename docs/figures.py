@@ -162,11 +162,22 @@ def growth() -> list[str]:
     return lines
 
 
+SUITES = {
+    "book": "The book's questions",
+    "adapters": "Adapters",
+    "imbalance": "Rare labels",
+}
+
+
 def experiments() -> list[str]:
-    """The suite of ``clf experiments`` that was run, its headings a level lower."""
-    text = table(records("experiments_book"))
-    head, data_set = "# Experiments\n", "\n## SMS Spam Collection\n"
-    return text.replace(head, "### The book's questions\n").replace(data_set, "").splitlines()
+    """The suites of ``clf experiments`` that were run, their headings a level lower."""
+    lines: list[str] = []
+    for suite, title in SUITES.items():
+        text = table(records(f"experiments_{suite}"))
+        head, data_set = "# Experiments\n", "\n## SMS Spam Collection\n"
+        lines += text.replace(head, f"### {title}\n").replace(data_set, "").splitlines()
+        lines.append("")
+    return lines[:-1]
 
 
 PAGES = {
