@@ -41,7 +41,7 @@ class Selection:
         rows: rows of the pool.
         similarities: cosine to the query, one per row; ``None`` where the draw ignored it.
         scores: what ``rows`` were ranked by, larger is better, where that is not the similarity.
-        dropped: what was passed over before the last candidate was found.
+        dropped: what ranked before the last candidate of its label, and was passed over.
     """
 
     rows: list[int]

@@ -74,7 +74,7 @@ class TopK:
     """The most similar messages first (KATE, Liu et al. 2022); ties go to the lower row.
 
     Each label is searched by itself: the k-th nearest message of a rare label may be a thousand
-    rows down the common ranking. Exact, except for labels with more than ``EXACT_ROWS`` messages.
+    rows down the common ranking. Exact in pools of up to ``EXACT_ROWS`` messages.
     """
 
     needs_vectors: ClassVar[bool] = True

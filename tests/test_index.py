@@ -145,6 +145,7 @@ def test_the_approximate_graph_skips_the_row_itself_even_among_its_copies(large,
 def test_without_the_library_a_large_pool_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "faiss", None)
     monkeypatch.setattr(index, "EXACT_ROWS", 4)
+    monkeypatch.setattr(index, "EXACT_PART_ROWS", 2)
     monkeypatch.setattr(index, "EXACT_GRAPH_ROWS", 4)
     vectors = clustered(5, seed=1)
     assert build_index(vectors[:4])
@@ -194,6 +195,7 @@ def test_topk_on_an_approximate_index_keeps_its_promises(large, monkeypatch):
     texts = [f"message {row}" if row % 2 else "new" for row in range(20)]
     right = TopK().fit(pool).select(texts, queries, 4)
     monkeypatch.setattr(index, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(index, "EXACT_PART_ROWS", 1000)
     found = TopK().fit(pool).select(texts, queries, 4)
     assert recall([s.rows for s in found], [s.rows for s in right]) >= 0.99
     for row, selection in enumerate(found):
