@@ -87,9 +87,19 @@ def compared(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def speed() -> list[str]:
-    """Every benchmark figure that has a goal."""
+    """Both methods and the chat."""
+    return against_goals("bench_finetune", "bench_few_shot", "bench_chat")
+
+
+def laboratory() -> list[str]:
+    """Selectors, and reading many prompts."""
+    return against_goals("bench_selection", "bench_scoring")
+
+
+def against_goals(*names: str) -> list[str]:
+    """Every figure of some benchmarks that has a goal."""
     rows = ["| speed, on two cores | measured | goal | peer |", "|---|---|---|---|"]
-    for name in ("bench_finetune", "bench_few_shot", "bench_chat"):
+    for name in names:
         for record in records(name):
             if record["goal"] is not None:
                 unit = record["unit"]
@@ -183,6 +193,7 @@ def experiments() -> list[str]:
 PAGES = {
     DOCS.parent / "README.md": (quality, unlike, speed),
     DOCS / "gpt2-mini.md": (all_sets,),
+    DOCS / "in-context-learning.md": (laboratory,),
     DOCS / "fine-tuning.md": (configurations, tried, growth, experiments),
 }
 
