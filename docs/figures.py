@@ -112,7 +112,10 @@ def against_goals(*names: str) -> list[str]:
 
 
 def configurations() -> list[str]:
-    """The best configuration of each base, chosen on validation: means over seeds, on test."""
+    """The best configuration of each base, chosen on validation, and the bundled model's recipe.
+
+    Means over seeds, on test.
+    """
     lines = [
         "### The best of what was tried, on the test part",
         "",
@@ -120,10 +123,10 @@ def configurations() -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     usual = TrainConfig().to_dict()
-    for base in ("gpt2_mini", "smollm2"):
-        runs = records(f"best_{base}")
-        differs = [f"{name}={value}" for name, value in runs[0]["config"].items()
-                   if name not in ("seed", "precision") and value != usual[name]]  # fmt: skip
+    for name in ("best_gpt2_mini", "best_smollm2", "recipe_gpt2_mini"):
+        runs = records(name)
+        differs = [f"{key}={value}" for key, value in runs[0]["config"].items()
+                   if key not in ("seed", "precision") and value != usual[key]]  # fmt: skip
         tests = [run["test"] for run in runs]
 
         def mean(of: Callable[[dict[str, Any]], float], tests: list[Any] = tests) -> float:
@@ -134,7 +137,7 @@ def configurations() -> list[str]:
         found = [percent(t["recall"]["spam"]["value"]) for t in tests]
         flagged = [percent(1 - t["recall"]["ham"]["value"]) for t in tests]
         cells = [
-            runs[0]["base"],
+            runs[0]["base"] + (", as bundled" if name.startswith("recipe") else ""),
             ", ".join(differs),
             str(len(runs)),
             f"{percent(accuracy)} ({100 * share.low:.1f} – {100 * share.high:.1f})",
