@@ -65,6 +65,7 @@ def test_it_reaches_its_figures_on_the_test_part(mini):
 
 
 @needs_corpus
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [{"ngram_range": (1, 2)},
                                   {"analyzer": "char_wb", "ngram_range": (2, 5)}])  # fmt: skip
 def test_it_ranks_unlike_messages_better_than_bags_of_words(mini, unit):

@@ -149,6 +149,7 @@ def test_the_corpus_is_split_70_10_20_at_the_natural_class_ratio():
     assert split != data.grouped_stratified_split(examples, seed=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("file", "labels"), [("banking77/train.tsv", 77), ("ag_news/test.tsv", 4), ("sst2/dev.tsv", 2)]
 )

@@ -71,6 +71,7 @@ def test_json_has_the_promised_fields_one_object_a_line_in_input_order(classify,
     ] * 2
 
 
+@pytest.mark.slow
 def test_argument_file_and_stdin_are_three_spellings_of_one_input(classify, home, tmp_path):
     def answers(out):
         found = [{**json.loads(line), "ms": 0} for line in out.splitlines()]

@@ -98,6 +98,7 @@ def test_the_few_shot_sides_own_model_can_be_fine_tuned(shell):
     assert "weights learnt" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_that_is_not_at_hand_is_one_line(shell):
     (command,) = commands("clf train --base gpt2 ")
     done = shell(f"HF_HOME=/nonexistent {command}")
