@@ -70,6 +70,9 @@ def visit(chromium):
         visit.tab.on("pageerror", lambda error: visit.complaints.append(str(error)))
         visit.tab.goto(page.url)
         expect(visit.tab.locator("#starters")).to_be_visible(timeout=30_000)
+        # The server sends the pickers once it listens; Chainlit loses what is sent before.
+        pickers = visit.tab.locator("#mode-picker-trigger-selector")
+        expect(pickers).to_be_visible(timeout=60_000)
         windows.append((window, visit))
         return visit
 
