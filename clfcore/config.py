@@ -33,6 +33,23 @@ class Checked:
         return asdict(self)  # type: ignore[call-overload]
 
 
+def read_value(name: str, text: str, kind: type) -> Any:  # noqa: ANN401
+    """The value of a field of type ``kind``, as a user writes it.
+
+    Raises:
+        TuneshotError: ``text`` is no such value.
+    """
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise TuneshotError(f"{name} must be true or false, not {text!r}")
+        return text == "true"
+    try:
+        return kind(text.strip())
+    except ValueError as error:
+        wanted = {int: "a whole number", float: "a number"}[kind]
+        raise TuneshotError(f"{name} must be {wanted}, not {text!r}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class GPTConfig(Checked):
     """The shape of a GPT-2 (Radford et al. 2019, table 2), named as in the lecture."""

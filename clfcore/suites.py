@@ -10,6 +10,7 @@ from typing import Any
 
 from clfcore.adapters import ADAPTERS
 from clfcore.balance import BALANCERS
+from clfcore.config import read_value
 from clfcore.errors import TuneshotError, one_of
 from clfcore.settings import NOTHING, TrainConfig
 
@@ -204,16 +205,7 @@ def _value(name: str, text: str) -> Any:  # noqa: ANN401
         raise TuneshotError("seed is varied in every grid; say how many with --seeds")
     if name not in defaults:
         raise one_of("setting", name, [known for known in defaults if known != "seed"])
-    kind = type(defaults[name])
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise TuneshotError(f"{name} must be true or false, not {text!r}")
-        return text == "true"
-    try:
-        return kind(text.strip())
-    except ValueError as error:
-        wanted = {int: "a whole number", float: "a number"}[kind]
-        raise TuneshotError(f"{name} must be {wanted}, not {text!r}") from error
+    return read_value(name, text, type(defaults[name]))
 
 
 def shown(value: Any) -> str:  # noqa: ANN401

@@ -133,8 +133,7 @@ class FewShot:
                 f"the pool has labels the task does not know: {', '.join(map(repr, unknown))}; "
                 f"use {', '.join(self.labels)}"
             )
-        counts = Counter(self.pool.labels)
-        self._shares = np.array([counts[label] for label in self.labels]) / len(self.pool)  # (C,)
+        self._counts = Counter(self.pool.labels)
         config = self.config
         reader = None
         if self.lm is not None:
@@ -276,7 +275,7 @@ class FewShot:
         if config.near < 1:
             vectors = self.pool.vectors[[shown.row for shown in ranked]]
             ranked, near = without_near_copies(ranked, vectors, config.near)
-        shown = BALANCES[self.balance](ranked, config.k, Counter(self.pool.labels))
+        shown = BALANCES[self.balance](ranked, config.k, self._counts)
         return shown, (*selection.dropped, *long, *near)
 
     def _build(self, text: str, ranked: Sequence[Demonstration]) -> Prompt:
@@ -316,7 +315,10 @@ class FewShot:
             )
         if prior is None:
             return log_softmax(scores)
-        return prior.calibrate(scores, self._shares if self.config.shares == "pool" else None)
+        if self.config.shares == "equal":
+            return prior.calibrate(scores)
+        counts = np.array([self._counts[label] for label in self.labels])  # (C,)
+        return prior.calibrate(scores, counts / counts.sum())
 
     def _from_words(
         self, text: str, said: str, first: Mapping[str, float] | None

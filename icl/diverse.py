@@ -17,7 +17,7 @@ import numpy as np
 from clfcore.errors import TuneshotError
 from icl.index import knn_graph
 from icl.pool import Pool
-from icl.selection import Reader, Selection, candidates
+from icl.selection import Reader, Selection, Selector, candidates
 from icl.similar import similarities
 from icl.within import within
 
@@ -37,14 +37,10 @@ NEIGHBOURS = 100
 
 
 @dataclass
-class Reranker(ABC):
+class Reranker(Selector, ABC):
     """The messages most similar to the query in a new order, then all others by similarity."""
 
     needs_vectors: ClassVar[bool] = True
-    votes: ClassVar[bool] = False
-    reads: ClassVar[bool] = False
-    arranges: ClassVar[bool] = False
-    balance: ClassVar[str | None] = None
     seed: int = 0
     candidates: int = 30
 
@@ -205,7 +201,7 @@ def greedy_map(kernel: np.ndarray) -> list[tuple[int, float]]:
 
 
 @dataclass
-class Representative(ABC):
+class Representative(Selector, ABC):
     """Chooses ``annotate`` messages of the pool, then the most similar of those for each query.
 
     Attributes:
@@ -213,10 +209,6 @@ class Representative(ABC):
     """
 
     needs_vectors: ClassVar[bool] = True
-    votes: ClassVar[bool] = False
-    reads: ClassVar[bool] = False
-    arranges: ClassVar[bool] = False
-    balance: ClassVar[str | None] = None
     seed: int = 0
     annotate: int = 100
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from clfcore.errors import TuneshotError
 from icl.pool import Pool
-from icl.selection import Reader, Selection, candidates
+from icl.selection import Reader, Selection, Selector, candidates
 from icl.similar import similarities
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def words(text: str) -> list[str]:
 
 
 @dataclass
-class BM25:
+class BM25(Selector):
     """Messages that share rare words with the query (Robertson and Zaragoza 2009); Okapi's form.
 
     A word in most messages has a negative weight in Okapi; it gets a quarter of the mean instead.
@@ -38,11 +38,6 @@ class BM25:
         b: how much a long message is held back, from 0 to 1.
     """
 
-    needs_vectors: ClassVar[bool] = False
-    votes: ClassVar[bool] = False
-    reads: ClassVar[bool] = False
-    arranges: ClassVar[bool] = False
-    balance: ClassVar[str | None] = None
     seed: int = 0
     k1: float = 1.5
     b: float = 0.75

@@ -23,7 +23,7 @@ from icl.calibration import CONTENT_FREE, Prior
 from icl.pool import Pool
 from icl.prompt import Demonstration, equal
 from icl.scoring import log_softmax
-from icl.selection import ListScore, Reader, Selection, generator
+from icl.selection import ListScore, Reader, Selection, Selector, generator
 from icl.similar import TopK
 
 # --- the code length of a label under one list --------------------------------------------------
@@ -109,7 +109,7 @@ class Organisation:
 
 
 @dataclass
-class MDL:
+class MDL(Selector):
     """The organisation with the smallest code length; a tie goes to the earlier trial.
 
     The first trial is plain top-k (in a balanced space: of each label), the most similar last.
@@ -125,10 +125,8 @@ class MDL:
     """
 
     needs_vectors: ClassVar[bool] = True
-    votes: ClassVar[bool] = False
     reads: ClassVar[bool] = True
     arranges: ClassVar[bool] = True
-    balance: ClassVar[str | None] = None
     seed: int = 0
     candidates: int = 30
     trials: int = 10

@@ -93,11 +93,11 @@ class Selector(Protocol):
         balance: the only ``BALANCES`` entry that makes sense with it; ``None`` = the user's choice.
     """
 
-    needs_vectors: ClassVar[bool]
-    votes: ClassVar[bool]
-    reads: ClassVar[bool]
-    arranges: ClassVar[bool]
-    balance: ClassVar[str | None]
+    needs_vectors: ClassVar[bool] = False
+    votes: ClassVar[bool] = False
+    reads: ClassVar[bool] = False
+    arranges: ClassVar[bool] = False
+    balance: ClassVar[str | None] = None
 
     def __init__(self, seed: int = 0) -> None: ...
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from clfcore.config import Checked
+from clfcore.config import Checked, read_value
 from clfcore.errors import TuneshotError
 from icl.calibration import CALIBRATIONS
 from icl.prompt import ARRANGEMENTS, BALANCES
@@ -110,14 +110,4 @@ def read_option(selector: str, assignment: str) -> tuple[str, Option]:
     if name not in known:
         has = ", ".join(known) or "none"
         raise TuneshotError(f"{selector} has no option {name!r}; its options: {has}")
-    kind = type(known[name])
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise TuneshotError(f"{name} must be true or false, not {text!r}")
-        return name, text == "true"
-    try:
-        value: Option = kind(text)
-    except ValueError as error:
-        wanted = {int: "a whole number", float: "a number"}[kind]
-        raise TuneshotError(f"{name} must be {wanted}, not {text!r}") from error
-    return name, value
+    return name, read_value(name, text, type(known[name]))

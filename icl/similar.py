@@ -9,21 +9,16 @@ import numpy as np
 
 from icl.index import build_index
 from icl.pool import Pool
-from icl.selection import Reader, Selection, candidates, generator
+from icl.selection import Reader, Selection, Selector, candidates, generator
 
 # Queries per matrix product: bounds memory to 1024 x N similarities.
 BLOCK = 1024
 
 
 @dataclass
-class Zero:
+class Zero(Selector):
     """No demonstrations: what the language model knows by itself."""
 
-    needs_vectors: ClassVar[bool] = False
-    votes: ClassVar[bool] = False
-    reads: ClassVar[bool] = False
-    arranges: ClassVar[bool] = False
-    balance: ClassVar[str | None] = None
     seed: int = 0
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
@@ -34,17 +29,13 @@ class Zero:
 
 
 @dataclass
-class Random:
+class Random(Selector):
     """A plain draw: labels come as the pool has them, whatever the balance setting.
 
     The draw depends on the seed and the query's text only, so a message sees the same
     demonstrations alone, in a batch, or in another order.
     """
 
-    needs_vectors: ClassVar[bool] = False
-    votes: ClassVar[bool] = False
-    reads: ClassVar[bool] = False
-    arranges: ClassVar[bool] = False
     balance: ClassVar[str | None] = "none"
     seed: int = 0
 
@@ -70,7 +61,7 @@ class BalancedRandom(Random):
 
 
 @dataclass
-class TopK:
+class TopK(Selector):
     """The most similar messages first (KATE, Liu et al. 2022); ties go to the lower row.
 
     Each label is searched by itself: the k-th nearest message of a rare label may be a thousand
@@ -78,10 +69,6 @@ class TopK:
     """
 
     needs_vectors: ClassVar[bool] = True
-    votes: ClassVar[bool] = False
-    reads: ClassVar[bool] = False
-    arranges: ClassVar[bool] = False
-    balance: ClassVar[str | None] = None
     seed: int = 0
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:

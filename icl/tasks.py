@@ -6,11 +6,11 @@ A task's labels and their words stand in its template, ``templates/<name>.txt``.
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from clfcore.data import grouped_stratified_split, load_messages
+from clfcore.data import Split, grouped_stratified_split, load_messages
 from clfcore.errors import TuneshotError, one_of
 from clfcore.types import Example
 from icl.template import BETWEEN, Template, one_line, read_template
@@ -107,9 +107,14 @@ class OneFile:
 
     def load(self, part: str, folder: Path | None) -> list[Example]:
         messages = load_messages(folder / self.file if folder and self.file else self.where)
-        split = grouped_stratified_split(messages.examples)
+        split = _split(tuple(messages.examples))
         rows = {"train": split.train, "dev": split.val, "test": split.test}[part]
         return [messages.examples[row] for row in rows]
+
+
+@lru_cache(maxsize=2)  # it takes seconds, and whoever asks for one part asks for another
+def _split(examples: tuple[Example, ...]) -> Split:
+    return grouped_stratified_split(examples)
 
 
 # --- published data sets, split by their authors ------------------------------------------------

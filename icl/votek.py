@@ -17,7 +17,7 @@ import numpy as np
 from clfcore.errors import TuneshotError, one_of
 from icl.index import knn_graph
 from icl.pool import Pool
-from icl.selection import Reader, Selection, candidates
+from icl.selection import Reader, Selection, Selector, candidates
 from icl.within import within
 
 if TYPE_CHECKING:
@@ -248,7 +248,7 @@ COMPAT: dict[str, Rules] = {
 
 
 @dataclass
-class VoteK:
+class VoteK(Selector):
     """One list for all queries: the first picks. A copy of the query is skipped.
 
     Args:
@@ -268,11 +268,6 @@ class VoteK:
         received: (n,) int64, how many votes each got.
     """
 
-    needs_vectors: ClassVar[bool] = False
-    votes: ClassVar[bool] = False
-    reads: ClassVar[bool] = False
-    arranges: ClassVar[bool] = False
-    balance: ClassVar[str | None] = None
     seed: int = 0
     annotate: int = 100
     neighbours: int = 0

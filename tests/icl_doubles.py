@@ -10,8 +10,10 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers import PreTrainedTokenizerFast as FastTokenizer
 
+from clfcore.data import duplicate_groups
 from clfcore.types import Example
 from icl.lm import PromptText, Scored
+from icl.pool import Pool
 from icl.prompt import as_text
 
 EXAMPLES = [
@@ -41,6 +43,16 @@ class HashedWords:
                 column = zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.width
                 vectors[row, column] += 1
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def make_pool(messages: Sequence[str], labels: Sequence[str] | None = None) -> Pool:
+    """A pool without the disk cache; all ham, if nothing else is said."""
+    return Pool(
+        tuple(messages),
+        tuple(labels or ["ham"] * len(messages)),
+        HashedWords().embed(messages),
+        duplicate_groups(messages),
+    )
 
 
 class CountingLM:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from icl_doubles import EXAMPLES, HashedWords
+from icl_doubles import EXAMPLES, HashedWords, make_pool
 
 from clfcore.data import duplicate_groups
 from clfcore.errors import TuneshotError
@@ -20,15 +20,6 @@ PARTS = [KCenter, Facility]
 WORDS = ["win", "cash", "dinner", "call", "now", "7", "!"]
 texts = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
 messages = st.lists(st.tuples(texts, st.sampled_from(["ham", "spam"])), min_size=1, max_size=25)
-
-
-def make_pool(messages, labels=None):
-    return Pool(
-        tuple(messages),
-        tuple(labels or ["ham"] * len(messages)),
-        HashedWords().embed(messages),
-        duplicate_groups(messages),
-    )
 
 
 def points(vectors, texts=None):

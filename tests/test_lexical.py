@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from icl_doubles import EXAMPLES, HashedWords
+from icl_doubles import EXAMPLES, HashedWords, make_pool
 from rank_bm25 import BM25Okapi
 
-from clfcore.data import duplicate_groups
 from clfcore.errors import TuneshotError
 from icl.lexical import BM25, Hybrid, words
 from icl.pool import Pool
@@ -15,15 +14,6 @@ from icl.pool import Pool
 WORDS = ["win", "Win", "cash", "dinner", "7", "!", "£5"]
 texts = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join)
 messages = st.lists(st.tuples(texts, st.sampled_from(["ham", "spam"])), min_size=1, max_size=25)
-
-
-def make_pool(messages, labels=None):
-    return Pool(
-        tuple(messages),
-        tuple(labels or ["ham"] * len(messages)),
-        HashedWords().embed(messages),
-        duplicate_groups(messages),
-    )
 
 
 SMALL = make_pool([e.text for e in EXAMPLES], [e.label for e in EXAMPLES])

@@ -7,27 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from icl_doubles import EXAMPLES, HashedWords, save_tiny_lm
+from icl_doubles import EXAMPLES, HashedWords, make_pool, save_tiny_lm
 
-from clfcore.data import duplicate_groups
 from clfcore.errors import TuneshotError
 from icl.calibration import CONTENT_FREE
 from icl.lm import LocalLM
 from icl.mdl import MDL, SCORES, SPACES, entropy, openicl_scores
-from icl.pool import Pool
 from icl.selection import ListScore
 from icl.similar import TopK
 
 QUERIES = ["win cash", "see you at dinner", "", "call now"]
-
-
-def make_pool(messages, labels):
-    return Pool(
-        tuple(messages),
-        tuple(labels),
-        HashedWords().embed(messages),
-        duplicate_groups(messages),
-    )
 
 
 SMALL = make_pool([e.text for e in EXAMPLES], [e.label for e in EXAMPLES])

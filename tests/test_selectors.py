@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from icl_doubles import EXAMPLES, HashedWords
+from icl_doubles import EXAMPLES, HashedWords, make_pool
 
-from clfcore.data import duplicate_groups, normal_form
+from clfcore.data import normal_form
 from clfcore.errors import TuneshotError
 from icl.pool import Pool
 from icl.selection import ListScore
@@ -13,16 +13,6 @@ from icl.similar import TopK
 
 WORDS = ["win", "cash", "dinner", "call", "now", "later", "see", "you", "7", "!"]
 texts = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
-
-
-def make_pool(messages, labels):
-    """A pool without the disk cache."""
-    return Pool(
-        tuple(messages),
-        tuple(labels),
-        HashedWords().embed(messages),
-        duplicate_groups(messages),
-    )
 
 
 SMALL = make_pool([e.text for e in EXAMPLES], [e.label for e in EXAMPLES])

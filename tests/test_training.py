@@ -201,7 +201,7 @@ with torch.inference_mode(), resting_below(trunk, depth=1):
 
 def test_resting_weights_leave_the_memory_and_no_file(tmp_path):
     if not Path("/proc/self/statm").exists():
-        pytest.skip("reads the memory of a process from /proc")
+        pytest.skip("needs /proc, to read the memory of a process")
     done = subprocess.run(  # a process of its own: what else is in this one's memory comes and goes
         [sys.executable, "-c", RESTING], capture_output=True, text=True, check=True,
         env={**os.environ, "TUNESHOT_CACHE": str(tmp_path)},

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from icl_doubles import EXAMPLES, HashedWords
+from icl_doubles import EXAMPLES, HashedWords, make_pool
 
-from clfcore.data import duplicate_groups
 from clfcore.errors import TuneshotError
 from clfcore.tables import read_labelled
 from icl.embed import SentenceEmbedder
@@ -23,15 +22,6 @@ TOY = np.array([[1, 2], [0, 2], [0, 1], [2, 4], [3, 5], [4, 3]])
 WORDS = ["win", "cash", "dinner", "call", "now", "7", "!"]
 texts = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
 messages = st.lists(st.tuples(texts, st.sampled_from(["ham", "spam"])), min_size=1, max_size=25)
-
-
-def make_pool(messages, labels=None):
-    return Pool(
-        tuple(messages),
-        tuple(labels or ["ham"] * len(messages)),
-        HashedWords().embed(messages),
-        duplicate_groups(messages),
-    )
 
 
 def random_graph(size, k, seed):
