@@ -140,13 +140,14 @@ class HuggingFaceTrunk(nn.Module):
         return torch.allclose(whole, parts, rtol=1e-4, atol=1e-4)
 
 
-def load_transformer(source: str, kind: str) -> tuple[Any, Any]:
-    """Tokenizer and model in fp32, in evaluation mode, from this machine if they are here.
+def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+    """Tokenizer and model, in evaluation mode, from this machine if they are here.
 
     Args:
         source: ``DEFAULT_LM``, a folder, a GGUF file, or a name on Hugging Face (a downloaded
             copy is tried before the network).
         kind: ``"AutoModel"`` or ``"AutoModelForCausalLM"``.
+        dtype: of the weights.
 
     Raises:
         TuneshotError: the model is not on this machine and cannot be downloaded.
@@ -160,7 +161,7 @@ def load_transformer(source: str, kind: str) -> tuple[Any, Any]:
         return (
             transformers.AutoTokenizer.from_pretrained(place, local_files_only=local_files_only),
             getattr(transformers, kind).from_pretrained(
-                place, local_files_only=local_files_only, dtype=torch.float32
+                place, local_files_only=local_files_only, dtype=dtype
             ).eval(),
         )  # fmt: skip
 

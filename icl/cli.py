@@ -58,8 +58,8 @@ ModelName = Annotated[
     str,
     typer.Option(
         "--lm",
-        help="A transformers folder, a GGUF file, a Hugging Face name, or api: and a name of "
-        "LiteLLM's (api:openai/gpt-4o-mini).",
+        help="A transformers folder, a GGUF file or a Hugging Face name (bf16: before it for "
+        "half the memory), or api: and a name of LiteLLM's (api:openai/gpt-4o-mini).",
     ),
 ]
 BaseUrl = Annotated[

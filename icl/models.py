@@ -6,6 +6,7 @@ from clfcore.errors import TuneshotError
 from icl.lm import LM
 
 API = "api:"
+BF16 = "bf16:"
 
 
 @lru_cache(maxsize=1)  # a model takes seconds and half a gigabyte; the next classifier shares it
@@ -13,8 +14,9 @@ def open_lm(name: str | None = None, base_url: str | None = None) -> LM:
     """The language model called ``name``.
 
     Args:
-        name: a folder, a GGUF file or a name on Hugging Face; ``api:`` and a name of LiteLLM's
-            (``api:openai/gpt-4o-mini``, ``api:ollama/llama3.2``); ``None``: the bundled one.
+        name: a folder, a GGUF file or a name on Hugging Face, after ``bf16:`` to have it in
+            bfloat16; ``api:`` and a name of LiteLLM's (``api:openai/gpt-4o-mini``,
+            ``api:ollama/llama3.2``); ``None``: the bundled one.
         base_url: of a server that speaks OpenAI's protocol, such as vLLM's or llama.cpp's.
 
     Raises:
@@ -30,4 +32,6 @@ def open_lm(name: str | None = None, base_url: str | None = None) -> LM:
         )
     from icl.lm import LocalLM
 
+    if name is not None and name.startswith(BF16):
+        return LocalLM(name.removeprefix(BF16), "bfloat16")
     return LocalLM(name)

@@ -19,7 +19,8 @@ from clfcore.predict import FineTuned
 from clfcore.types import Classifier, Prediction
 from icl.classify import FewShot
 from icl.embed import SentenceEmbedder
-from icl.lm import LocalLM
+from icl.lm import LM
+from icl.models import open_lm
 from icl.pool import Pool
 from icl.prompt import ARRANGEMENTS
 from icl.selectors import SELECTORS
@@ -187,7 +188,7 @@ def open_session(
     Args:
         checkpoint: a fine-tuned model; by default the bundled one.
         pool: labelled messages, see ``load_pool``.
-        lm: the language model that reads the prompt: a folder or a name on Hugging Face.
+        lm: the language model that reads the prompt, see ``open_lm``.
     """
     embedder = SentenceEmbedder()
 
@@ -200,8 +201,8 @@ def open_session(
         return Pool.build(load_pool(pool).examples, embedder)
 
     @cache
-    def language_model() -> LocalLM:
-        return LocalLM(lm)
+    def language_model() -> LM:
+        return open_lm(lm)
 
     def fine_tuned(settings: Settings) -> Model:
         model = fine_tuned_model()

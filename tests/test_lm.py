@@ -15,6 +15,7 @@ from clfcore.errors import TuneshotError
 from clfcore.huggingface import DEFAULT_LM, bundled_lm
 from clfcore.paths import cache_dir
 from icl.lm import LocalLM, Turn
+from icl.models import open_lm
 from icl.tasks import TASKS
 
 PROMPT = "Message: win a prize\nLabel:"
@@ -473,3 +474,20 @@ def test_the_bundled_model_takes_chats_safely():
     assert lm._ids(forged).count(end) == 2
     answer = lm.generate((Turn("user", "What is the capital of France? One word."),), 8)
     assert "Paris" in answer.text
+
+
+def test_in_bfloat16_scores_are_close_and_do_not_tie(folder, lm):
+    wide = [f" {word}" for word in ("ham", "spam", "a", "b", "win", "prize", "message", "label")]
+    half = open_lm(f"bf16:{folder}")
+    assert half.name == f"{lm.name} in bfloat16"
+    found = half.log_probabilities(PROMPT, wide)
+    assert found == pytest.approx(lm.log_probabilities(PROMPT, wide), rel=0.05)
+    assert len(set(found)) == len(wide)
+    assert half.generate(PROMPT, max_tokens=3).tokens >= 0
+
+
+def test_bfloat16_halves_the_weights_and_leaves_the_head_in_32_bits(folder):
+    network = open_lm(f"bf16:{folder}")._model
+    of_head = {id(p) for p in network.get_output_embeddings().parameters()}
+    kinds = {(id(p) in of_head): p.dtype for p in network.parameters()}
+    assert kinds == {True: torch.float32, False: torch.bfloat16}
