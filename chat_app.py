@@ -5,7 +5,8 @@ Only what happens when; what is answered is in icl/session.py, how it looks in i
 and public/.
 
 Environment (all optional): ``TUNESHOT_CHECKPOINT`` a fine-tuned model, ``TUNESHOT_POOL`` a file of
-labelled messages, ``TUNESHOT_LM`` the language model that reads the prompt.
+labelled messages, ``TUNESHOT_LM`` the language model that reads the prompt, ``TUNESHOT_FOLDER``
+data of other tasks. Several models are separated by commas; the page offers them.
 """
 
 import os
@@ -24,16 +25,22 @@ from icl.session import PROFILES, open_session
 DEFAULT_PROFILE = "Compare"
 
 
-def chosen_file(variable: str) -> Path | None:
+def named(variable: str) -> list[str]:
+    """The names in an environment variable, none if it is not set."""
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
+def place(variable: str) -> Path | None:
     """The path in an environment variable, or ``None`` if it is not set."""
     return Path(value) if (value := os.environ.get(variable)) else None
 
 
 workers = Workers(
     open_session(
-        checkpoint=chosen_file("TUNESHOT_CHECKPOINT"),
-        pool=chosen_file("TUNESHOT_POOL"),
-        lm=os.environ.get("TUNESHOT_LM", DEFAULT_LM),
+        checkpoints=[Path(name) for name in named("TUNESHOT_CHECKPOINT")],
+        pool=place("TUNESHOT_POOL"),
+        lms=named("TUNESHOT_LM") or [DEFAULT_LM],
+        folder=place("TUNESHOT_FOLDER"),
     )
 )
 

@@ -20,12 +20,14 @@ class Pool:
         texts, labels: N each.
         vectors: (N, d) float32, rows of length 1.
         groups: (N,) int64; rows of one group are copies of one message.
+        taught: how many of the first rows somebody added by hand, see ``teach``.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     vectors: np.ndarray
     groups: np.ndarray
+    taught: int = 0
 
     @classmethod
     def build(cls, examples: Sequence[Example], embedder: Embedder) -> "Pool":
@@ -44,6 +46,29 @@ class Pool:
             duplicate_groups(texts),
         )
 
+    def teach(self, examples: Sequence[Example], embedder: Embedder) -> "Pool":
+        """This pool with messages that somebody added by hand, first and instead of their copies.
+
+        They may be shown even to a copy of themselves: who teaches a message and then asks it
+        wants to see what was learnt. Their vectors are not kept on the disk.
+
+        Args:
+            examples: of one message that is there twice, the last counts.
+            embedder: the one that made this pool.
+        """
+        new = {normal_form(example.text): example for example in examples}
+        if not new:
+            return self
+        rows = [row for row, text in enumerate(self.texts) if normal_form(text) not in new]
+        texts = tuple(example.text for example in new.values())
+        return Pool(
+            all_texts := (*texts, *(self.texts[row] for row in rows)),
+            (*(example.label for example in new.values()), *(self.labels[row] for row in rows)),
+            np.concatenate([embedder.embed(texts), self.vectors[rows]]),
+            duplicate_groups(all_texts),
+            taught=len(new),
+        )
+
     def __len__(self) -> int:
         return len(self.texts)
 
@@ -58,10 +83,10 @@ class Pool:
         return np.sort(np.unique(self.groups, return_index=True)[1])
 
     def group_of(self, text: str) -> int | None:
-        """The group that ``text`` is a copy of, if there is one."""
+        """The group that must not be shown to ``text``, as it is a copy of it; if there is one."""
         return self._group_numbers.get(normal_form(text))
 
     @cached_property
     def _group_numbers(self) -> dict[str, int]:
-        rows = self.representatives
+        rows = self.representatives[self.taught :]
         return {normal_form(self.texts[row]): int(self.groups[row]) for row in rows}

@@ -6,8 +6,8 @@ comes with each message. So a reply is a function of its arguments, and any page
 
 import logging
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -16,14 +16,15 @@ from clfcore.data import load_pool
 from clfcore.errors import TuneshotError, one_of
 from clfcore.huggingface import DEFAULT_LM
 from clfcore.predict import FineTuned
-from clfcore.types import Classifier, Prediction
+from clfcore.types import Classifier, Example, Prediction
 from icl.classify import FewShot
 from icl.embed import SentenceEmbedder
 from icl.lm import LM
 from icl.models import open_lm
 from icl.pool import Pool
-from icl.prompt import ARRANGEMENTS
+from icl.prompt import ARRANGEMENTS, BALANCES
 from icl.selectors import SELECTORS
+from icl.tasks import TASKS
 
 log = logging.getLogger("tuneshot")
 
@@ -43,12 +44,18 @@ PROFILES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the few-shot prompt is made.
+    """How a message is answered.
 
     Attributes:
         selector: one of ``CHAT_SELECTORS``.
         k: how many examples are shown, 0 to ``MAX_K``.
         order: a key of ``ARRANGEMENTS``.
+        balance: a key of ``BALANCES``.
+        task: a key of ``TASKS``.
+        lm: one of the session's language models; "": its first.
+        checkpoint: one of its fine-tuned models; "": the first that knows the task's labels.
+        taught: messages that were added to the pool in this chat.
+        trained: a fine-tuned model that was made in this chat, and is asked instead.
 
     Raises:
         TuneshotError: a name or a number that is not among them.
@@ -57,12 +64,17 @@ class Settings:
     selector: str = "topk"
     k: int = 4
     order: str = "similar_last"
+    balance: str = "equal"
+    task: str = "sms_spam"
+    lm: str = ""
+    checkpoint: str = ""
+    taught: tuple[Example, ...] = ()
+    trained: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.selector not in CHAT_SELECTORS:
-            raise one_of("selector", self.selector, CHAT_SELECTORS)
-        if self.order not in ARRANGEMENTS:
-            raise one_of("order", self.order, ARRANGEMENTS)
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise one_of(name, getattr(self, name), known)
         if not 0 <= self.k <= MAX_K:
             raise TuneshotError(f"k is {self.k}; choose a number from 0 to {MAX_K}")
 
@@ -73,18 +85,30 @@ class Settings:
         Raises:
             TuneshotError: an unknown choice, or one that is not allowed.
         """
-        chosen = dict(choices or {})
+        chosen = {name: str(value) for name, value in (choices or {}).items()}
+        known = [field.name for field in fields(cls) if field.type in (str, int)]
         for name in chosen:
-            if name not in (known := [field.name for field in fields(cls)]):
+            if name not in known:
                 raise one_of("setting", name, known)
-        k = str(chosen.get("k", cls().k))
+        k = chosen.pop("k", str(cls().k))
         if not (k.isascii() and k.isdecimal() and len(k) < 10):
             raise TuneshotError(f"k is {k[:20]!r}; choose a number from 0 to {MAX_K}")
-        return cls(
-            selector=str(chosen.get("selector", cls().selector)),
-            k=int(k),
-            order=str(chosen.get("order", cls().order)),
-        )
+        return cls(k=int(k), **chosen)  # type: ignore[arg-type]  # all others are str
+
+    def that_matter_to(self, method: str) -> "Settings":
+        """These settings without those that make no difference to a method's answers."""
+        if method == "fine_tuned":
+            return Settings(task=self.task, checkpoint=self.checkpoint, trained=self.trained)
+        return replace(self, checkpoint="", trained=None)
+
+
+# The settings whose values are known beforehand; pages offer these.
+CHOICES: dict[str, Sequence[str]] = {
+    "selector": CHAT_SELECTORS,
+    "order": tuple(ARRANGEMENTS),
+    "balance": tuple(BALANCES),
+    "task": tuple(TASKS),
+}
 
 
 class Model(NamedTuple):
@@ -163,14 +187,22 @@ class Session:
 
     def ask(self, method: str, text: str, settings: Settings) -> Side:
         """One method's answer. Never raises: a reader of the other side must not suffer."""
+        return self.ask_all(method, [text], settings)[0]
+
+    def ask_all(self, method: str, texts: Sequence[str], settings: Settings) -> list[Side]:
+        """One method's answers to several messages, in one pass where the model can.
+
+        Never raises; one message that cannot be answered does not silence the others.
+        """
         try:
             model = self.methods[method](settings)
-            (prediction,) = model.classifier.predict([text])
-        except TuneshotError as error:
-            return Side(method, settings, problem=str(error))
-        except Exception:
-            return Side(method, settings, problem=unexpected())
-        return Side(method, settings, model.name, prediction)
+            predictions = model.classifier.predict(texts)
+        except Exception as error:
+            if len(texts) > 1:
+                return [self.ask(method, text, settings) for text in texts]
+            problem = str(error) if isinstance(error, TuneshotError) else unexpected()
+            return [Side(method, settings, problem=problem)]
+        return [Side(method, settings, model.name, prediction) for prediction in predictions]
 
 
 def unexpected() -> str:
@@ -181,44 +213,66 @@ def unexpected() -> str:
 
 
 def open_session(
-    checkpoint: Path | None = None, pool: Path | None = None, lm: str = DEFAULT_LM
+    checkpoints: Sequence[Path] = (),
+    pool: Path | None = None,
+    lms: Sequence[str] = (DEFAULT_LM,),
+    folder: Path | None = None,
 ) -> Session:
     """The two methods, each loaded when first asked.
 
     Args:
-        checkpoint: a fine-tuned model; by default the bundled one.
-        pool: labelled messages, see ``load_pool``.
-        lm: the language model that reads the prompt, see ``open_lm``.
+        checkpoints: fine-tuned models; by default the bundled one.
+        pool: labelled messages of the task ``sms_spam``, see ``load_pool``.
+        lms: language models that read the prompt, at least one, see ``open_lm``.
+        folder: data of the other tasks, see ``Task.load``.
     """
     embedder = SentenceEmbedder()
+    places = {place.name: place for place in checkpoints}
 
-    @cache
-    def fine_tuned_model() -> FineTuned:
-        return FineTuned.load(checkpoint)
-
-    @cache
-    def messages() -> Pool:
-        return Pool.build(load_pool(pool).examples, embedder)
-
-    @cache
-    def language_model() -> LM:
-        return open_lm(lm)
+    @lru_cache(maxsize=8)
+    def load(place: Path | None) -> FineTuned:
+        return FineTuned.load(place)
 
     def fine_tuned(settings: Settings) -> Model:
-        model = fine_tuned_model()
-        return Model(model.name, model)
+        if settings.checkpoint and settings.checkpoint not in places:
+            raise one_of("checkpoint", settings.checkpoint, places)
+        chosen = settings.trained or places.get(settings.checkpoint)
+        offered: Sequence[Path | None] = list(places.values()) or [None]  # None is the bundled one
+        labels = set(TASKS[settings.task].labels)
+        for place in [chosen] if chosen else offered:
+            model = load(place)
+            if set(model.labels) == labels:
+                return Model(model.name, model)
+        raise TuneshotError(
+            f"no model here was fine-tuned for {settings.task}; make one (clf train --data FILE "
+            f"--out runs/{settings.task}) and start with TUNESHOT_CHECKPOINT=runs/{settings.task}"
+        )
 
-    @lru_cache(maxsize=8)  # some selectors take a second to look at the pool
+    @cache
+    def messages(task: str) -> Pool:
+        if task == "sms_spam":
+            return Pool.build(load_pool(pool).examples, embedder)
+        return Pool.build(TASKS[task].load("train", folder), embedder)
+
+    @lru_cache(maxsize=4)
+    def language_model(name: str) -> LM:
+        return open_lm(name)
+
+    @lru_cache(maxsize=16)  # some selectors take a second to look at the pool
     def few_shot(settings: Settings) -> Model:
-        votes = SELECTORS[settings.selector].votes
+        if settings.lm and settings.lm not in lms:
+            raise one_of("language model", settings.lm, lms)
         classifier = FewShot(
-            "sms_spam",
+            settings.task,
             settings.selector,
-            lm=None if votes else language_model(),
+            lm=None
+            if SELECTORS[settings.selector].votes
+            else language_model(settings.lm or lms[0]),
             embedder=embedder,
             k=settings.k,
             order=settings.order,
-        ).fit(messages())
+            balance=settings.balance,
+        ).fit(messages(settings.task).teach(settings.taught, embedder))
         return Model(embedder.name if classifier.lm is None else classifier.lm.name, classifier)
 
     return Session({"fine_tuned": fine_tuned, "few_shot": few_shot})

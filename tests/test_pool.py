@@ -35,3 +35,36 @@ def test_labels_are_listed_once_in_order():
 def test_an_empty_pool_is_refused():
     with pytest.raises(TuneshotError, match="at least one labelled message"):
         Pool.build([], HashedWords())
+
+
+def test_what_is_taught_stands_first_and_replaces_its_copies():
+    pool = Pool.build(EXAMPLES, HashedWords())
+    known, new = EXAMPLES[3].text.upper(), "a message nobody has seen"
+    other = {"ham": "spam", "spam": "ham"}[EXAMPLES[3].label]
+    taught = pool.teach([Example(known, other), Example(new, "spam")], HashedWords())
+    assert taught.texts[:2] == (known, new)
+    assert taught.labels[:2] == (other, "spam")
+    assert len(taught) == len(pool) + 1
+    assert EXAMPLES[3].text not in taught.texts
+    for row, text in enumerate(taught.texts):
+        assert (taught.vectors[row] == HashedWords().embed([text])[0]).all()
+
+
+def test_what_is_taught_may_be_shown_to_a_copy_of_itself_and_nothing_else_may():
+    pool = Pool.build(EXAMPLES, HashedWords()).teach([Example("new one", "spam")], HashedWords())
+    assert pool.group_of("NEW one") is None
+    for text in pool.texts[1:]:
+        assert pool.group_of(text) is not None
+
+
+def test_of_a_message_that_is_taught_twice_the_last_label_counts():
+    pool = Pool.build(EXAMPLES, HashedWords())
+    twice = [Example("new one", "spam"), Example("NEW  one", "ham")]
+    taught = pool.teach(twice, HashedWords())
+    assert (taught.texts[0], taught.labels[0]) == ("NEW  one", "ham")
+    assert len(taught) == len(pool) + 1
+
+
+def test_teaching_nothing_changes_nothing():
+    pool = Pool.build(EXAMPLES, HashedWords())
+    assert pool.teach([], HashedWords()) is pool

@@ -1,11 +1,12 @@
 """The chat without a page: what comes in, what goes out, what happens when a part fails."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from clfcore.errors import TuneshotError
-from clfcore.types import Prediction
+from clfcore.types import Example, Prediction
 from icl.chat.cards import card, milliseconds, percent, plain, verdict
 from icl.chat.controls import pickers
 from icl.classify import FewShotPrediction
@@ -169,6 +170,25 @@ def test_an_unknown_profile_is_refused_with_the_known_ones():
         session().reply("hello", "Compere", Settings())
 
 
+def test_messages_asked_together_get_the_answers_they_get_alone():
+    texts = ["win a prize", "see you", "WIN"]
+    chat = session()
+    together = chat.ask_all("fine_tuned", texts, Settings())
+    assert together == [chat.ask("fine_tuned", text, Settings()) for text in texts]
+
+
+def test_one_message_that_cannot_be_answered_leaves_the_others_theirs():
+    class Choosy(WordSpotter):
+        def predict(self, texts):
+            if "too long" in texts:
+                raise TuneshotError("too long; send less")
+            return super().predict(texts)
+
+    sides = session(few_shot=Choosy()).ask_all("few_shot", ["win", "too long", "hi"], Settings())
+    assert [side.problem for side in sides] == ["", "too long; send less", ""]
+    assert [side.prediction and side.prediction.label for side in sides] == ["spam", None, "ham"]
+
+
 # --- settings -----------------------------------------------------------------------------------
 
 
@@ -187,7 +207,10 @@ def test_choices_of_the_page_become_settings():
     [
         ({"selector": "topK"}, "unknown selector 'topK'; choose from zero"),
         ({"order": "best"}, "unknown order 'best'; choose from similar_last"),
-        ({"temperature": "1"}, "unknown setting 'temperature'; choose from selector, k, order"),
+        (
+            {"temperature": "1"},
+            "unknown setting 'temperature'; choose from selector, k, order, balance",
+        ),
         ({"k": "many"}, "k is 'many'; choose a number"),
         ({"k": "-1"}, "k is '-1'; choose a number"),
         ({"k": "٤"}, "choose a number"),
@@ -213,14 +236,43 @@ def test_every_option_of_the_pickers_is_a_valid_setting():
             Settings.read({picker.id: option.id})
 
 
+def test_fine_tuned_answers_depend_on_their_own_settings_alone():
+    settings = Settings("knn", 8, "random", checkpoint="mine", taught=(Example("hi", "ham"),))
+    assert settings.that_matter_to("fine_tuned") == Settings(checkpoint="mine")
+    assert settings.that_matter_to("few_shot") == replace(settings, checkpoint="")
+
+
 # --- the real parts -----------------------------------------------------------------------------
 
 
 def test_missing_parts_are_named_and_each_side_fails_alone(tmp_path):
-    chat = open_session(checkpoint=tmp_path / "no-checkpoint", lm=str(tmp_path / "no-lm"))
+    chat = open_session([tmp_path / "no-checkpoint"], lms=[str(tmp_path / "no-lm")])
     fine_tuned, few_shot = chat.reply("hello", "Compare", Settings()).sides
     assert "no-checkpoint" in fine_tuned.problem
     assert "no-lm" in few_shot.problem
+
+
+def test_few_shot_learns_a_taught_message_at_once_and_fine_tuning_does_not():
+    chat = open_session()
+    text = "Meet the wizard behind the moonlit bakery and bring seven blue spoons"
+    neighbours = Settings("knn", k=1)
+    before = chat.reply(text, "Compare", neighbours)
+    other = {"ham": "spam", "spam": "ham"}[before.labels[1]]
+    after = chat.reply(text, "Compare", replace(neighbours, taught=(Example(text, other),)))
+    assert after.labels == (before.labels[0], other)
+
+
+def test_a_task_without_a_fine_tuned_model_says_how_to_make_one():
+    (side,) = open_session().reply("a fine film", "Fine-tuned", Settings(task="sst2")).sides
+    assert "clf train" in side.problem
+    assert "sst2" in side.problem
+
+
+def test_models_that_are_not_offered_are_refused_with_those_that_are(tmp_path):
+    chat = open_session([tmp_path / "mine"], lms=["one", "two"])
+    sides = chat.reply("hi", "Compare", Settings(checkpoint="other", lm="three")).sides
+    assert "choose from mine" in sides[0].problem
+    assert "choose from one, two" in sides[1].problem
 
 
 # --- what the page draws ------------------------------------------------------------------------
