@@ -2,47 +2,28 @@
 
 Start it with ``make chat``, or ``python -m icl.chat``, or ``chainlit run chat_app.py``.
 Only what happens when; what is answered is in icl/session.py, how it looks in icl/chat/cards.py
-and public/.
-
-Environment (all optional): ``TUNESHOT_CHECKPOINT`` a fine-tuned model, ``TUNESHOT_POOL`` a file of
-labelled messages, ``TUNESHOT_LM`` the language model that reads the prompt, ``TUNESHOT_FOLDER``
-data of other tasks. Several models are separated by commas; the page offers them.
+and public/, which models in icl/chat/setup.py.
 """
 
-import os
 from pathlib import Path
 
 import chainlit as cl
 
 import icl.chat.hardening  # noqa: F401  before any visitor can connect
-from clfcore.huggingface import DEFAULT_LM
-from icl.chat.controls import pickers
-from icl.chat.conversation import answer
+from icl.chat import setup
+from icl.chat.commands import Asked, explain, obey, offered, split, vary
+from icl.chat.controls import form_pickers, panel, pickers
+from icl.chat.conversation import answer, complete
 from icl.chat.errors import one_line_errors
-from icl.chat.worker import Workers
-from icl.session import PROFILES, open_session
+from icl.chat.state import Chat
+from icl.session import PROFILES
+from icl.tasks import FREE_FORM
 
 DEFAULT_PROFILE = "Compare"
+FREE_PROMPT = "Free prompt"
 
 
-def named(variable: str) -> list[str]:
-    """The names in an environment variable, none if it is not set."""
-    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
-
-
-def place(variable: str) -> Path | None:
-    """The path in an environment variable, or ``None`` if it is not set."""
-    return Path(value) if (value := os.environ.get(variable)) else None
-
-
-workers = Workers(
-    open_session(
-        checkpoints=[Path(name) for name in named("TUNESHOT_CHECKPOINT")],
-        pool=place("TUNESHOT_POOL"),
-        lms=named("TUNESHOT_LM") or [DEFAULT_LM],
-        folder=place("TUNESHOT_FOLDER"),
-    )
-)
+workers = setup.workers()
 
 # Label and message; the first two are the lecture's. On the third the two methods disagree.
 STARTERS = (
@@ -63,6 +44,11 @@ STARTERS = (
     ),
 )
 
+FREE_STARTERS = (
+    ("I am hungry", "Ich habe großen Hunger.", "prompt"),
+    ("Where?", "Wo ist der nächste Bahnhof?", "prompt"),
+)
+
 
 @cl.on_app_startup
 def load_models() -> None:
@@ -73,16 +59,19 @@ def load_models() -> None:
 @cl.set_chat_profiles
 async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatProfile]:
     """Which methods answer; what is chosen within one keeps the chat, see ``pickers``."""
-    starters = [
-        cl.Starter(label=label, message=message, icon=f"/public/icons/{icon}.svg")
-        for label, message, icon in STARTERS
-    ]
+    starters = {
+        name: [
+            cl.Starter(label=label, message=message, icon=f"/public/icons/{icon}.svg")
+            for label, message, icon in (FREE_STARTERS if name == FREE_PROMPT else STARTERS)
+        ]
+        for name in (*PROFILES, FREE_PROMPT)
+    }
     return [
         cl.ChatProfile(
             name=name,
             markdown_description=description,
             icon=f"/public/icons/{icon}.svg",
-            starters=starters,
+            starters=starters[name],
             default=name == DEFAULT_PROFILE,
         )
         for name, description, icon in (
@@ -93,6 +82,7 @@ async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatPr
             ),
             ("Fine-tuned", "A small GPT-2 that was **trained** on labelled messages.", "finetuned"),
             ("Few-shot", "A language model that is **shown** a few labelled messages.", "fewshot"),
+            (FREE_PROMPT, "A language model **goes on** with a prompt of examples.", "prompt"),
         )
     ]
 
@@ -100,15 +90,70 @@ async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatPr
 @cl.on_chat_start
 @one_line_errors
 async def start() -> None:
-    """Offers the pickers, where there is something to pick."""
-    profile = cl.user_session.get("chat_profile") or DEFAULT_PROFILE
-    # An empty list takes away the pickers of the profile that was open before.
-    await cl.context.emitter.set_modes(pickers() if "few_shot" in PROFILES.get(profile, ()) else [])
+    """Offers pickers, commands and the settings panel, where they make a difference."""
+    cl.user_session.set("chat", Chat())
+    profile = current_profile()
+    # An empty list takes away what the profile that was open before had offered.
+    if profile == FREE_PROMPT:
+        await cl.context.emitter.set_modes(form_pickers())
+        await cl.context.emitter.set_commands([])
+        return
+    few_shot = "few_shot" in PROFILES.get(profile, ())
+    await cl.context.emitter.set_modes(pickers() if few_shot else [])
+    await cl.context.emitter.set_commands(offered())
+    await cl.ChatSettings(panel(workers.session.offers)).send()
+
+
+@cl.on_settings_update
+@one_line_errors
+async def settle(chosen: dict[str, str]) -> None:
+    """Keeps what was confirmed in the settings panel."""
+    this_chat().panel = chosen
+    this_chat().settings(None)  # says now what is not allowed
 
 
 @cl.on_message
 @one_line_errors
 async def on_message(message: cl.Message) -> None:
-    """Answers one message."""
-    profile = cl.user_session.get("chat_profile") or DEFAULT_PROFILE
-    await answer(workers, message.content, profile, message.modes)
+    """Answers one message, or does what it commands."""
+    chat, profile, choices = this_chat(), current_profile(), message.modes
+    if profile == FREE_PROMPT:
+        form = (choices or {}).get("form", next(iter(FREE_FORM)))
+        await complete(workers, message.content, form, chat.settings(None))
+        return
+    command, text = split(message.content, message.command)
+    file = next(((Path(e.path), e.name) for e in message.elements if e.path), None)
+    if file or command:
+        methods = PROFILES.get(profile, ())
+        await obey(command or "batch", Asked(workers, chat, text, choices, methods, file))
+    else:
+        await answer(workers, chat, text, profile, choices)
+
+
+@cl.action_callback("why")
+@one_line_errors
+async def why(action: cl.Action) -> None:
+    """The button below an answer."""
+    turn = this_chat().recall(action.payload["turn"])
+    await explain(workers, turn.text, turn.settings)
+
+
+@cl.action_callback("sweep")
+@one_line_errors
+async def sweep(action: cl.Action) -> None:
+    """The other button below an answer."""
+    turn = this_chat().recall(action.payload["turn"])
+    await vary(workers, turn.text, turn.settings)
+
+
+def current_profile() -> str:
+    """The profile this chat was opened with."""
+    return str(cl.user_session.get("chat_profile") or DEFAULT_PROFILE)
+
+
+def this_chat() -> Chat:
+    """This chat's memory; a message may come before ``start`` was through."""
+    chat = cl.user_session.get("chat")
+    if not isinstance(chat, Chat):
+        cl.user_session.set("chat", chat := Chat())
+    return chat

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from clfcore.data import load_pool
 from clfcore.errors import TuneshotError, one_of
 from clfcore.huggingface import DEFAULT_LM
-from clfcore.predict import FineTuned
+from clfcore.predict import BUNDLED, FineTuned
 from clfcore.types import Classifier, Example, Prediction
 from icl.classify import FewShot
 from icl.embed import SentenceEmbedder
@@ -156,10 +156,29 @@ class Session:
         methods: name -> what gives the model for some settings. It is called for every message:
             a model that loads slowly is remembered by the function itself, a failure is not, so
             that a missing part may be installed while the chat goes on.
+        language_model: gives the model that goes on with free prompts.
+        offers: setting -> what may be chosen, beside ``CHOICES``; the first is the default.
     """
 
-    def __init__(self, methods: Mapping[str, Callable[[Settings], Model]]) -> None:
+    def __init__(
+        self,
+        methods: Mapping[str, Callable[[Settings], Model]],
+        language_model: Callable[[Settings], LM] | None = None,
+        offers: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         self.methods = methods
+        self.offers = offers or {}
+        self._language_model = language_model
+
+    def language_model(self, settings: Settings) -> LM:
+        """The model that goes on with free prompts.
+
+        Raises:
+            TuneshotError: there is none.
+        """
+        if self._language_model is None:
+            raise TuneshotError("no language model is set up here; start with TUNESHOT_LM=NAME")
+        return self._language_model(settings)
 
     def reply(self, text: str, profile: str, settings: Settings) -> Reply:
         """The answer of every method of ``profile``; one that fails does not silence the other.
@@ -227,19 +246,18 @@ def open_session(
         folder: data of the other tasks, see ``Task.load``.
     """
     embedder = SentenceEmbedder()
-    places = {place.name: place for place in checkpoints}
+    places = {place.name: place for place in checkpoints or [BUNDLED]}
 
     @lru_cache(maxsize=8)
-    def load(place: Path | None) -> FineTuned:
+    def load(place: Path) -> FineTuned:
         return FineTuned.load(place)
 
     def fine_tuned(settings: Settings) -> Model:
         if settings.checkpoint and settings.checkpoint not in places:
             raise one_of("checkpoint", settings.checkpoint, places)
         chosen = settings.trained or places.get(settings.checkpoint)
-        offered: Sequence[Path | None] = list(places.values()) or [None]  # None is the bundled one
         labels = set(TASKS[settings.task].labels)
-        for place in [chosen] if chosen else offered:
+        for place in [chosen] if chosen else places.values():
             model = load(place)
             if set(model.labels) == labels:
                 return Model(model.name, model)
@@ -254,20 +272,19 @@ def open_session(
             return Pool.build(load_pool(pool).examples, embedder)
         return Pool.build(TASKS[task].load("train", folder), embedder)
 
-    @lru_cache(maxsize=4)
-    def language_model(name: str) -> LM:
-        return open_lm(name)
+    opened = lru_cache(maxsize=4)(open_lm)
+
+    def language_model(settings: Settings) -> LM:
+        if settings.lm and settings.lm not in lms:
+            raise one_of("language model", settings.lm, lms)
+        return opened(settings.lm or lms[0])
 
     @lru_cache(maxsize=16)  # some selectors take a second to look at the pool
     def few_shot(settings: Settings) -> Model:
-        if settings.lm and settings.lm not in lms:
-            raise one_of("language model", settings.lm, lms)
         classifier = FewShot(
             settings.task,
             settings.selector,
-            lm=None
-            if SELECTORS[settings.selector].votes
-            else language_model(settings.lm or lms[0]),
+            lm=None if SELECTORS[settings.selector].votes else language_model(settings),
             embedder=embedder,
             k=settings.k,
             order=settings.order,
@@ -275,4 +292,8 @@ def open_session(
         ).fit(messages(settings.task).teach(settings.taught, embedder))
         return Model(embedder.name if classifier.lm is None else classifier.lm.name, classifier)
 
-    return Session({"fine_tuned": fine_tuned, "few_shot": few_shot})
+    return Session(
+        {"fine_tuned": fine_tuned, "few_shot": few_shot},
+        language_model,
+        {"lm": lms, "checkpoint": list(places)},
+    )

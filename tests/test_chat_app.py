@@ -1,6 +1,8 @@
 """The handlers behind the page, and the page's server as a program speaks to it."""
 
 import asyncio
+import http.client
+import json
 import os
 import subprocess
 import sys
@@ -22,6 +24,8 @@ import chat_app
 from icl.chat.conversation import LOADING, answer
 from icl.chat.errors import one_line_errors
 from icl.chat.guard import is_session_id
+from icl.chat.state import Chat
+from icl.chat.upload import ACCEPT
 from icl.chat.worker import Workers
 from icl.session import PROFILES, Model, Session, Settings
 
@@ -72,7 +76,7 @@ def workers(fine_tuned=None, few_shot=None):
 
 
 def test_a_message_is_answered_with_a_verdict_and_a_card():
-    sent = handle(answer, workers(), "win cash", "Compare", None)
+    sent = handle(answer, workers(), Chat(), "win cash", "Compare", None)
     assert sent.messages == ["Both say spam."]
     (card,) = sent.cards
     assert card["name"] == "CompareCard"
@@ -86,7 +90,9 @@ def test_choices_of_the_pickers_reach_the_few_shot_side():
         seen.append(settings)
         return Model("reader", WordSpotter())
 
-    handle(answer, workers(few_shot=few_shot), "hi", "Few-shot", {"selector": "knn", "k": "8"})
+    handle(
+        answer, workers(few_shot=few_shot), Chat(), "hi", "Few-shot", {"selector": "knn", "k": "8"}
+    )
     assert seen == [Settings("knn", 8)]
 
 
@@ -97,10 +103,12 @@ def test_a_message_sent_while_models_load_is_told_so_and_then_answered():
 
     loading = workers(fine_tuned=slow)
     loading.warm_up()
-    sent = handle(answer, loading, "win cash", "Compare", None)
+    sent = handle(answer, loading, Chat(), "win cash", "Compare", None)
     assert sent.messages == [LOADING, "Both say spam."]
     assert sent.removed == [LOADING]
-    assert handle(answer, loading, "win cash", "Compare", None).messages == ["Both say spam."]
+    assert handle(answer, loading, Chat(), "win cash", "Compare", None).messages == [
+        "Both say spam."
+    ]
 
 
 def test_the_event_loop_stays_free_while_a_model_computes():
@@ -142,7 +150,7 @@ def test_waiting_for_one_method_does_not_delay_the_other():
 
 def test_a_bad_choice_is_answered_with_one_line_that_is_not_interpreted():
     asked = one_line_errors(answer)
-    sent = handle(asked, workers(), "hi", "Compare", {"selector": "<b>*x*</b>"})
+    sent = handle(asked, workers(), Chat(), "hi", "Compare", {"selector": "<b>*x*</b>"})
     assert sent.messages == []
     assert sent.errors == [sent.errors[0]]
     assert r"\<b\>\*x\*\<\/b\>" in sent.errors[0]
@@ -171,12 +179,11 @@ def test_stopping_a_message_is_not_an_error():
 
 def test_every_profile_of_the_page_is_a_profile_of_the_session():
     shown = asyncio.run(chat_app.profiles(None, None))
-    assert [profile.name for profile in shown] == list(PROFILES)
+    assert [profile.name for profile in shown] == [*PROFILES, "Free prompt"]
     assert [profile.name for profile in shown if profile.default] == ["Compare"]
     for profile in shown:
-        assert [starter.message for starter in profile.starters] == [
-            s[1] for s in chat_app.STARTERS
-        ]
+        own = chat_app.STARTERS if profile.name in PROFILES else chat_app.FREE_STARTERS
+        assert [starter.message for starter in profile.starters] == [s[1] for s in own]
 
 
 def test_every_icon_of_the_page_exists():
@@ -201,9 +208,10 @@ def test_the_configuration_that_matters_is_in_force(table, key, value):
     assert getattr(getattr(cl.config.config, table.lower()), key) == value
 
 
-def test_uploads_audio_and_tool_servers_are_off():
+def test_audio_and_tool_servers_are_off_and_uploads_are_small_tables():
     features = cl.config.config.features
-    assert not features.spontaneous_file_upload.enabled
+    assert features.spontaneous_file_upload.accept == ACCEPT
+    assert features.spontaneous_file_upload.max_size_mb == 2
     assert not features.audio.enabled
     assert not features.mcp.enabled
 
@@ -323,11 +331,22 @@ def test_there_is_no_api_explorer(page, path):
         assert b'<div id="root">' in answered.read()  # the page itself, as for any unknown path
 
 
-def test_uploads_are_refused_before_they_are_read(page):
-    upload = urllib.request.Request(f"{page.url}/project/file", data=b"x" * 10, method="POST")
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(upload)
-    assert refused.value.code == 405
+def test_a_large_upload_is_refused_before_it_is_read(page):
+    headers = {"Content-Length": "1000000000", "Content-Type": "multipart/form-data; boundary=x"}
+    connection = http.client.HTTPConnection(page.url.removeprefix("http://"))
+    connection.putrequest("POST", "/project/file")
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()  # and not a byte of the gigabyte
+    answered = connection.getresponse()
+    assert answered.status == 413
+    assert json.load(answered)["detail"] == "the file is too large; send at most 2 MB"
+
+
+def test_an_upload_of_unknown_length_is_refused(page):
+    connection = http.client.HTTPConnection(page.url.removeprefix("http://"))
+    connection.request("POST", "/project/file", iter([b"x"]), encode_chunked=True)
+    assert connection.getresponse().status == 413
 
 
 def test_the_page_names_no_other_machine_in_what_it_loads(page):

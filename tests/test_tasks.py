@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from clfcore.data import load_pool
 from clfcore.errors import TuneshotError
+from icl.models import open_lm
 from icl.tasks import FREE_FORM, MAX_LABELS, TASKS, TEMPLATES, own_task
 from icl.template import Demonstration, one_line
 
@@ -304,8 +305,47 @@ def test_the_lectures_prompts_read_like_this():
     prompt = FREE_FORM["review_sentiment"].render("Never again.")
     assert prompt.endswith("positive\n\nReview: Never again.\nSentiment:")
 
+    prompt = FREE_FORM["function_composition"].render("f(g(Italian))")
+    assert prompt.endswith("f(Japan) = Tokyo\n\nf(g(Japanese)) = Tokyo\n\nf(g(Italian)) =")
+
 
 @pytest.mark.parametrize("name", FREE_FORM)
 def test_no_shown_answer_holds_what_ends_an_answer(name):
     task = FREE_FORM[name]
-    assert not any(stop in output for _, output in task.examples for stop in task.stop)
+    answers = [output for _, output in task.examples + task.questions]
+    assert not any(stop in answer for answer in answers for stop in task.stop)
+
+
+@pytest.mark.parametrize("name", FREE_FORM)
+def test_every_free_prompt_offers_six_questions_that_it_does_not_answer_itself(name):
+    task = FREE_FORM[name]
+    asked = {question for question, _ in task.questions}
+    assert len(asked) == len(task.questions) == 6
+    assert not asked & {shown for shown, _ in task.examples}
+
+
+def test_a_completion_is_right_whatever_its_case_and_punctuation():
+    translation = FREE_FORM["translation"]
+    assert translation.is_right("Wo ist der\nHund? ", " where is the dog") is True
+    assert translation.is_right("Wo ist der Hund?", "Where is the dogs?") is False
+    assert translation.is_right("Wo ist der Hund?", "") is False
+    assert translation.is_right("Wo ist die Katze?", "Where is the cat?") is None
+
+
+def test_each_composition_is_of_steps_that_the_prompt_shows():
+    """Every worked composition is worked step by step above it."""
+    values = dict(FREE_FORM["function_composition"].examples)
+    for shown, value in values.items():
+        if shown.startswith("f(g("):
+            assert values[f"f({values[shown[2:-1]]})"] == value
+
+
+@pytest.mark.slow
+def test_the_bundled_language_model_composes_nothing():
+    prompt, lm = FREE_FORM["function_composition"], open_lm(None)
+    said = {
+        question: lm.generate(prompt.render(question), stop=prompt.stop).text
+        for question, _ in prompt.questions
+    }
+    assert not any(prompt.is_right(question, text) for question, text in said.items())
+    assert said["f(g(Italian))"].strip() == "Italy"

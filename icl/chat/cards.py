@@ -12,9 +12,8 @@ from icl.classify import FewShotPrediction
 from icl.prompt import Demonstration
 from icl.selectors import SELECTORS
 from icl.session import Reply, Settings, Side
+from icl.views import Completion, word
 
-# The page speaks as the lecture does; data, command lines and prompts keep their labels.
-WORDS = {"ham": "not spam", "spam": "spam"}
 TITLES = {"fine_tuned": "Fine-tuned", "few_shot": "Few-shot"}
 
 MAX_SHOWN = 600  # characters of one example
@@ -46,9 +45,14 @@ def card(reply: Reply) -> dict[str, Any]:
     return {"sides": [_side(side) for side in reply.sides]}
 
 
-def word(label: str) -> str:
-    """A label as the page says it."""
-    return WORDS.get(label, label)
+def completion_card(written: Completion) -> dict[str, Any]:
+    """The properties of a free prompt's card, JSON-safe."""
+    return {
+        "text": written.text,
+        "prompt": written.prompt,
+        "model": written.model,
+        "facts": [milliseconds(written.ms), f"{written.tokens:,} tokens"],
+    }
 
 
 def plain(text: str) -> str:
@@ -87,7 +91,11 @@ def _side(side: Side) -> dict[str, Any]:
 
 
 def _tokens(answer: FewShotPrediction) -> list[str]:
-    return [f"{answer.prompt_tokens:,} tokens"] if answer.prompt else []
+    """How much was read, and what it cost where it cost something."""
+    if not answer.prompt:
+        return []
+    price = [f"${answer.dollars:.5f}"] if answer.dollars else []
+    return [f"{answer.prompt_tokens:,} tokens", *price]
 
 
 def _choices(settings: Settings) -> list[str]:
@@ -116,6 +124,11 @@ def percent(p: float) -> str:
         return "> 99.9 %"
     if p < 0.001:
         return "< 0.1 %"
+    return f"{100 * p:.1f} %"
+
+
+def share(p: float) -> str:
+    """A share of what was counted, in percent; all of it may be 100."""
     return f"{100 * p:.1f} %"
 
 

@@ -1,11 +1,16 @@
-"""What a visitor can choose in the composer: one picker for each field of ``Settings``."""
+"""What a visitor can choose: pickers in the composer for what changes often, a panel for the rest.
 
-from collections.abc import Callable
+Their ids are the fields of ``Settings``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 
 import chainlit as cl
+from chainlit.input_widget import Select
 
-from icl.prompt import ARRANGEMENTS
+from icl.prompt import ARRANGEMENTS, BALANCES
 from icl.session import CHAT_SELECTORS, Settings
+from icl.tasks import FREE_FORM, TASKS
 
 K_CHOICES = (1, 2, 4, 6, 8, 16)
 
@@ -36,6 +41,29 @@ ORDER_WORDS = {
     "as_given": ("As ranked", "The selector's own order"),
 }
 
+FORM_WORDS = {
+    "translation": ("Translation", "German to English"),
+    "review_sentiment": ("Review sentiment", "Positive or negative"),
+    "function_composition": ("Function composition", "f and g from examples, then f of g"),
+}
+BALANCE_WORDS = {
+    "equal": "as many of each label",
+    "none": "whatever is most similar",
+    "proportional": "as in the pool",
+    "at_least_one": "at least one of each label",
+}
+TASK_WORDS = {
+    "sms_spam": "Spam or not (SMS)",
+    "sst2": "Film reviews, two labels (SST-2)",
+    "sst5": "Film reviews, five labels (SST-5)",
+    "ag_news": "News topics (AG News)",
+    "snli": "Does it follow? (SNLI)",
+    "commonsense_qa": "Common sense questions",
+    "trec": "What a question asks for (TREC)",
+    "banking77": "Bank customers' requests (Banking77)",
+    "emotion": "Emotions",
+}
+
 
 def selector_words(name: str) -> tuple[str, str]:
     """Title and description of a selector."""
@@ -52,8 +80,46 @@ def k_words(k: str) -> tuple[str, str]:
     return f"k = {k}", "one example" if k == "1" else f"{k} examples"
 
 
+def form_words(name: str) -> tuple[str, str]:
+    """Title and description of a free prompt."""
+    return FORM_WORDS.get(name, (name, ""))
+
+
+def panel(offers: Mapping[str, Sequence[str]]) -> list[Select]:
+    """The settings panel, set to the defaults of ``Settings``.
+
+    Args:
+        offers: of the session: the models.
+    """
+    default = Settings()
+    return [
+        _select("task", "Task", {TASK_WORDS.get(name, name): name for name in TASKS}, default.task),
+        _select(
+            "balance",
+            "Balance of the examples",
+            {BALANCE_WORDS.get(name, name): name for name in BALANCES},
+            default.balance,
+        ),
+        *(
+            _select(field, title, {name: name for name in offers[field]}, offers[field][0])
+            for field, title in (("lm", "Language model"), ("checkpoint", "Fine-tuned model"))
+            if len(offers.get(field, ())) > 1
+        ),
+    ]
+
+
+def _select(field: str, title: str, items: dict[str, str], default: str) -> Select:
+    return Select(id=field, label=title, items=items, initial_value=default)
+
+
+def form_pickers() -> list[cl.Mode]:
+    """The picker of the free prompts."""
+    names = list(FREE_FORM)
+    return [_picker("form", "Prompt", names, form_words, names[0])]
+
+
 def pickers() -> list[cl.Mode]:
-    """The pickers, set to the defaults of ``Settings``; their ids are its fields."""
+    """The pickers, set to the defaults of ``Settings``."""
     default = Settings()
     return [
         _picker("selector", "Selector", list(CHAT_SELECTORS), selector_words, default.selector),

@@ -1,23 +1,32 @@
-"""One turn of the chat: a message in, a verdict and a card out."""
+"""What the page says: answers, views and their pictures, as Chainlit's messages."""
 
 from collections.abc import Mapping
 
 import chainlit as cl
 
-from icl.chat.cards import card, verdict
+from icl.chat.cards import card, completion_card, plain, verdict
+from icl.chat.state import Chat, Turn
 from icl.chat.worker import Workers
+from icl.figures import Drawing, to_json
 from icl.session import Settings
+from icl.views import Complete
 
 LOADING = "Loading the models, which takes a few seconds after the start. Your answer follows."
+CROWD = 3  # messages ahead of one's own from which on it says so
 
 
 async def answer(
-    workers: Workers, text: str, profile: str, choices: Mapping[str, str] | None
-) -> None:
+    workers: Workers,
+    chat: Chat,
+    text: str,
+    profile: str,
+    choices: Mapping[str, str] | None,
+) -> Turn:
     """Sends the reply to ``text`` into the current chat.
 
     Args:
         workers: what answers.
+        chat: remembers the turn.
         text: the visitor's message.
         profile: a key of ``PROFILES``.
         choices: of the pickers; ``None`` when the message came before they did.
@@ -25,15 +34,70 @@ async def answer(
     Raises:
         TuneshotError: an unknown profile or choice, or a message that cannot be asked.
     """
-    settings = Settings.read(choices)
+    settings = chat.settings(choices)
     methods = workers.session.asked(text, profile)
+    notice = None
     if workers.loading(methods):
-        waiting = await cl.Message(content=LOADING).send()
-        try:
-            reply = await workers.reply(text, methods, settings)
-        finally:
-            await waiting.remove()
-    else:
+        notice = LOADING
+    elif (ahead := workers.ahead(methods)) > CROWD:
+        notice = f"{ahead} messages are before yours. Your answer follows."
+    waiting = await cl.Message(content=notice).send() if notice else None
+    try:
         reply = await workers.reply(text, methods, settings)
+    finally:
+        if waiting:
+            await waiting.remove()
+    turn = chat.remember(text, settings, reply)
     drawn = cl.CustomElement(name="CompareCard", props=card(reply), display="inline")
-    await cl.Message(content=verdict(reply), elements=[drawn]).send()
+    actions = _actions(turn) if reply.labels else []
+    await cl.Message(content=verdict(reply), elements=[drawn], actions=actions).send()
+    return turn
+
+
+def _actions(turn: Turn) -> list[cl.Action]:
+    """What can be done with an answer; the buttons below it."""
+    of_turn = {"turn": turn.id}
+    methods = {side.method for side in turn.reply.sides if side.prediction}
+    actions = [cl.Action(name="why", label="Why?", payload=of_turn, icon="search")]
+    if "few_shot" in methods:
+        actions.append(
+            cl.Action(
+                name="sweep", label="Other k, other orders", payload=of_turn, icon="chart-line"
+            )
+        )
+    return actions
+
+
+async def complete(workers: Workers, text: str, form: str, settings: Settings) -> None:
+    """Sends what the language model writes after a free prompt.
+
+    Raises:
+        TuneshotError: an empty text, an unknown form, or a model that cannot answer.
+    """
+    workers.session.asked(text, "Few-shot")
+    written = await workers.do(Complete(form), "few_shot", settings, text)
+    drawn = cl.CustomElement(
+        name="FreePromptCard", props=completion_card(written), display="inline"
+    )
+    await cl.Message(content=plain(written.text) or "(nothing)", elements=[drawn]).send()
+
+
+def picture(drawing: Drawing, name: str) -> cl.Plotly:
+    """A figure as wide as the page, with the theme's colours."""
+    element = cl.Plotly(name=name, figure=drawing.figure, display="inline", size="large")
+    element.content = to_json(drawing)
+    return element
+
+
+async def show(drawing: Drawing, name: str, *lines: str) -> None:
+    """Sends a picture, and what is to be said of it; its description is read to who cannot see.
+
+    Args:
+        drawing: the picture.
+        name: of the element; a chat shows one picture of a name in each message.
+        lines: shown above it.
+    """
+    said = [*lines, drawing.description]
+    await cl.Message(
+        content="\n\n".join(plain(line) for line in said), elements=[picture(drawing, name)]
+    ).send()

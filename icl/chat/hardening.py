@@ -12,6 +12,8 @@ import chainlit.server as server
 from chainlit.config import ChainlitConfig, config
 from chainlit.data.base import BaseDataLayer
 from chainlit.session import WebsocketSession
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from icl.chat import guard
 
@@ -50,11 +52,40 @@ def no_data_layer() -> BaseDataLayer | None:
 for _name in ("DISCORD_BOT_TOKEN", "SLACK_BOT_TOKEN"):
     os.environ.pop(_name, None)
 
-# 4. Only what the page uses: no API explorer, no uploads (they are read into memory before their
-#    size is checked), no tool servers.
-_CLOSED = {"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/mcp", "/project/file"}
+# 4. Only what the page uses: no API explorer, no tool servers.
+_CLOSED = {"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/mcp"}
 for _router in (server.app.router, server.router):
     _router.routes[:] = [r for r in _router.routes if getattr(r, "path", "") not in _CLOSED]
 
-# 5. Session ids are chosen by the browser: only well-formed ones.
+
+# 5. Uploads are read into memory before their size is checked: a request that does not say how
+#    large it is, or is too large, is not read at all.
+MOST_BYTES = 2_500_000  # 2 MB, and the form around them
+
+
+class UploadLimit:
+    """Refuses large uploads by their announced length, which the server holds them to."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers 413, or passes the request on."""
+        if (
+            scope["type"] == "http"
+            and scope["method"] == "POST"
+            and scope["path"].endswith(_UPLOAD)
+        ):
+            length = dict(scope["headers"]).get(b"content-length", b"")
+            if not length.isdigit() or int(length) > MOST_BYTES:
+                detail = "the file is too large; send at most 2 MB"
+                await JSONResponse({"detail": detail}, 413)(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+_UPLOAD = "/project/file"
+server.app.add_middleware(UploadLimit)
+
+# 6. Session ids are chosen by the browser: only well-formed ones.
 guard.install()

@@ -4,15 +4,21 @@
 not reach Chainlit, the project folder stays as it is, and two chats do not disturb each other.
 """
 
+import contextlib
 import logging
 import os
 import shutil
 import socket
 import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clfcore.errors import TuneshotError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 HOST = "127.0.0.1"  # this machine only: there is no login
 
@@ -39,8 +45,7 @@ def serve(port: int, headless: bool) -> None:
     Raises:
         TuneshotError: the port is taken, or chat_app.py is not there.
     """
-    if not APP.exists():
-        raise TuneshotError(f"{APP} is missing; run the chat from a clone of the project")
+    _check_app()
     _check_free(port)
     _clean_environment()
     root = scratch_root()
@@ -62,6 +67,36 @@ def serve(port: int, headless: bool) -> None:
     run_chainlit(str(APP))
 
 
+def application() -> "FastAPI":
+    """Page, API, health checks and figures as one application, for ``tuneshot serve``.
+
+    Raises:
+        TuneshotError: chat_app.py is not there.
+    """
+    _check_app()
+    _clean_environment()
+    root = scratch_root()
+    os.environ["CHAINLIT_APP_ROOT"] = str(root)
+
+    from chainlit.utils import mount_chainlit
+
+    from icl.chat import setup
+    from icl.service import WarmUp, create_app
+
+    workers = setup.workers()
+
+    @contextlib.asynccontextmanager
+    async def page(app: "FastAPI") -> AsyncIterator[None]:
+        workers.warm_up()
+        yield
+        shutil.rmtree(root, ignore_errors=True)
+
+    logging.getLogger("chainlit").setLevel(logging.ERROR)
+    app = create_app(workers.queues, WarmUp(workers.queues), page)
+    mount_chainlit(app, str(APP), path="/")
+    return app
+
+
 def scratch_root() -> Path:
     """A folder for what Chainlit writes: translations and one small file for each card."""
     root = Path(tempfile.mkdtemp(prefix="tuneshot-chat-"))
@@ -69,6 +104,11 @@ def scratch_root() -> Path:
         shutil.copytree(PROJECT / folder, root / folder)
     shutil.copy(PROJECT / "chainlit.md", root)
     return root
+
+
+def _check_app() -> None:
+    if not APP.exists():
+        raise TuneshotError(f"{APP} is missing; run the chat from a clone of the project")
 
 
 def _check_free(port: int) -> None:

@@ -1,0 +1,207 @@
+"""Who may use the page, set up by environment variables alone; with none of them, everybody.
+
+``TUNESHOT_CODES`` is ``anna:code1,ben:code2``; ``TUNESHOT_CODES_FILE`` a file with a name and a
+code on each line. ``TUNESHOT_AUTH_HEADER`` is a header in which a proxy says who is there, e.g.
+``X-Forwarded-User``: only behind a proxy that takes this header away from what visitors send.
+
+``CHAINLIT_AUTH_SECRET`` signs the cookies; unset, one is made and kept in the data directory, so
+that a restart logs nobody out.
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from pathlib import Path
+
+import chainlit as cl
+import chainlit.server as server
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from clfcore.errors import TuneshotError
+from icl.datadir import secret
+
+log = logging.getLogger("tuneshot")
+
+CODES, CODES_FILE, HEADER = "TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER"
+
+SHORTEST = 8  # characters of a code
+MAX_NAME = 200
+
+WINDOW = 60.0  # seconds
+FAILURES_OF_NAME = 5  # in a window
+FAILURES_OF_ADDRESS = 20  # a whole class may sit behind one
+
+
+def configured() -> bool:
+    """Whether people log in.
+
+    Raises:
+        TuneshotError: in two ways at once.
+    """
+    chosen = [name for name in (CODES, CODES_FILE, HEADER) if os.environ.get(name)]
+    if len(chosen) > 1:
+        raise TuneshotError(f"{' and '.join(chosen)} are both set; keep one way to log in")
+    return bool(chosen)
+
+
+def install() -> None:
+    """Makes Chainlit ask who is there, if a login is configured.
+
+    Raises:
+        TuneshotError: two logins at once, or codes that cannot be used.
+    """
+    if not configured():
+        return
+    if not os.environ.get("CHAINLIT_AUTH_SECRET"):
+        os.environ["CHAINLIT_AUTH_SECRET"] = secret("cookies")
+    if header := os.environ.get(HEADER):
+
+        @cl.header_auth_callback
+        async def from_header(headers: Mapping[str, str]) -> cl.User | None:
+            name = headers.get(header, "").strip()
+            return cl.User(identifier=name) if 0 < len(name) <= MAX_NAME else None
+
+        return
+    door = Door(read_codes())
+    server.app.add_middleware(RememberAddress)
+
+    @cl.password_auth_callback
+    async def from_code(username: str, password: str) -> cl.User | None:
+        name = door.open(username, password, _address.get())
+        return cl.User(identifier=name) if name else None
+
+
+# --- codes --------------------------------------------------------------------------------------
+
+
+def read_codes() -> dict[str, str]:
+    """Name -> code, from the environment or the file it names.
+
+    Raises:
+        TuneshotError: not of that form, a name twice, a code that is too short, or no name at
+            all. No message contains a code.
+    """
+    if path := os.environ.get(CODES_FILE):
+        place, lines = path, _read_private(Path(path).expanduser())
+        pairs = [line.split(None, 1) for line in lines if line.strip()]
+        form = "a name, a blank and a code on each line"
+    else:
+        place = CODES
+        pairs = [part.split(":", 1) for part in os.environ.get(CODES, "").split(",")]
+        form = "anna:code1,ben:code2"
+    codes: dict[str, str] = {}
+    for number, pair in enumerate(pairs, start=1):
+        if len(pair) != 2 or not pair[0].strip():
+            raise TuneshotError(f"entry {number} of {place} is not a name and a code; write {form}")
+        name, code = pair[0].strip(), pair[1].strip()
+        if name in codes:
+            raise TuneshotError(f"{place} names {name!r} twice; give each person one code")
+        if len(code) < SHORTEST:
+            raise TuneshotError(
+                f"the code of {name!r} in {place} is too short to be safe; "
+                f"use at least {SHORTEST} characters"
+            )
+        codes[name] = code
+    if not codes:
+        raise TuneshotError(f"{place} names nobody; write {form}")
+    return codes
+
+
+def _read_private(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        readable = path.stat().st_mode & 0o077
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise TuneshotError(f"cannot read {path} ({reason}); check {CODES_FILE}") from error
+    if readable:
+        log.warning("others on this machine can read the codes; run: chmod 600 %s", path)
+    return lines
+
+
+class Door:
+    """Lets in who knows a code, and slows down who guesses.
+
+    Args:
+        codes: name -> code; only digests are kept.
+        now: seconds, from any start.
+    """
+
+    def __init__(self, codes: Mapping[str, str], now: Callable[[], float] = time.monotonic) -> None:
+        self._codes = {name: (_digest(name), _digest(code)) for name, code in codes.items()}
+        self._names = Throttle(FAILURES_OF_NAME, now)
+        self._addresses = Throttle(FAILURES_OF_ADDRESS, now)
+
+    def open(self, name: str, code: str, address: str) -> str | None:
+        """The name, if the code is its own and there were not too many failures of late."""
+        name = name.strip()[:MAX_NAME]
+        counted = ((self._names, name), (self._addresses, address))
+        if any(throttle.closed(key) for throttle, key in counted):
+            log.warning("too many failed logins from %s; refused for a minute", address)
+            return None
+        given, found = (_digest(name), _digest(code.strip())), None
+        for known, (name_digest, code_digest) in self._codes.items():
+            # Every name is looked at to the end: time tells neither names nor codes.
+            same_name = hmac.compare_digest(name_digest, given[0])
+            same_code = hmac.compare_digest(code_digest, given[1])
+            if same_name & same_code:
+                found = known
+        if found is None:
+            for throttle, key in counted:
+                throttle.fail(key)
+        return found
+
+
+class Throttle:
+    """Counts failures by key within a minute.
+
+    Args:
+        limit: failures after which a key is closed, until the oldest is a minute old.
+        now: seconds, from any start.
+        keys: how many are remembered; the ones that failed longest ago are forgotten.
+    """
+
+    def __init__(self, limit: int, now: Callable[[], float], keys: int = 10_000) -> None:
+        self.limit, self.now, self.keys = limit, now, keys
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def closed(self, key: str) -> bool:
+        """Whether ``key`` has to wait."""
+        times = self._failures.get(key)
+        return times is not None and len(times) == self.limit and self.now() - times[0] < WINDOW
+
+    def fail(self, key: str) -> None:
+        """Counts a failure."""
+        self._failures.setdefault(key, deque(maxlen=self.limit)).append(self.now())
+        self._failures.move_to_end(key)
+        while len(self._failures) > self.keys:
+            self._failures.popitem(last=False)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+# --- addresses ----------------------------------------------------------------------------------
+
+_address: ContextVar[str] = ContextVar("address", default="")
+
+
+class RememberAddress:
+    """Makes a visitor's address known to the callback, which Chainlit only gives name and code.
+
+    Behind a proxy on this machine the server itself replaces it by what the proxy forwards.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope.get("client"):
+            _address.set(scope["client"][0])
+        await self.app(scope, receive, send)

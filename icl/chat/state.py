@@ -1,0 +1,104 @@
+"""What one chat remembers between its turns."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from clfcore.data import normal_form
+from clfcore.errors import TuneshotError
+from clfcore.types import Example
+from icl.session import Reply, Settings
+
+MAX_TAUGHT = 100  # messages; each travels with every question of its chat
+MAX_TURNS = 200  # that can be looked back at
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message and its answers.
+
+    Attributes:
+        id: known to this chat only.
+        text: the message.
+        settings: how it was answered.
+        reply: the answers.
+    """
+
+    id: str
+    text: str
+    settings: Settings
+    reply: Reply
+
+
+@dataclass
+class Chat:
+    """One chat's own state; never shared.
+
+    Attributes:
+        taught: task -> what was taught here, in order.
+        trained: task -> the fine-tuned model that was made here.
+        panel: what is chosen in the settings panel.
+        turns: the last of them, by id, the newest last.
+    """
+
+    taught: dict[str, tuple[Example, ...]] = field(default_factory=dict)
+    trained: dict[str, Path] = field(default_factory=dict)
+    panel: dict[str, str] = field(default_factory=dict)
+    turns: dict[str, Turn] = field(default_factory=dict)
+
+    def settings(self, choices: Mapping[str, str] | None) -> Settings:
+        """How a message is answered here and now.
+
+        Args:
+            choices: of the pickers that travelled with it; ``None`` if it came before they did.
+
+        Raises:
+            TuneshotError: an unknown choice, or one that is not allowed.
+        """
+        chosen = Settings.read({**self.panel, **(choices or {})})
+        return replace(
+            chosen,
+            taught=self.taught.get(chosen.task, ()),
+            trained=self.trained.get(chosen.task),
+        )
+
+    def remember(self, text: str, settings: Settings, reply: Reply) -> Turn:
+        """Keeps a turn, so that one can ask why."""
+        turn = Turn(uuid.uuid4().hex, text, settings, reply)
+        self.turns[turn.id] = turn
+        while len(self.turns) > MAX_TURNS:
+            del self.turns[next(iter(self.turns))]
+        return turn
+
+    def recall(self, id: str | None = None) -> Turn:
+        """A turn by its id; the last one by default.
+
+        Raises:
+            TuneshotError: there is none.
+        """
+        if id is None and self.turns:
+            return next(reversed(self.turns.values()))
+        if id not in self.turns:
+            raise TuneshotError("there is no such answer in this chat; send a message first")
+        return self.turns[id]
+
+    def teach(self, task: str, example: Example) -> None:
+        """Adds a message to this chat's pool; of the same text, the last label counts.
+
+        Args:
+            task: whose label the example has.
+            example: the message.
+
+        Raises:
+            TuneshotError: too many.
+        """
+        same = normal_form(example.text)
+        known = self.taught.get(task, ())
+        others = tuple(each for each in known if normal_form(each.text) != same)
+        if len(others) >= MAX_TAUGHT:
+            raise TuneshotError(
+                f"this chat has learned {MAX_TAUGHT} messages, which is all it can hold; open a "
+                "new chat, or train on a file: clf train --data FILE"
+            )
+        self.taught[task] = (*others, example)

@@ -1,0 +1,96 @@
+"""``tuneshot``: both methods for a class, served by one process.
+
+The page and its models are imported inside the commands, so that ``--help`` answers at once.
+"""
+
+import ipaddress
+import os
+import socket
+import sys
+from typing import Annotated
+
+import typer
+
+from clfcore.errors import TuneshotError
+from clfcore.terminal import new_app, run
+
+GOODBYE_SECONDS = 5  # open pages are let go after this long when the server stops
+
+app = new_app("Two ways to teach a language model one task, for a class.")
+
+
+@app.callback()
+def tuneshot() -> None:
+    """Keeps ``serve`` a command of its own as long as there is only one."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="At this address.", min=1, max=65535)] = 8000,
+    root_path: Annotated[
+        str, typer.Option(help="Path under which a proxy shows the server, e.g. /tuneshot.")
+    ] = "",
+) -> None:
+    """Serve page, API, health checks and figures until Ctrl+C."""
+    with _listen(host, port) as listening:
+        from icl.chat.serve import application
+
+        page = application()  # first of all, as it cleans the environment
+        if not _is_this_machine(host):
+            _check_doors(host)
+
+        import uvicorn
+
+        config = uvicorn.Config(
+            page,
+            root_path=root_path,
+            lifespan="on",
+            log_level="warning",
+            timeout_graceful_shutdown=GOODBYE_SECONDS,
+        )
+        sys.stderr.write(f"Tuneshot: http://{host}:{port}{root_path} (Ctrl+C stops it)\n")
+        server = uvicorn.Server(config)
+        server.run([listening])
+    if not server.started:
+        raise TuneshotError("the server could not start; the lines above say why")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # it repeats the address
+        raise TuneshotError(
+            f"cannot listen at {host}, port {port} ({reason}); is another server running? "
+            f"choose another port: --port {port % 65535 + 1}"
+        ) from error
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_doors(host: str) -> None:
+    from icl.chat import login
+
+    if not login.configured():
+        raise TuneshotError(
+            f"{host} can be reached from other machines, and nobody has to log in; set "
+            "TUNESHOT_CODES_FILE to a file with a name and a code on each line, or serve at "
+            "127.0.0.1 behind a proxy"
+        )
+    if not os.environ.get("TUNESHOT_API_TOKEN"):
+        raise TuneshotError(
+            f"{host} can be reached from other machines, and /api/classify answers everybody; "
+            "set TUNESHOT_API_TOKEN to a long random word"
+        )
+
+
+def main() -> None:
+    """The console script."""
+    run(app)
