@@ -8,14 +8,16 @@ and public/, which models in icl/chat/setup.py.
 from pathlib import Path
 
 import chainlit as cl
+from chainlit.types import Feedback, ThreadDict
 
 import icl.chat.hardening  # noqa: F401  before any visitor can connect
-from icl.chat import setup
+from icl.chat import setup, voting
 from icl.chat.commands import Asked, explain, obey, offered, split, vary
 from icl.chat.controls import form_pickers, panel, pickers
 from icl.chat.conversation import answer, complete
 from icl.chat.errors import one_line_errors
 from icl.chat.state import Chat
+from icl.chat.storage import keep_session
 from icl.session import PROFILES
 from icl.tasks import FREE_FORM
 
@@ -90,9 +92,19 @@ async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatPr
 @cl.on_chat_start
 @one_line_errors
 async def start() -> None:
-    """Offers pickers, commands and the settings panel, where they make a difference."""
-    cl.user_session.set("chat", Chat())
-    profile = current_profile()
+    """A new chat, or another profile: what it offers."""
+    await offer(current_profile())
+
+
+@cl.on_chat_resume
+@one_line_errors
+async def resume(thread: ThreadDict) -> None:
+    """A chat of an earlier day goes on: with what it offered, and what it was taught."""
+    await offer(current_profile())
+
+
+async def offer(profile: str) -> None:
+    """Sends pickers, commands and the settings panel, where they make a difference."""
     # An empty list takes away what the profile that was open before had offered.
     if profile == FREE_PROMPT:
         await cl.context.emitter.set_modes(form_pickers())
@@ -101,7 +113,7 @@ async def start() -> None:
     few_shot = "few_shot" in PROFILES.get(profile, ())
     await cl.context.emitter.set_modes(pickers() if few_shot else [])
     await cl.context.emitter.set_commands(offered())
-    await cl.ChatSettings(panel(workers.session.offers)).send()
+    await cl.ChatSettings(panel(workers.session.offers, this_chat().panel)).send()
 
 
 @cl.on_settings_update
@@ -110,6 +122,7 @@ async def settle(chosen: dict[str, str]) -> None:
     """Keeps what was confirmed in the settings panel."""
     this_chat().panel = chosen
     this_chat().settings(None)  # says now what is not allowed
+    await keep()
 
 
 @cl.on_message
@@ -128,6 +141,7 @@ async def on_message(message: cl.Message) -> None:
         await obey(command or "batch", Asked(workers, chat, text, choices, methods, file))
     else:
         await answer(workers, chat, text, profile, choices)
+    await keep()
 
 
 @cl.action_callback("why")
@@ -146,6 +160,19 @@ async def sweep(action: cl.Action) -> None:
     await vary(workers, turn.text, turn.settings)
 
 
+@cl.action_callback("vote")
+@one_line_errors
+async def on_vote(action: cl.Action) -> None:
+    """Which answer is right."""
+    await voting.vote(action.payload)
+
+
+@cl.on_feedback
+async def on_thumb(feedback: Feedback) -> None:
+    """A thumb up or down."""
+    await voting.thumb(feedback.forId, feedback.value > 0, feedback.comment or "")
+
+
 def current_profile() -> str:
     """The profile this chat was opened with."""
     return str(cl.user_session.get("chat_profile") or DEFAULT_PROFILE)
@@ -155,5 +182,12 @@ def this_chat() -> Chat:
     """This chat's memory; a message may come before ``start`` was through."""
     chat = cl.user_session.get("chat")
     if not isinstance(chat, Chat):
-        cl.user_session.set("chat", chat := Chat())
+        chat = Chat.from_dict(cl.user_session.get("memory") or {})
+        cl.user_session.set("chat", chat)
     return chat
+
+
+async def keep() -> None:
+    """Keeps what this chat has learned, where chats are kept."""
+    cl.user_session.set("memory", this_chat().to_dict())
+    await keep_session()

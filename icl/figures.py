@@ -247,7 +247,7 @@ def word_effects(words: Sequence[tuple[str, float]], label: str, unit: str) -> D
         hoverinfo="skip",
     )
     low, high = min([0, *effects]), max([0, *effects])
-    room = 0.2 * (high - low)  # for the numbers at the ends
+    room = 0.35 * (high - low)  # for the numbers at the ends
     figure.update_xaxes(
         range=[low - room, high + room],
         title_text=f"← away · towards {plain(label)} →<br>{plain(unit)}",
@@ -382,7 +382,7 @@ def _style(figure: go.Figure, height: int) -> None:
         dragmode=False,  # a drag scrolls the page
     )
     look = {"gridcolor": GRID, "zeroline": False, "automargin": True, "ticks": "",
-            "title_font_size": 15}  # fmt: skip
+            "title_font_size": 15, "title_standoff": 12}  # fmt: skip
     figure.update_xaxes(**look)
     figure.update_yaxes(**look)
 
@@ -441,8 +441,8 @@ def _add_rings(
 ) -> None:
     """The examples in the prompt, each with its number on a badge.
 
-    The badges stand all around, like the hours of a clock: they never cover each other, even
-    where the points do.
+    The badges point all around, like the hours of a clock: up to eight can be read even where
+    their points coincide.
     """
     marker = {"symbol": "circle-open", "color": ACCENT, "size": size, "line": {"width": 2.5}}
     _add_points(figure, points, marker, "examples", hovers)
@@ -451,8 +451,8 @@ def _add_rings(
     hours = angles[angles.argmin()] + 2 * np.pi * np.argsort(np.argsort(angles)) / len(at)
     for (x, y), hour, place in zip(at.tolist(), hours, places, strict=True):
         figure.add_annotation(
-            x=x,
-            y=y,
+            x=round(x, 3),
+            y=round(y, 3),
             text=f"<b>{place}</b>",
             ax=36 * np.cos(hour),
             ay=-36 * np.sin(hour),

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,9 +20,21 @@ GOODBYE_SECONDS = 5  # open pages are let go after this long when the server sto
 app = new_app("Two ways to teach a language model one task, for a class.")
 
 
-@app.callback()
-def tuneshot() -> None:
-    """Keeps ``serve`` a command of its own as long as there is only one."""
+votes = typer.Typer(help="What people said is right.", no_args_is_help=True)
+app.add_typer(votes, name="votes")
+
+
+@votes.command()
+def export(
+    out: Annotated[Path, typer.Argument(help="A new file, ending in .tsv.")],
+    task: Annotated[str, typer.Option(help="Whose votes.")] = "sms_spam",
+) -> None:
+    """Write what people agree on as labelled messages, for clf train --data and icl --pool."""
+    from icl.votes import export as write
+
+    found = write(None, out, task)
+    ties = f"; {found.ties} tied, left out" if found.ties else ""
+    typer.echo(f"{out}: {len(found.examples)} labelled messages{ties}")
 
 
 @app.command()

@@ -173,6 +173,108 @@ def test_the_guide_explains_the_card(visit, page):
     expect(chat.tab.get_by_text("How to read the card")).to_be_visible()
 
 
+# --- seeing why, steering, teaching --------------------------------------------------------------
+
+
+def pictures(chat, count):
+    """Waits for Plotly's figures."""
+    expect(chat.tab.locator(".js-plotly-plot .main-svg").nth(0)).to_be_visible(timeout=ANSWER)
+    expect(chat.tab.locator(".js-plotly-plot")).to_have_count(count, timeout=ANSWER)
+
+
+def test_why_draws_the_words_and_the_pool(visit, page):
+    chat = visit(page)
+    card = chat.start(STARTERS[2][0])
+    chat.tab.get_by_role("button", name="Why?").click()
+    pictures(chat, 2)
+    expect(chat.tab.get_by_text("left out (occlusion)")).to_be_visible()
+    expect(chat.tab.get_by_text("A map of")).to_be_visible()
+    widths = chat.tab.locator(".js-plotly-plot").evaluate_all("all => all.map(e => e.offsetWidth)")
+    assert min(widths) > 0.9 * card.bounding_box()["width"]
+
+
+def test_vote_ks_graph_is_drawn_where_there_is_a_vote(visit, page):
+    chat = visit(page)
+    chat.pick("selector", "Vote-k + top-k")
+    chat.start(STARTERS[0][0])
+    chat.tab.get_by_role("button", name="Why?").click()
+    pictures(chat, 3)
+
+
+def test_one_click_asks_again_with_other_numbers_and_orders(visit, page):
+    chat = visit(page)
+    chat.pick("k", "k = 2")
+    chat.start(STARTERS[1][0])
+    chat.tab.get_by_role("button", name="Other k, other orders").click()
+    pictures(chat, 1)
+    expect(chat.tab.get_by_text("orders of the same 2")).to_be_visible()
+
+
+def test_few_shot_learns_what_is_taught_and_fine_tuning_does_not(visit, page):
+    chat = visit(page)
+    text = "the purple heron files its taxes on the moon"
+    chat.pick("k", "k = 1")
+    before = chat.send(text)
+    labels = {method: label(before, method).inner_text() for method in ("fine_tuned", "few_shot")}
+    other = {"spam": "not spam", "not spam": "spam"}[labels["few_shot"]]
+    after = chat.send(f"/teach {other} {text}")
+    expect(label(after, "few_shot")).to_have_text(other)
+    expect(label(after, "fine_tuned")).to_have_text(labels["fine_tuned"])
+
+
+def test_a_file_is_classified_and_can_be_taken_home(visit, page, tmp_path):
+    chat = visit(page)
+    file = tmp_path / "messages.csv"
+    file.write_text("text,label\nWIN cash now call 09061701461,spam\n<b>see</b> you,ham\n")
+    chat.tab.locator("#upload-button-input").set_input_files(file)
+    chat.tab.locator("#chat-input").fill("/batch")
+    chat.tab.locator("#chat-submit:enabled").click()
+    table = chat.tab.get_by_test_id("answers-table")
+    expect(table).to_be_visible(timeout=ANSWER)
+    expect(table.get_by_text("<b>see</b> you")).to_be_visible()
+    expect(chat.tab.locator(".inline-file").last).to_contain_text("messages_answers.csv")
+
+
+def test_the_exact_prompt_can_be_asked_for_and_is_shown_as_it_is(visit, page):
+    chat = visit(page)
+    chat.tab.locator("#chat-input").fill("/prompt *hi* <b>you</b>")
+    chat.tab.locator("#chat-submit").click()
+    expect(chat.tab.locator(".ai-message code")).to_contain_text(
+        "*hi* <b>you</b>\nType:", timeout=ANSWER
+    )
+
+
+def test_a_mistyped_command_is_answered_with_the_list(visit, page):
+    chat = visit(page)
+    chat.tab.locator("#chat-input").fill("/teech spam hello")
+    chat.tab.locator("#chat-submit").click()
+    expect(chat.tab.get_by_text("choose from compare, prompt, why")).to_be_visible()
+
+
+def test_another_task_has_its_few_shot_side_and_says_what_the_other_lacks(visit, page):
+    chat = visit(page)
+    chat.tab.locator("#chat-settings-open-modal").click()
+    chat.tab.locator("#chat-settings #task").click()
+    chat.tab.get_by_role("option", name="Film reviews, two labels").click()
+    chat.tab.locator("#chat-settings #confirm").click()
+    card = chat.send("a fine film")
+    expect(card.get_by_test_id("problem-fine_tuned")).to_contain_text("clf train")
+
+
+def test_a_free_prompt_is_gone_on_with(visit, page):
+    chat = visit(page)
+    chat.tab.locator("#chat-profiles").click()
+    chat.tab.locator('[data-test="select-item:Free prompt"]').click()
+    expect(chat.tab.locator("#mode-picker-trigger-form")).to_be_visible()
+    chat.tab.locator("#chat-input").fill("Guten Morgen!")
+    chat.tab.locator("#chat-submit").click()
+    written = chat.tab.get_by_test_id("written")
+    expect(written).to_be_visible(timeout=ANSWER)
+    assert written.inner_text().strip()
+    prompt = chat.tab.get_by_test_id("prompt").inner_text()
+    assert prompt.endswith(f"German: Guten Morgen!\nEnglish: {written.inner_text()}")
+
+
 # --- odd messages, missing parts ----------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """What a visitor can do beside asking: commands, the settings panel, a chat's own memory."""
 
 import asyncio
+import json
 
 import pytest
 from hypothesis import given
@@ -63,7 +64,7 @@ def test_help_lists_every_command():
 
 def test_compare_asks_both_methods_about_the_last_message():
     chat = Chat()
-    chat.remember("win cash", Settings(), Reply(()))
+    chat.remember("1", "win cash", Settings(), Reply(()))
     assert command("compare", chat=chat).messages == ["Both say spam."]
 
 
@@ -156,11 +157,19 @@ def test_a_chat_holds_so_many_lessons_and_turns():
     chat.teach("sms_spam", Example("message 3", "spam"))  # known: no more than before
     with pytest.raises(TuneshotError, match="100 messages"):
         chat.teach("sms_spam", Example("one more", "ham"))
-    turns = [chat.remember(str(n), Settings(), Reply(())) for n in range(MAX_TURNS + 1)]
+    turns = [chat.remember(str(n), str(n), Settings(), Reply(())) for n in range(MAX_TURNS + 1)]
     assert len(chat.turns) == MAX_TURNS
     assert chat.recall() is turns[-1]
-    with pytest.raises(TuneshotError, match="no such answer"):
+    with pytest.raises(TuneshotError, match="not remembered"):
         chat.recall(turns[0].id)
+
+
+def test_what_a_chat_has_learned_outlives_the_process_as_plain_json():
+    chat = Chat(panel={"balance": "none"})
+    chat.teach("sms_spam", Example("win", "spam"))
+    again = Chat.from_dict(json.loads(json.dumps(chat.to_dict())))
+    assert (again.taught, again.panel) == (chat.taught, chat.panel)
+    assert Chat.from_dict({}) == Chat()
 
 
 # --- the panel ----------------------------------------------------------------------------------

@@ -96,7 +96,9 @@ def test_one_message_is_no_map():
 # --- what is drawn of it ------------------------------------------------------------------------
 
 
-@given(st.sets(st.integers(0, len(LARGE) - 1), max_size=60), st.integers(1, 4000), st.integers(0, 9))
+@given(
+    st.sets(st.integers(0, len(LARGE) - 1), max_size=60), st.integers(1, 4000), st.integers(0, 9)
+)
 @settings(deadline=None, max_examples=50)
 def test_the_draw_has_what_must_be_kept_every_label_and_no_more_than_wanted(keep, limit, seed):
     rows = LARGE_MAP.rows(keep, limit, seed)

@@ -85,23 +85,36 @@ def form_words(name: str) -> tuple[str, str]:
     return FORM_WORDS.get(name, (name, ""))
 
 
-def panel(offers: Mapping[str, Sequence[str]]) -> list[Select]:
-    """The settings panel, set to the defaults of ``Settings``.
+def panel(
+    offers: Mapping[str, Sequence[str]], chosen: Mapping[str, str] | None = None
+) -> list[Select]:
+    """The settings panel.
 
     Args:
         offers: of the session: the models.
+        chosen: what this chat has chosen so far; the rest is the default of ``Settings``.
     """
-    default = Settings()
+    chosen, default = chosen or {}, Settings()
     return [
-        _select("task", "Task", {TASK_WORDS.get(name, name): name for name in TASKS}, default.task),
+        _select(
+            "task",
+            "Task",
+            {TASK_WORDS.get(name, name): name for name in TASKS},
+            chosen.get("task", default.task),
+        ),
         _select(
             "balance",
             "Balance of the examples",
             {BALANCE_WORDS.get(name, name): name for name in BALANCES},
-            default.balance,
+            chosen.get("balance", default.balance),
         ),
         *(
-            _select(field, title, {name: name for name in offers[field]}, offers[field][0])
+            _select(
+                field,
+                title,
+                {name: name for name in offers[field]},
+                chosen.get(field, offers[field][0]),
+            )
             for field, title in (("lm", "Language model"), ("checkpoint", "Fine-tuned model"))
             if len(offers.get(field, ())) > 1
         ),

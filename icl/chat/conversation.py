@@ -1,9 +1,12 @@
 """What the page says: answers, views and their pictures, as Chainlit's messages."""
 
+import uuid
 from collections.abc import Mapping
 
 import chainlit as cl
+from chainlit.context import ChainlitContextException
 
+from icl.chat import voting
 from icl.chat.cards import card, completion_card, plain, verdict
 from icl.chat.state import Chat, Turn
 from icl.chat.worker import Workers
@@ -47,11 +50,21 @@ async def answer(
     finally:
         if waiting:
             await waiting.remove()
-    turn = chat.remember(text, settings, reply)
+    turn = chat.remember(_turn_id(), text, settings, reply)
+    voting.remember(turn)
     drawn = cl.CustomElement(name="CompareCard", props=card(reply), display="inline")
     actions = _actions(turn) if reply.labels else []
     await cl.Message(content=verdict(reply), elements=[drawn], actions=actions).send()
     return turn
+
+
+def _turn_id() -> str:
+    """What Chainlit calls this turn, so that a thumb finds it; or any other new name."""
+    try:
+        run = cl.context.current_run
+    except ChainlitContextException:
+        run = None
+    return run.id if run else uuid.uuid4().hex
 
 
 def _actions(turn: Turn) -> list[cl.Action]:
@@ -65,7 +78,7 @@ def _actions(turn: Turn) -> list[cl.Action]:
                 name="sweep", label="Other k, other orders", payload=of_turn, icon="chart-line"
             )
         )
-    return actions
+    return actions + voting.buttons(turn)
 
 
 async def complete(workers: Workers, text: str, form: str, settings: Settings) -> None:

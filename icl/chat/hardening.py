@@ -7,15 +7,13 @@ longer needed.
 import os
 import re
 
-import chainlit as cl
 import chainlit.server as server
 from chainlit.config import ChainlitConfig, config
-from chainlit.data.base import BaseDataLayer
 from chainlit.session import WebsocketSession
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from icl.chat import guard
+from icl.chat import guard, login, storage
 
 # 1. The page must paint with the network cable out: its stylesheets at Google and jsDelivr block
 #    rendering until they time out.
@@ -41,19 +39,20 @@ def shared_config(session: WebsocketSession) -> ChainlitConfig:
 WebsocketSession.get_config = shared_config
 
 
-# 3. No chat is stored, whatever DATABASE_URL or LITERAL_API_KEY stand for on this machine. And no
-#    chat bot is started with tokens that are meant for another program.
-@cl.data_layer
-def no_data_layer() -> BaseDataLayer | None:
-    """Nothing a visitor writes outlives the process."""
-    return None
-
+# 3. Chats are stored where there is a login and nowhere else, whatever DATABASE_URL or
+#    LITERAL_API_KEY stand for on this machine. And no chat bot is started with tokens that are
+#    meant for another program.
+login.install()
+storage.install()
 
 for _name in ("DISCORD_BOT_TOKEN", "SLACK_BOT_TOKEN"):
     os.environ.pop(_name, None)
 
 # 4. Only what the page uses: no API explorer, no tool servers.
-_CLOSED = {"/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/mcp"}
+_CLOSED = {
+    *("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json", "/mcp"),
+    *("/project/thread/share", "/project/share/{thread_id}"),
+}
 for _router in (server.app.router, server.router):
     _router.routes[:] = [r for r in _router.routes if getattr(r, "path", "") not in _CLOSED]
 

@@ -1,9 +1,9 @@
 """What one chat remembers between its turns."""
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Self
 
 from clfcore.data import normal_form
 from clfcore.errors import TuneshotError
@@ -63,13 +63,25 @@ class Chat:
             trained=self.trained.get(chosen.task),
         )
 
-    def remember(self, text: str, settings: Settings, reply: Reply) -> Turn:
+    def remember(self, id: str, text: str, settings: Settings, reply: Reply) -> Turn:
         """Keeps a turn, so that one can ask why."""
-        turn = Turn(uuid.uuid4().hex, text, settings, reply)
+        turn = Turn(id, text, settings, reply)
         self.turns[turn.id] = turn
         while len(self.turns) > MAX_TURNS:
             del self.turns[next(iter(self.turns))]
         return turn
+
+    def to_dict(self) -> dict[str, Any]:
+        """What outlives the process, as plain JSON: not the turns, and not what was trained."""
+        taught = {task: [[e.text, e.label] for e in known] for task, known in self.taught.items()}
+        return {"taught": taught, "panel": self.panel}
+
+    @classmethod
+    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
+        """A chat as ``to_dict`` had it; nothing of it is fine, too."""
+        lessons = kept.get("taught", {}).items()
+        taught = {task: tuple(Example(*each) for each in known) for task, known in lessons}
+        return cls(taught=taught, panel=dict(kept.get("panel", {})))
 
     def recall(self, id: str | None = None) -> Turn:
         """A turn by its id; the last one by default.
@@ -80,7 +92,9 @@ class Chat:
         if id is None and self.turns:
             return next(reversed(self.turns.values()))
         if id not in self.turns:
-            raise TuneshotError("there is no such answer in this chat; send a message first")
+            raise TuneshotError(
+                "this answer is not remembered any more; send a message first, or this one again"
+            )
         return self.turns[id]
 
     def teach(self, task: str, example: Example) -> None:

@@ -101,4 +101,8 @@ class Workers:
             answers: Sequence[Any] = job(self.session, method, settings, texts)
             return answers
 
-        return Batcher(work, largest=LARGEST.get(method, 1), name=method)
+        def is_failure(answer: Any) -> bool:  # noqa: ANN401
+            return isinstance(answer, Side) and bool(answer.problem)
+
+        largest = LARGEST.get(method, 1)
+        return Batcher(work, largest=largest, name=method, is_failure=is_failure)
