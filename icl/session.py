@@ -243,7 +243,7 @@ def open_session(
         checkpoints: fine-tuned models; by default the bundled one.
         pool: labelled messages of the task ``sms_spam``, see ``load_pool``.
         lms: language models that read the prompt, at least one, see ``open_lm``.
-        folder: data of the other tasks, see ``Task.load``.
+        folder: data of the other tasks, see ``Task.load``; without it, they have no pool.
     """
     embedder = SentenceEmbedder()
     places = {place.name: place for place in checkpoints or [BUNDLED]}
@@ -270,6 +270,11 @@ def open_session(
     def messages(task: str) -> Pool:
         if task == "sms_spam":
             return Pool.build(load_pool(pool).examples, embedder)
+        if folder is None:  # a chat asks no other machine
+            raise TuneshotError(
+                f"the data of {task} is not at hand; start with TUNESHOT_FOLDER=FOLDER, which has "
+                f"a sub-folder {task} with its tables"
+            )
         return Pool.build(TASKS[task].load("train", folder), embedder)
 
     opened = lru_cache(maxsize=4)(open_lm)

@@ -268,6 +268,12 @@ def test_a_task_without_a_fine_tuned_model_says_how_to_make_one():
     assert "sst2" in side.problem
 
 
+def test_a_task_without_data_says_where_it_may_be_and_asks_no_other_machine(monkeypatch):
+    monkeypatch.setattr("socket.getaddrinfo", lambda *asked, **rest: pytest.fail(str(asked)))
+    (side,) = open_session().reply("a fine film", "Few-shot", Settings("knn", task="sst2")).sides
+    assert "TUNESHOT_FOLDER" in side.problem
+
+
 def test_models_that_are_not_offered_are_refused_with_those_that_are(tmp_path):
     chat = open_session([tmp_path / "mine"], lms=["one", "two"])
     sides = chat.reply("hi", "Compare", Settings(checkpoint="other", lm="three")).sides
