@@ -16,6 +16,7 @@ from icl.chat.commands import Asked, explain, obey, offered, split, vary
 from icl.chat.controls import form_pickers, panel, pickers
 from icl.chat.conversation import answer, complete
 from icl.chat.errors import one_line_errors
+from icl.chat.language import page_language, say
 from icl.chat.state import Chat
 from icl.chat.storage import keep_session
 from icl.session import PROFILES
@@ -61,9 +62,12 @@ def load_models() -> None:
 @cl.set_chat_profiles
 async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatProfile]:
     """Which methods answer; what is chosen within one keeps the chat, see ``pickers``."""
+    language = page_language(language)
     starters = {
         name: [
-            cl.Starter(label=label, message=message, icon=f"/public/icons/{icon}.svg")
+            cl.Starter(
+                label=say(label, language), message=message, icon=f"/public/icons/{icon}.svg"
+            )
             for label, message, icon in (FREE_STARTERS if name == FREE_PROMPT else STARTERS)
         ]
         for name in (*PROFILES, FREE_PROMPT)
@@ -71,7 +75,8 @@ async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatPr
     return [
         cl.ChatProfile(
             name=name,
-            markdown_description=description,
+            display_name=say(name, language),
+            markdown_description=say(description, language),
             icon=f"/public/icons/{icon}.svg",
             starters=starters[name],
             default=name == DEFAULT_PROFILE,

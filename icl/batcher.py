@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition, Thread
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from clfcore.errors import TuneshotError
 from clfcore.types import unheard
@@ -293,3 +293,6 @@ class Batcher(Generic[Key, Answer]):
             for request in batch:
                 if not request.background:
                     self.seconds.add(now - request.came)
+
+
+Queues = Mapping[str, Batcher[Any, Any]]  # method -> its queue

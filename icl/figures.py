@@ -261,9 +261,10 @@ def word_effects(words: Sequence[tuple[str, float]], label: str, unit: str) -> D
         showgrid=False,
     )
     said = [f"{_cut(word, 24)} {effect:+.2f}" for word, effect in strongest]
+    which = "The word" if len(said) == 1 else f"The {len(said)} words"
     return _described(
         figure,
-        f"The {len(strongest)} words that moved the answer most, in {unit}, above zero towards "
+        f"{which} that moved the answer most, in {unit}, above zero towards "
         f"{label}: {', '.join(said)}.",
     )
 
@@ -275,8 +276,16 @@ def loss_curve(
     steps: Sequence[int],
     train_losses: Sequence[float | None],
     validation_losses: Sequence[float | None],
+    total: int,
 ) -> Drawing:
-    """The loss of both parts while a model learns. ``None``: not measured; not finite: a gap."""
+    """The loss of both parts while a model learns.
+
+    Args:
+        steps: that were taken.
+        train_losses: in nats, one a step; ``None``: not measured; not finite: a gap.
+        validation_losses: likewise.
+        total: steps that there will be.
+    """
     figure = _figure(height=320)
     sentences = []
     for name, losses, color, symbol, dash in (
@@ -299,7 +308,7 @@ def loss_curve(
         )
         if measured := [loss for loss in known.values() if loss is not None]:
             sentences.append(f"the {name} loss went from {measured[0]:.3f} to {measured[-1]:.3f}")
-    figure.update_xaxes(title_text="steps")
+    figure.update_xaxes(title_text="steps", range=[-total / 50, total * 1.02])
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero")
     return _described(
         figure,

@@ -7,16 +7,8 @@ Errors are ``{"error": "one line"}``.
 import asyncio
 import contextlib
 import os
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Coroutine,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from hmac import compare_digest
-from itertools import accumulate
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
@@ -24,22 +16,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, APIRouter
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message
 
 from clfcore.errors import TuneshotError, one_of
-from icl.batcher import Batcher, Busy, Histogram
+from icl.batcher import Busy, Queues
+from icl.monitoring import registry_of
 from icl.prompt import ARRANGEMENTS
 from icl.session import CHAT_SELECTORS, MAX_CHARACTERS, MAX_K, Settings, Side, unexpected
 
@@ -49,15 +33,12 @@ WARM_UP = "Warm up: see you at eight?"
 TOKEN = "TUNESHOT_API_TOKEN"
 ALL_VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
-# Method -> its queue; one that is asked with settings answers with a ``Side``.
-Queues = Mapping[str, Batcher[Any, Any]]
-
 
 class WarmUp:
     """Asks every method until it has answered once.
 
     Args:
-        queues: those that are to be ready.
+        queues: those that are to be ready; asked with settings, they answer with a ``Side``.
         again: seconds until a method that cannot answer is asked again.
 
     Attributes:
@@ -265,9 +246,7 @@ def create_app(
 
 def _health(queues: Queues, warm_up: WarmUp) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
-    registry.register(QueueCollector(queues))
+    registry = registry_of(queues)
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -368,41 +347,3 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     return _problem(500, unexpected())
-
-
-# --- figures ------------------------------------------------------------------------------------
-
-
-class QueueCollector(Collector):
-    """Reads the figures of the queues when Prometheus asks.
-
-    Args:
-        queues: method -> its queue.
-    """
-
-    def __init__(self, queues: Queues) -> None:
-        self.queues = queues
-
-    def collect(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "tuneshot_requests", "Texts asked, of page and API.", labels=("method", "outcome")
-        )
-        waiting = GaugeMetricFamily("tuneshot_waiting", "Texts in the queue.", labels=("method",))
-        seconds = HistogramMetricFamily(
-            "tuneshot_seconds", "From a text to its answer; no files.", labels=("method",)
-        )
-        sizes = HistogramMetricFamily(
-            "tuneshot_batch_size", "Texts of one call of the model.", labels=("method",)
-        )
-        for method, queue in self.queues.items():
-            for outcome in ("answered", "failed", "refused"):
-                requests.add_metric((method, outcome), getattr(queue, outcome))
-            waiting.add_metric((method,), queue.waiting)
-            seconds.add_metric((method,), _buckets(queue.seconds), queue.seconds.total)
-            sizes.add_metric((method,), _buckets(queue.sizes), queue.sizes.total)
-        yield from (requests, waiting, seconds, sizes)
-
-
-def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    bounds = (floatToGoString(bound) for bound in histogram.bounds)
-    return list(zip(bounds, accumulate(histogram.counts), strict=True))

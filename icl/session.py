@@ -158,6 +158,7 @@ class Session:
             that a missing part may be installed while the chat goes on.
         language_model: gives the model that goes on with free prompts.
         offers: setting -> what may be chosen, beside ``CHOICES``; the first is the default.
+        checkpoint: gives the folder of the fine-tuned model that some settings ask.
     """
 
     def __init__(
@@ -165,9 +166,11 @@ class Session:
         methods: Mapping[str, Callable[[Settings], Model]],
         language_model: Callable[[Settings], LM] | None = None,
         offers: Mapping[str, Sequence[str]] | None = None,
+        checkpoint: Callable[[Settings], Path] | None = None,
     ) -> None:
         self.methods = methods
         self.offers = offers or {}
+        self._checkpoint = checkpoint
         self._language_model = language_model
 
     def language_model(self, settings: Settings) -> LM:
@@ -179,6 +182,16 @@ class Session:
         if self._language_model is None:
             raise TuneshotError("no language model is set up here; start with TUNESHOT_LM=NAME")
         return self._language_model(settings)
+
+    def checkpoint(self, settings: Settings) -> Path:
+        """The fine-tuned model that is asked, before it learned more in a chat.
+
+        Raises:
+            TuneshotError: there is none.
+        """
+        if self._checkpoint is None:
+            raise TuneshotError("no fine-tuned model is set up here; there is nothing to train")
+        return self._checkpoint(settings)
 
     def reply(self, text: str, profile: str, settings: Settings) -> Reply:
         """The answer of every method of ``profile``; one that fails does not silence the other.
@@ -252,19 +265,22 @@ def open_session(
     def load(place: Path) -> FineTuned:
         return FineTuned.load(place)
 
-    def fine_tuned(settings: Settings) -> Model:
+    def checkpoint(settings: Settings) -> Path:
         if settings.checkpoint and settings.checkpoint not in places:
             raise one_of("checkpoint", settings.checkpoint, places)
-        chosen = settings.trained or places.get(settings.checkpoint)
         labels = set(TASKS[settings.task].labels)
+        chosen = places.get(settings.checkpoint)
         for place in [chosen] if chosen else places.values():
-            model = load(place)
-            if set(model.labels) == labels:
-                return Model(model.name, model)
+            if set(load(place).labels) == labels:
+                return place
         raise TuneshotError(
             f"no model here was fine-tuned for {settings.task}; make one (clf train --data FILE "
             f"--out runs/{settings.task}) and start with TUNESHOT_CHECKPOINT=runs/{settings.task}"
         )
+
+    def fine_tuned(settings: Settings) -> Model:
+        model = load(settings.trained or checkpoint(settings))
+        return Model(model.name, model)
 
     @cache
     def messages(task: str) -> Pool:
@@ -301,4 +317,5 @@ def open_session(
         {"fine_tuned": fine_tuned, "few_shot": few_shot},
         language_model,
         {"lm": lms, "checkpoint": list(places)},
+        checkpoint,
     )

@@ -49,7 +49,7 @@ def serve(
     with _listen(host, port) as listening:
         from icl.chat.serve import application
 
-        page = application()  # first of all, as it cleans the environment
+        page = application(root_path)  # first of all, as it cleans the environment
         if not _is_this_machine(host):
             _check_doors(host)
 
@@ -72,7 +72,10 @@ def serve(
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family)
+        # Small packets at once; asyncio sets it only on sockets that it opened itself.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listening
     except OSError as error:
         reason = (error.strerror or str(error)).partition(" (while")[0]  # it repeats the address
         raise TuneshotError(

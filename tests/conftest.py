@@ -129,6 +129,13 @@ def page_without_lm(tmp_path_factory) -> Iterator[Page]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def page_with_login(tmp_path_factory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("login")
+    with start_page(folder, TUNESHOT_CODES="anna:anna-code-1", TUNESHOT_DATA=str(folder)) as page:
+        yield page
+
+
 @pytest.fixture(scope="module")  # its event loop must be gone before other modules start theirs
 def chromium():
     if not CHROMIUM.exists():
@@ -141,6 +148,26 @@ def chromium():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a window on a page; all windows are closed, and checked, at the end."""
+    from visits import Visit
+
+    visits = []
+
+    def open_window(page, width=1280, height=720, dark=False, start=True, **context):
+        visits.append(visit := Visit.to(page, chromium, width, height, dark, **context))
+        if start:
+            visit.wait_for_the_start()
+        return visit
+
+    yield open_window
+    for visit in visits:
+        visit.tab.context.close()
+        assert visit.outside == []
+        assert visit.complaints == []
 
 
 @pytest.fixture

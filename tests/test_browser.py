@@ -1,86 +1,15 @@
 """The real page with the real models, in Chromium, with every other machine out of reach."""
 
 import re
-from dataclasses import dataclass, field
 
 import pytest
 from playwright.sync_api import expect
+from visits import ANSWER
 
 from chat_app import STARTERS
 from icl.tasks import TASKS
 
 pytestmark = pytest.mark.browser
-
-ANSWER = 120_000  # ms; the first answer waits for the models
-
-
-@dataclass
-class Visit:
-    """One browser window, and what it asked of other machines (always refused) or complained of."""
-
-    tab: object
-    outside: list = field(default_factory=list)
-    complaints: list = field(default_factory=list)
-
-    def send(self, text):
-        before = self.cards.count()
-        self.tab.locator("#chat-input").fill(text)
-        self.tab.locator("#chat-submit").click()
-        return self.next_card(before)
-
-    def start(self, label):
-        before = self.cards.count()
-        self.tab.locator(f"#starter-{label.lower().replace(' ', '-')}").click()
-        return self.next_card(before)
-
-    def next_card(self, before):
-        card = self.cards.nth(before)
-        expect(card).to_be_visible(timeout=ANSWER)
-        return card
-
-    def pick(self, picker, option):
-        self.tab.locator(f"#mode-picker-trigger-{picker}").click()
-        menu = self.tab.locator(f"#mode-picker-popover-{picker}")
-        menu.get_by_text(option, exact=True).click()
-
-    @property
-    def cards(self):
-        return self.tab.get_by_test_id("compare-card")
-
-
-@pytest.fixture
-def visit(chromium):
-    """Opens a window on a page; all windows are closed, and checked, at the end."""
-    windows = []
-
-    def open_window(page, width=1280, height=720, dark=False):
-        window = chromium.new_context(viewport={"width": width, "height": height})
-        theme = "dark" if dark else "light"
-        window.add_init_script(f"localStorage.setItem('vite-ui-theme', '{theme}')")
-        visit = Visit(window.new_page())
-
-        def only_this_machine(route):
-            if route.request.url.startswith((page.url, "data:", "blob:")):
-                route.continue_()
-            else:
-                visit.outside.append(route.request.url)
-                route.abort()
-
-        visit.tab.route("**/*", only_this_machine)
-        visit.tab.on("pageerror", lambda error: visit.complaints.append(str(error)))
-        visit.tab.goto(page.url)
-        expect(visit.tab.locator("#starters")).to_be_visible(timeout=30_000)
-        # The server sends the pickers once it listens; Chainlit loses what is sent before.
-        pickers = visit.tab.locator("#mode-picker-trigger-selector")
-        expect(pickers).to_be_visible(timeout=60_000)
-        windows.append((window, visit))
-        return visit
-
-    yield open_window
-    for window, visit in windows:
-        window.close()
-        assert visit.outside == []
-        assert visit.complaints == []
 
 
 def label(card, method):
@@ -160,8 +89,7 @@ def test_the_tabs_of_the_card_work_with_the_keyboard_alone(visit, page):
 )
 def test_a_single_method_can_be_asked_alone(visit, page, profile, shown, hidden):
     chat = visit(page)
-    chat.tab.locator("#chat-profiles").click()
-    chat.tab.locator(f'[data-test="select-item:{profile}"]').click()
+    chat.open_profile(profile)
     card = chat.send("see you at eight")
     expect(label(card, shown)).to_be_visible()
     expect(card.get_by_test_id(f"side-{hidden}")).to_have_count(0)
@@ -176,17 +104,11 @@ def test_the_guide_explains_the_card(visit, page):
 # --- seeing why, steering, teaching --------------------------------------------------------------
 
 
-def pictures(chat, count):
-    """Waits for Plotly's figures."""
-    expect(chat.tab.locator(".js-plotly-plot .main-svg").nth(0)).to_be_visible(timeout=ANSWER)
-    expect(chat.tab.locator(".js-plotly-plot")).to_have_count(count, timeout=ANSWER)
-
-
 def test_why_draws_the_words_and_the_pool(visit, page):
     chat = visit(page)
     card = chat.start(STARTERS[2][0])
     chat.tab.get_by_role("button", name="Why?").click()
-    pictures(chat, 2)
+    chat.pictures(2)
     expect(chat.tab.get_by_text("left out (occlusion)")).to_be_visible()
     expect(chat.tab.get_by_text("A map of")).to_be_visible()
     widths = chat.tab.locator(".js-plotly-plot").evaluate_all("all => all.map(e => e.offsetWidth)")
@@ -198,7 +120,7 @@ def test_vote_ks_graph_is_drawn_where_there_is_a_vote(visit, page):
     chat.pick("selector", "Vote-k + top-k")
     chat.start(STARTERS[0][0])
     chat.tab.get_by_role("button", name="Why?").click()
-    pictures(chat, 3)
+    chat.pictures(3)
 
 
 def test_one_click_asks_again_with_other_numbers_and_orders(visit, page):
@@ -206,7 +128,7 @@ def test_one_click_asks_again_with_other_numbers_and_orders(visit, page):
     chat.pick("k", "k = 2")
     chat.start(STARTERS[1][0])
     chat.tab.get_by_role("button", name="Other k, other orders").click()
-    pictures(chat, 1)
+    chat.pictures(1)
     expect(chat.tab.get_by_text("orders of the same 2")).to_be_visible()
 
 
@@ -222,15 +144,39 @@ def test_few_shot_learns_what_is_taught_and_fine_tuning_does_not(visit, page):
     expect(label(after, "fine_tuned")).to_have_text(labels["fine_tuned"])
 
 
+def test_fine_tuning_learns_it_too_once_it_has_been_trained(visit, page):
+    chat = visit(page)
+    chat.wait_for_the_start()
+    before = chat.send("/teach spam Hi mum, this is my new number, can you send me some money?")
+    expect(label(before, "fine_tuned")).to_have_text("not spam")
+    chat.tab.locator("#chat-input").fill("/train")
+    chat.tab.locator("#chat-submit:enabled").click()
+    chat.pictures(1)  # the loss curve, drawn while it goes on
+    after = chat.next_card(1)
+    expect(label(after, "fine_tuned")).to_have_text("spam")
+    expect(after.get_by_text("gpt2-mini + 1 taught")).to_be_visible()
+    expect(chat.tab.get_by_text("it answers 1 of 1 taught messages as taught")).to_be_visible()
+    assert chat.outside == chat.complaints == []
+
+
+def test_a_training_is_stopped_by_the_stop_button_and_nothing_changes(visit, page):
+    chat = visit(page)
+    chat.wait_for_the_start()
+    chat.send("/teach spam Hi mum, this is my new number, can you send me some money?")
+    chat.tab.locator("#chat-input").fill("/train")
+    chat.tab.locator("#chat-submit:enabled").click()
+    chat.pictures(1)
+    chat.tab.locator("#stop-button").click()
+    expect(chat.tab.get_by_text("Training on 1")).to_be_hidden(timeout=5_000)
+    card = chat.send("Hi mum, this is my new number")
+    expect(card.get_by_text("gpt2-mini", exact=True)).to_be_visible()
+
+
 def test_a_file_is_classified_and_can_be_taken_home(visit, page, tmp_path):
     chat = visit(page)
     file = tmp_path / "messages.csv"
     file.write_text("text,label\nWIN cash now call 09061701461,spam\n<b>see</b> you,ham\n")
-    chat.tab.locator("#upload-button-input").set_input_files(file)
-    chat.tab.locator("#chat-input").fill("/batch")
-    chat.tab.locator("#chat-submit:enabled").click()
-    table = chat.tab.get_by_test_id("answers-table")
-    expect(table).to_be_visible(timeout=ANSWER)
+    table = chat.send_file(file)
     expect(table.get_by_text("<b>see</b> you")).to_be_visible()
     expect(chat.tab.locator(".inline-file").last).to_contain_text("messages_answers.csv")
 
@@ -263,13 +209,9 @@ def test_another_task_has_its_few_shot_side_and_says_what_the_other_lacks(visit,
 
 def test_a_free_prompt_is_gone_on_with(visit, page):
     chat = visit(page)
-    chat.tab.locator("#chat-profiles").click()
-    chat.tab.locator('[data-test="select-item:Free prompt"]').click()
+    chat.open_profile("Free prompt")
     expect(chat.tab.locator("#mode-picker-trigger-form")).to_be_visible()
-    chat.tab.locator("#chat-input").fill("Guten Morgen!")
-    chat.tab.locator("#chat-submit").click()
-    written = chat.tab.get_by_test_id("written")
-    expect(written).to_be_visible(timeout=ANSWER)
+    written = chat.go_on_with("Guten Morgen!")
     assert written.inner_text().strip()
     prompt = chat.tab.get_by_test_id("prompt").inner_text()
     assert prompt.endswith(f"German: Guten Morgen!\nEnglish: {written.inner_text()}")

@@ -48,7 +48,7 @@ DRAWN = {
     "map": lambda: draw_map(picks=(1, 2)),
     "votes": lambda: draw_votes(demonstrations=(1, 2)),
     "sweep": lambda: sweep_lines("spam", [(0, 0.4), (4, 0.8)], [0.7, 0.8, 0.9], 4),
-    "loss": lambda: loss_curve([1, 2, 3], [0.7, 0.5, 0.3], [0.6, None, 0.4]),
+    "loss": lambda: loss_curve([1, 2, 3], [0.7, 0.5, 0.3], [0.6, None, 0.4], 3),
     "confusion": lambda: confusion([[9, 1], [2, 6]], ["not spam", "spam"], "Fine-tuned"),
     "words": lambda: word_effects([("free", 1.5), ("dinner", -0.5)], "spam", "log-odds"),
 }
@@ -247,7 +247,7 @@ def test_a_sweep_is_a_line_over_k_and_points_over_orders():
 
 
 def test_a_loss_that_was_not_measured_is_left_out_and_one_that_is_not_finite_is_a_gap():
-    drawing = loss_curve([1, 2, 3], [0.7, float("nan"), 0.5], [0.6, None, 0.4])
+    drawing = loss_curve([1, 2, 3], [0.7, float("nan"), 0.5], [0.6, None, 0.4], 9)
     training, validation = drawing.figure.data
     assert (training.x, training.y) == ((1, 2, 3), (0.7, None, 0.5))
     assert (validation.x, validation.y) == ((1, 3), (0.6, 0.4))
@@ -255,7 +255,7 @@ def test_a_loss_that_was_not_measured_is_left_out_and_one_that_is_not_finite_is_
 
 
 def test_a_loss_curve_may_be_drawn_before_there_is_a_point():
-    assert json.loads(to_json(loss_curve([], [], [])))["data"][0]["y"] == []
+    assert json.loads(to_json(loss_curve([], [], [], 9)))["data"][0]["y"] == []
 
 
 # --- the bars and the matrix --------------------------------------------------------------------

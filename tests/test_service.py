@@ -466,5 +466,7 @@ def test_the_page_on_serving_names_every_variable_limit_and_figure():
     assert {v for v in re.findall(r"\bTUNESHOT_[A-Z_]+\b", text) if f"`{v}`" not in page} == set()
     for number in (MAX_BODY, MAX_TEXTS, MAX_CHARACTERS):
         assert f"{number:,}" in page
-    for metric in re.findall(r'"(tuneshot_\w+)"', (root / "icl/service.py").read_text("utf-8")):
+    metrics = re.findall(r'"(tuneshot_\w+)"', (root / "icl/monitoring.py").read_text("utf-8"))
+    assert metrics
+    for metric in metrics:
         assert metric in page

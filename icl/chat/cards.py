@@ -1,6 +1,7 @@
 """From a reply to what the page draws: the verdict in one line, and the card's properties.
 
 All wording and all formatting of numbers is here; public/elements/CompareCard.jsx only lays out.
+Words are in the visitor's language, see icl/chat/language.py.
 Properties are plain JSON and small: they travel with every answer.
 """
 
@@ -8,41 +9,73 @@ import re
 from typing import Any
 
 from icl.chat.controls import order_words, selector_words
+from icl.chat.language import numeral, say
 from icl.classify import FewShotPrediction
 from icl.prompt import Demonstration
 from icl.selectors import SELECTORS
 from icl.session import Reply, Settings, Side
-from icl.views import Completion, word
+from icl.views import WORDS, Completion, word
 
 TITLES = {"fine_tuned": "Fine-tuned", "few_shot": "Few-shot"}
 
 MAX_SHOWN = 600  # characters of one example
 
 
+def method_title(method: str) -> str:
+    """A method as a heading has it."""
+    return say(TITLES[method])
+
+
+def method_name(method: str) -> str:
+    """A method within a sentence."""
+    return say(TITLES[method].lower())
+
+
+def label_word(label: str) -> str:
+    """A label as the page says it; those of other tasks stay as the data has them."""
+    return say(WORDS[label]) if label in WORDS else word(label)
+
+
 def verdict(reply: Reply) -> str:
     """The reply in one line of plain words: for screen readers, for copying, for the eye."""
-    answers = [
-        (TITLES[side.method], word(side.prediction.label))
-        for side in reply.sides
-        if side.prediction
-    ]
+    answers = {s.method: label_word(s.prediction.label) for s in reply.sides if s.prediction}
+    silent = [method_name(side.method) for side in reply.sides if not side.prediction]
     if not answers:
-        return "No answer: the card says why."
-    if len(answers) < len(reply.sides):
-        silent = " and ".join(TITLES[s.method].lower() for s in reply.sides if not s.prediction)
-        return f"{answers[0][0]} says {answers[0][1]}; {silent} has no answer."
+        return say("No answer: the card says why.")
+    first, what = next(iter(answers.items()))
+    if silent:
+        return say(
+            "{who} says {what}; {other} has no answer.",
+            who=method_title(first),
+            what=what,
+            other=", ".join(silent),
+        )
     if len(answers) == 1:
-        return f"{answers[0][0]} says {answers[0][1]}."
+        return say("{who} says {what}.", who=method_title(first), what=what)
     if len(set(reply.labels)) == 1:
-        return f"Both say {answers[0][1]}."
-    return (
-        "They disagree: " + ", ".join(f"{who.lower()} says {what}" for who, what in answers) + "."
-    )
+        return say("Both say {what}.", what=what)
+    said = [
+        say("{who} says {what}", who=method_name(who), what=what) for who, what in answers.items()
+    ]
+    return say("They disagree: {said}.", said=", ".join(said))
 
 
 def card(reply: Reply) -> dict[str, Any]:
     """The properties of the compare card, JSON-safe."""
-    return {"sides": [_side(side) for side in reply.sides]}
+    return {
+        "sides": [_side(side) for side in reply.sides],
+        "words": {
+            "bars": say("Probabilities"),
+            "facts": say("Time and settings"),
+            "made_of": say("What the few-shot answer was made of"),
+            "examples": say("Examples"),
+            "no_examples": say("No examples were shown."),
+            "similarity": say("similarity"),
+            "cosine": say("Cosine similarity to your message"),
+            "prompt": say("Exact prompt"),
+            "no_prompt": say("No language model was asked: the examples voted."),
+        },
+    }
 
 
 def completion_card(written: Completion) -> dict[str, Any]:
@@ -51,7 +84,14 @@ def completion_card(written: Completion) -> dict[str, Any]:
         "text": written.text,
         "prompt": written.prompt,
         "model": written.model,
-        "facts": [milliseconds(written.ms), f"{written.tokens:,} tokens"],
+        "facts": [milliseconds(written.ms), tokens(written.tokens)],
+        "words": {
+            "completion": say("Completion"),
+            "title": say("It goes on"),
+            "nothing": say("(nothing)"),
+            "facts": say("Time and length"),
+            "prompt": say("Exact prompt"),
+        },
     }
 
 
@@ -63,7 +103,7 @@ def plain(text: str) -> str:
 def _side(side: Side) -> dict[str, Any]:
     drawn: dict[str, Any] = {
         "method": side.method,
-        "title": TITLES[side.method],
+        "title": method_title(side.method),
         "model": side.model,
         "problem": side.problem,
     }
@@ -71,9 +111,9 @@ def _side(side: Side) -> dict[str, Any]:
         return drawn
     drawn |= {
         "label": answer.label,
-        "word": word(answer.label),
+        "word": label_word(answer.label),
         "bars": [
-            {"word": word(label), "label": label, "p": round(p, 4), "percent": percent(p)}
+            {"word": label_word(label), "label": label, "p": round(p, 4), "percent": percent(p)}
             for label, p in answer.probabilities.items()
         ],
         "latency": milliseconds(answer.ms),
@@ -83,7 +123,7 @@ def _side(side: Side) -> dict[str, Any]:
     if isinstance(answer, FewShotPrediction):
         drawn |= {
             "facts": [*_tokens(answer), *_choices(side.settings)],
-            "caption": "in prompt order" if answer.prompt else "the vote, nearest last",
+            "caption": say("in prompt order") if answer.prompt else say("the vote, nearest last"),
             "examples": [_example(shown) for shown in answer.demonstrations],
             "prompt": answer.prompt,
         }
@@ -94,8 +134,8 @@ def _tokens(answer: FewShotPrediction) -> list[str]:
     """How much was read, and what it cost where it cost something."""
     if not answer.prompt:
         return []
-    price = [f"${answer.dollars:.5f}"] if answer.dollars else []
-    return [f"{answer.prompt_tokens:,} tokens", *price]
+    price = [numeral(f"${answer.dollars:.5f}")] if answer.dollars else []
+    return [tokens(answer.prompt_tokens), *price]
 
 
 def _choices(settings: Settings) -> list[str]:
@@ -112,26 +152,33 @@ def _example(shown: Demonstration) -> dict[str, str]:
     cut = shown.text if len(shown.text) <= MAX_SHOWN else shown.text[:MAX_SHOWN] + " …"
     return {
         "label": shown.label,
-        "word": word(shown.label),
+        "word": label_word(shown.label),
         "text": cut,
-        "similarity": "" if shown.similarity is None else f"{shown.similarity:.2f}",
+        "similarity": "" if shown.similarity is None else numeral(f"{shown.similarity:.2f}"),
     }
+
+
+def tokens(count: int) -> str:
+    """The length of a prompt."""
+    return say("{count} tokens", count=numeral(f"{count:,}"))
 
 
 def percent(p: float) -> str:
     """A probability in percent. No model is certain, so none is shown as 0 or 100."""
     if p > 0.999:
-        return "> 99.9 %"
+        return numeral("> 99.9 %")
     if p < 0.001:
-        return "< 0.1 %"
-    return f"{100 * p:.1f} %"
+        return numeral("< 0.1 %")
+    return share(p)
 
 
 def share(p: float) -> str:
     """A share of what was counted, in percent; all of it may be 100."""
-    return f"{100 * p:.1f} %"
+    return numeral(f"{100 * p:.1f} %")
 
 
 def milliseconds(ms: float) -> str:
     """A duration at the precision that means something."""
-    return f"{ms:.1f} ms" if ms < 10 else f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:.1f} s"
+    return numeral(
+        f"{ms:.1f} ms" if ms < 10 else f"{ms:,.0f} ms" if ms < 10_000 else f"{ms / 1000:.1f} s"
+    )

@@ -14,9 +14,11 @@ from chainlit.types import CommandDict
 
 from clfcore.errors import TuneshotError, one_of
 from clfcore.types import Example
-from icl.chat.cards import plain
+from icl.chat.cards import label_word, method_title, plain
 from icl.chat.conversation import answer, show
+from icl.chat.language import say
 from icl.chat.state import Chat, Turn
+from icl.chat.training import train as learn
 from icl.chat.upload import ask_for_file, classify_file
 from icl.chat.worker import Workers
 from icl.figures import sweep_lines, word_effects
@@ -81,17 +83,19 @@ async def table(asked: Asked) -> None:
     if not turns:
         raise TuneshotError("there are no answers in this chat yet; send a message first")
     props = {
-        "caption": "The answers of this chat, oldest first",
-        "columns": ["Message", "Fine-tuned", "Few-shot"],
+        "caption": say("The answers of this chat, oldest first"),
+        "columns": [say("Message"), method_title("fine_tuned"), method_title("few_shot")],
         "rows": [_row(turn) for turn in turns],
     }
     drawn = cl.CustomElement(name="AnswersTable", props=props, display="inline")
-    await cl.Message(content=f"{len(turns)} answers.", elements=[drawn]).send()
+    await cl.Message(content=say("{count} answers.", count=len(turns)), elements=[drawn]).send()
 
 
 def _row(turn: Turn) -> list[str]:
     said = {
-        side.method: word(side.prediction.label) for side in turn.reply.sides if side.prediction
+        side.method: label_word(side.prediction.label)
+        for side in turn.reply.sides
+        if side.prediction
     }
     return [
         shorten(turn.text, 200, placeholder=" …"),
@@ -123,16 +127,18 @@ async def explain(workers: Workers, text: str, settings: Settings) -> None:
     try:
         found = await workers.do(words, "fine_tuned", settings, text)
         effects = [(each.text, each.effect) for each in found.words]
-        await show(word_effects(effects, word(found.label), found.unit), "words", OCCLUSION)
+        await show(
+            word_effects(effects, label_word(found.label), found.unit), "words", say(OCCLUSION)
+        )
     except TuneshotError as error:
-        await cl.Message(content=plain(f"Fine-tuned: {error}.")).send()
+        await cl.Message(content=plain(f"{method_title('fine_tuned')}: {error}.")).send()
     try:
         around = await workers.do(places, "few_shot", settings, text)
-        await show(around.pool, "pool", POOL)
+        await show(around.pool, "pool", say(POOL))
         if around.votes:
             await show(around.votes, "votes")
     except TuneshotError as error:
-        await cl.Message(content=plain(f"Few-shot: {error}.")).send()
+        await cl.Message(content=plain(f"{method_title('few_shot')}: {error}.")).send()
 
 
 OCCLUSION = (
@@ -155,13 +161,13 @@ async def vary(workers: Workers, text: str, settings: Settings) -> None:
         TuneshotError: the settings do not allow an answer.
     """
     workers.session.asked(text, "Few-shot")
-    waiting = await cl.Message(content="Asking again with other examples …").send()
+    waiting = await cl.Message(content=say("Asking again with other examples …")).send()
     try:
         found = await workers.do(sweeps, "few_shot", settings, text, background=True)
     finally:
         await waiting.remove()
     drawing = sweep_lines(
-        word(found.label),
+        label_word(found.label),
         [(at.k, at.probabilities[found.label]) for at in found.by_k],
         [at.probabilities[found.label] for at in found.by_order],
         found.k,
@@ -169,9 +175,9 @@ async def vary(workers: Workers, text: str, settings: Settings) -> None:
     lines = [f"k = {k}: {reason}." for k, reason in found.skipped.items()]
     if found.by_order:
         lines.append(
-            "Another order of the same examples changes the answer."
+            say("Another order of the same examples changes the answer.")
             if found.flipped
-            else "No order that was tried changes the answer."
+            else say("No order that was tried changes the answer.")
         )
     await show(drawing, "sweep", *lines)
 
@@ -185,28 +191,28 @@ async def teach(asked: Asked) -> None:
     labels = TASKS[settings.task].labels
     if not asked.text:
         known = asked.chat.taught.get(settings.task, ())
-        lines = [f"{word(example.label)}: {example.text}" for example in known]
-        listed = lines or ["Nothing has been taught in this chat yet."]
-        example = f"Teach it: /teach {word(labels[-1])} and the message."
+        lines = [f"{label_word(example.label)}: {example.text}" for example in known]
+        listed = lines or [say("Nothing has been taught in this chat yet.")]
+        example = say("Teach it: /teach {label} and the message.", label=label_word(labels[-1]))
         await cl.Message(content="\n\n".join(plain(line) for line in [*listed, example])).send()
         return
     label, text = labelled(asked.text, labels)
     asked.workers.session.asked(text, "Compare")
     asked.chat.teach(settings.task, Example(text, label))
     count = len(asked.chat.taught[settings.task])
-    await cl.Message(
-        content=plain(
-            f"Learned as {word(label)}: this chat's pool has {count} more "
-            f"{'message' if count == 1 else 'messages'}. Few-shot can be shown it at once; "
-            "fine-tuning knows nothing of it until /train."
-        )
-    ).send()
+    more = say("1 more message") if count == 1 else say("{count} more messages", count=count)
+    learned = say(LEARNED, label=label_word(label), more=more)
+    await cl.Message(content=plain(learned)).send()
     turn = await answer(asked.workers, asked.chat, text, "Compare", asked.choices)
     few_shot = next(side for side in turn.reply.sides if side.method == "few_shot")
     if few_shot.prediction and few_shot.prediction.label != label:
-        await cl.Message(content=plain(NOT_YET.format(label=word(label)))).send()
+        await cl.Message(content=plain(say(NOT_YET, label=label_word(label)))).send()
 
 
+LEARNED = (
+    "Learned as {label}: this chat's pool has {more}. Few-shot can be shown it at once; "
+    "fine-tuning knows nothing of it until /train."
+)
 NOT_YET = (
     "Few-shot can be shown this message as {label}, and still says something else. The other "
     "examples weigh as much, and their order counts: try k = 1, or another order (/sweep)."
@@ -223,7 +229,7 @@ def labelled(text: str, labels: tuple[str, ...]) -> tuple[str, str]:
     """
     # "not spam" before "spam"
     spoken = sorted(
-        {(name, label) for label in labels for name in (label, word(label))},
+        {(name, label) for label in labels for name in (label, word(label), label_word(label))},
         key=lambda pair: -len(pair[0]),
     )
     for name, label in spoken:
@@ -231,8 +237,16 @@ def labelled(text: str, labels: tuple[str, ...]) -> tuple[str, str]:
             rest = text[len(name) :]
             if rest[:1] in (" ", ":", "\t", "\n") and (message := rest.lstrip(" :\t\n")):
                 return label, message
-    known = " or ".join(word(label) for label in labels)
+    known = " or ".join(label_word(label) for label in labels)
     raise TuneshotError(f"teach with the label first ({known}), then the message")
+
+
+async def train(asked: Asked) -> None:
+    """Fine-tunes on what was taught, and asks about the last of it again."""
+    settings = asked.settings
+    await learn(asked.workers.session, asked.chat, settings)
+    newest = asked.chat.taught[settings.task][-1]
+    await answer(asked.workers, asked.chat, newest.text, "Compare", asked.choices)
 
 
 # --- the list -----------------------------------------------------------------------------------
@@ -240,7 +254,7 @@ def labelled(text: str, labels: tuple[str, ...]) -> tuple[str, str]:
 
 async def help(asked: Asked) -> None:
     """Lists the commands."""
-    lines = [f"**/{name}** {plain(command.words)}" for name, command in COMMANDS.items()]
+    lines = [f"**/{name}** {plain(say(command.words))}" for name, command in COMMANDS.items()]
     await cl.Message(content="\n\n".join(lines)).send()
 
 
@@ -265,6 +279,7 @@ COMMANDS: dict[str, Command] = {
     "why": Command("Draw what moved the answers", "search", why),
     "sweep": Command("Try other numbers and orders of examples", "chart-line", sweep),
     "teach": Command("Add a labelled message to this chat's pool", "graduation-cap", teach),
+    "train": Command("Fine-tune on what this chat was taught", "dumbbell", train),
     "batch": Command("Classify a file of messages", "files", batch),
     "table": Command("List this chat's answers", "table", table),
     "help": Command("List the commands", "circle-help", help),
@@ -276,7 +291,7 @@ def offered() -> list[CommandDict]:
     return [
         {
             "id": name,
-            "description": command.words,
+            "description": say(command.words),
             "icon": command.icon,
             "button": False,
             "persistent": False,

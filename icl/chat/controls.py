@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import chainlit as cl
 from chainlit.input_widget import Select
 
+from icl.chat.language import say
 from icl.prompt import ARRANGEMENTS, BALANCES
 from icl.session import CHAT_SELECTORS, Settings
 from icl.tasks import FREE_FORM, TASKS
@@ -67,22 +68,27 @@ TASK_WORDS = {
 
 def selector_words(name: str) -> tuple[str, str]:
     """Title and description of a selector."""
-    return SELECTOR_WORDS.get(name, (name, ""))
+    return _said(SELECTOR_WORDS, name)
 
 
 def order_words(name: str) -> tuple[str, str]:
     """Title and description of an order."""
-    return ORDER_WORDS.get(name, (name, ""))
+    return _said(ORDER_WORDS, name)
 
 
 def k_words(k: str) -> tuple[str, str]:
     """Title and description of a number of examples."""
-    return f"k = {k}", "one example" if k == "1" else f"{k} examples"
+    return f"k = {k}", say("one example") if k == "1" else say("{k} examples", k=k)
 
 
 def form_words(name: str) -> tuple[str, str]:
     """Title and description of a free prompt."""
-    return FORM_WORDS.get(name, (name, ""))
+    return _said(FORM_WORDS, name)
+
+
+def _said(words: Mapping[str, tuple[str, str]], name: str) -> tuple[str, str]:
+    title, description = words.get(name, (name, ""))
+    return say(title), say(description)
 
 
 def panel(
@@ -98,14 +104,14 @@ def panel(
     return [
         _select(
             "task",
-            "Task",
-            {TASK_WORDS.get(name, name): name for name in TASKS},
+            say("Task"),
+            {say(TASK_WORDS.get(name, name)): name for name in TASKS},
             chosen.get("task", default.task),
         ),
         _select(
             "balance",
-            "Balance of the examples",
-            {BALANCE_WORDS.get(name, name): name for name in BALANCES},
+            say("Balance of the examples"),
+            {say(BALANCE_WORDS.get(name, name)): name for name in BALANCES},
             chosen.get("balance", default.balance),
         ),
         *(
@@ -115,7 +121,10 @@ def panel(
                 {name: name for name in offers[field]},
                 chosen.get(field, offers[field][0]),
             )
-            for field, title in (("lm", "Language model"), ("checkpoint", "Fine-tuned model"))
+            for field, title in (
+                ("lm", say("Language model")),
+                ("checkpoint", say("Fine-tuned model")),
+            )
             if len(offers.get(field, ())) > 1
         ),
     ]
@@ -128,16 +137,18 @@ def _select(field: str, title: str, items: dict[str, str], default: str) -> Sele
 def form_pickers() -> list[cl.Mode]:
     """The picker of the free prompts."""
     names = list(FREE_FORM)
-    return [_picker("form", "Prompt", names, form_words, names[0])]
+    return [_picker("form", say("Prompt"), names, form_words, names[0])]
 
 
 def pickers() -> list[cl.Mode]:
     """The pickers, set to the defaults of ``Settings``."""
     default = Settings()
     return [
-        _picker("selector", "Selector", list(CHAT_SELECTORS), selector_words, default.selector),
-        _picker("k", "Examples", [str(k) for k in K_CHOICES], k_words, str(default.k)),
-        _picker("order", "Order", list(ARRANGEMENTS), order_words, default.order),
+        _picker(
+            "selector", say("Selector"), list(CHAT_SELECTORS), selector_words, default.selector
+        ),
+        _picker("k", say("Examples"), [str(k) for k in K_CHOICES], k_words, str(default.k)),
+        _picker("order", say("Order"), list(ARRANGEMENTS), order_words, default.order),
     ]
 
 

@@ -8,6 +8,7 @@ from chainlit.context import ChainlitContextException
 
 from icl.chat import voting
 from icl.chat.cards import card, completion_card, plain, verdict
+from icl.chat.language import say
 from icl.chat.state import Chat, Turn
 from icl.chat.worker import Workers
 from icl.figures import Drawing, to_json
@@ -41,9 +42,9 @@ async def answer(
     methods = workers.session.asked(text, profile)
     notice = None
     if workers.loading(methods):
-        notice = LOADING
+        notice = say(LOADING)
     elif (ahead := workers.ahead(methods)) > CROWD:
-        notice = f"{ahead} messages are before yours. Your answer follows."
+        notice = say("{count} messages are before yours. Your answer follows.", count=ahead)
     waiting = await cl.Message(content=notice).send() if notice else None
     try:
         reply = await workers.reply(text, methods, settings)
@@ -71,11 +72,14 @@ def _actions(turn: Turn) -> list[cl.Action]:
     """What can be done with an answer; the buttons below it."""
     of_turn = {"turn": turn.id}
     methods = {side.method for side in turn.reply.sides if side.prediction}
-    actions = [cl.Action(name="why", label="Why?", payload=of_turn, icon="search")]
+    actions = [cl.Action(name="why", label=say("Why?"), payload=of_turn, icon="search")]
     if "few_shot" in methods:
         actions.append(
             cl.Action(
-                name="sweep", label="Other k, other orders", payload=of_turn, icon="chart-line"
+                name="sweep",
+                label=say("Other k, other orders"),
+                payload=of_turn,
+                icon="chart-line",
             )
         )
     return actions + voting.buttons(turn)
@@ -92,7 +96,7 @@ async def complete(workers: Workers, text: str, form: str, settings: Settings) -
     drawn = cl.CustomElement(
         name="FreePromptCard", props=completion_card(written), display="inline"
     )
-    await cl.Message(content=plain(written.text) or "(nothing)", elements=[drawn]).send()
+    await cl.Message(content=plain(written.text) or say("(nothing)"), elements=[drawn]).send()
 
 
 def picture(drawing: Drawing, name: str) -> cl.Plotly:

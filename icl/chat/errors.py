@@ -8,6 +8,7 @@ import chainlit as cl
 
 from clfcore.errors import TuneshotError
 from icl.chat.cards import plain
+from icl.chat.language import say
 from icl.session import unexpected
 
 P = ParamSpec("P")
@@ -25,8 +26,10 @@ def one_line_errors(handler: Callable[P, Awaitable[None]]) -> Callable[P, Awaita
         try:
             await handler(*args, **kwargs)
         except TuneshotError as error:
-            await cl.ErrorMessage(content=plain(f"Sorry: {error}.")).send()
+            await cl.ErrorMessage(content=plain(say("Sorry: {problem}.", problem=error))).send()
         except Exception:
-            await cl.ErrorMessage(content=plain(f"Sorry: {unexpected()}.")).send()
+            await cl.ErrorMessage(
+                content=plain(say("Sorry: {problem}.", problem=unexpected()))
+            ).send()
 
     return guarded

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from icl.chat import guard, login, storage
+from icl.chat.language import page_language
 
 # 1. The page must paint with the network cable out: its stylesheets at Google and jsDelivr block
 #    rendering until they time out.
@@ -88,3 +89,9 @@ server.app.add_middleware(UploadLimit)
 
 # 6. Session ids are chosen by the browser: only well-formed ones.
 guard.install()
+
+# 7. German or English: Chainlit knows 20 other languages, but not our part of the page, and gives
+#    somebody in Vienna English.
+_translation, _guide = ChainlitConfig.load_translation, server.get_markdown_str
+ChainlitConfig.load_translation = lambda self, code: _translation(self, page_language(code))
+server.get_markdown_str = lambda root, code: _guide(root, page_language(code))

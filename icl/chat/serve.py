@@ -67,8 +67,11 @@ def serve(port: int, headless: bool) -> None:
     run_chainlit(str(APP))
 
 
-def application() -> "FastAPI":
+def application(root_path: str = "") -> "FastAPI":
     """Page, API, health checks and figures as one application, for ``tuneshot serve``.
+
+    Args:
+        root_path: under which a proxy shows it.
 
     Raises:
         TuneshotError: chat_app.py is not there.
@@ -77,8 +80,10 @@ def application() -> "FastAPI":
     _clean_environment()
     root = scratch_root()
     os.environ["CHAINLIT_APP_ROOT"] = str(root)
+    os.environ["CHAINLIT_ROOT_PATH"] = root_path  # what the page's addresses begin with
 
-    from chainlit.utils import mount_chainlit
+    import chainlit.server
+    from chainlit.config import config, load_module
 
     from icl.chat import setup
     from icl.service import WarmUp, create_app
@@ -93,7 +98,11 @@ def application() -> "FastAPI":
 
     logging.getLogger("chainlit").setLevel(logging.ERROR)
     app = create_app(workers.queues, WarmUp(workers.queues), page)
-    mount_chainlit(app, str(APP), path="/")
+    # As ``mount_chainlit``, but without its middleware: it has nothing to do at "/", and fails with
+    # a trace in the log when a browser leaves before its answer.
+    config.run.module_name = str(APP)
+    load_module(config.run.module_name)
+    app.mount("/", chainlit.server.app)
     return app
 
 
@@ -102,7 +111,8 @@ def scratch_root() -> Path:
     root = Path(tempfile.mkdtemp(prefix="tuneshot-chat-"))
     for folder in ("public", ".chainlit"):
         shutil.copytree(PROJECT / folder, root / folder)
-    shutil.copy(PROJECT / "chainlit.md", root)
+    for guide in PROJECT.glob("chainlit*.md"):
+        shutil.copy(guide, root)
     return root
 
 

@@ -57,10 +57,11 @@ class Chat:
             TuneshotError: an unknown choice, or one that is not allowed.
         """
         chosen = Settings.read({**self.panel, **(choices or {})})
+        trained = self.trained.get(chosen.task)
         return replace(
             chosen,
             taught=self.taught.get(chosen.task, ()),
-            trained=self.trained.get(chosen.task),
+            trained=trained if trained and trained.exists() else None,  # old ones are removed
         )
 
     def remember(self, id: str, text: str, settings: Settings, reply: Reply) -> Turn:

@@ -5,12 +5,14 @@ SQLite, reads all chats to list them, and lets an id that the browser chose over
 person's rows.
 
 Chainlit does not wait for its writes, so a failed one is a line in the log, and the visitor gets
-the answer all the same. Writes take turns, in the order in which they were asked for.
+the answer all the same; at the end of the turn the page says that something is missing. Writes take
+turns, in the order in which they were asked for.
 """
 
 import asyncio
 import functools
 import logging
+import os
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -37,8 +39,11 @@ from chainlit.types import (
 from chainlit.user import PersistedUser, User
 from sqlalchemy import (
     URL,
+    BindParameter,
     Select,
     Table,
+    Text,
+    bindparam,
     delete,
     exists,
     literal,
@@ -56,6 +61,7 @@ from clfcore.errors import TuneshotError
 from icl.chat import login
 from icl.chat.database import create_tables, database_url, open_engine, reason
 from icl.chat.files import ROUTE, ElementFiles
+from icl.chat.language import say
 from icl.chat.schema import elements, feedbacks, steps, threads, users
 from icl.datadir import data_dir, secret
 
@@ -72,7 +78,8 @@ MAX_PAGE = 100
 # Waiting does not help against these; a locked, full or restarting database may recover.
 _FINAL = (IntegrityError, DataError, ProgrammingError)
 # Inserts that know ON CONFLICT; each dialect has its own, with no type in common.
-_INSERT: dict[str, Callable[[Table], Any]] = {
+InsertOf = Callable[[Table], Any]
+_INSERT: dict[str, InsertOf] = {
     "sqlite": sqlite.insert,
     "postgresql": postgresql.insert,
 }
@@ -109,10 +116,19 @@ def data_layer() -> "ChatStore | None":
 async def keep_session() -> None:
     """Keeps what the open session knows, for ``on_chat_resume``: profile, settings, and what is
     JSON of ``cl.user_session``. Chainlit does so when a visitor leaves, not when the server dies.
+
+    As it is the last write of a turn, the turn is stored afterwards, or the page says it is not.
     """
     layer, session = data_layer(), cl.context.session
     if layer is not None and isinstance(session, WebsocketSession):
         await layer.update_thread(session.thread_id, metadata=session.to_persistable())
+        if session.thread_id in _incomplete:
+            _incomplete.remove(session.thread_id)
+            await cl.context.emitter.send_toast(say(NOT_KEPT), "warning")
+
+
+NOT_KEPT = "Part of this chat could not be kept; it will be missing when you come back."
+_incomplete: set[str] = set()  # threads whose visitor has not been told yet
 
 
 def or_one_line(
@@ -126,6 +142,8 @@ def or_one_line(
             await write(*args, **kwargs)
         except (SQLAlchemyError, OSError, TuneshotError) as error:
             log.warning("part of a chat is not kept (%s): %s", write.__name__, reason(error))
+            if context := context_var.get(None):
+                _incomplete.add(context.session.thread_id)
 
     return guarded
 
@@ -208,10 +226,9 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         self, connection: AsyncConnection, id: str, user_id: str | None = None
     ) -> None:
         """The thread exists afterwards if its owner is known; an owner never changes."""
-        owner = users.c.id == user_id if user_id else users.c.identifier == _visitor()
-        row = select(literal(id), users.c.id, literal(_now())).where(owner)
-        query = self._insert(threads).from_select(["id", "userId", "createdAt"], row)
-        await connection.execute(query.on_conflict_do_nothing())
+        query = _new_thread(self._insert, "id" if user_id else "identifier")
+        values = {"thread": id, "now": _now(), "owner": user_id or _visitor()}
+        await connection.execute(query, values)
 
     @or_one_line
     async def update_thread(
@@ -351,16 +368,11 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
 
     async def _keep(self, table: Table, row: dict[str, Any]) -> None:
         """Inserts or replaces a step or an element, within its own thread only."""
-        query = self._insert(table).values(row)
-        query = query.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns),
-            set_={name: query.excluded[name] for name in row.keys() - {"threadId", "createdAt"}},
-            where=table.c.threadId == query.excluded.threadId,
-        )
+        query = _keep_row(self._insert, table, frozenset(row))
 
         async def work(connection: AsyncConnection) -> None:
             await self._ensure_thread(connection, row["threadId"])
-            await connection.execute(query)
+            await connection.execute(query, row)
 
         if row["threadId"] not in self._deleted:
             await self._write(work)
@@ -438,8 +450,36 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
 
     def _element(self, row: dict[str, Any]) -> ElementDict:
         if row["objectKey"]:
-            row |= {"url": self.files.link(row["objectKey"], row["mime"])}
+            link = self.files.link(row["objectKey"], row["mime"])
+            row |= {"url": os.environ.get("CHAINLIT_ROOT_PATH", "") + link}
         return ElementDict(**{name: row[name] for name in row if name != "createdAt"})
+
+
+# --- statements ---------------------------------------------------------------------------------
+# Made once: to build one takes longer than to run it.
+
+
+@functools.cache
+def _new_thread(insert: InsertOf, owner: str) -> Any:  # noqa: ANN401
+    """Parameters: ``thread``, ``now``, and ``owner``, which is in this column of users."""
+    row = select(_text("thread"), users.c.id, _text("now")).where(users.c[owner] == _text("owner"))
+    query = insert(threads).from_select(["id", "userId", "createdAt"], row)
+    return query.on_conflict_do_nothing()
+
+
+@functools.cache
+def _keep_row(insert: InsertOf, table: Table, names: frozenset[str]) -> Any:  # noqa: ANN401
+    """Parameters: ``names``, of columns."""
+    query = insert(table)
+    return query.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={name: query.excluded[name] for name in names - {"threadId", "createdAt"}},
+        where=table.c.threadId == query.excluded.threadId,
+    )
+
+
+def _text(name: str) -> BindParameter[str]:
+    return bindparam(name, type_=Text)
 
 
 def _threads() -> Select[Any]:

@@ -9,13 +9,13 @@ import chainlit as cl
 
 from clfcore.errors import TuneshotError
 from icl.batch import BatchResult, BatchRun, Progress, Summary, read_messages
-from icl.chat.cards import TITLES, percent, plain, share
+from icl.chat.cards import label_word, method_name, method_title, percent, plain, share
 from icl.chat.conversation import picture
+from icl.chat.language import numeral, say
 from icl.chat.worker import Workers, classify
 from icl.figures import confusion
 from icl.session import Settings, Side
 from icl.tasks import TASKS
-from icl.views import word
 
 SHOWN = 50  # rows of the table
 EVERY = 0.5  # seconds between two lines of progress
@@ -65,15 +65,19 @@ async def classify_file(
 
 def _line(progress: Progress) -> str:
     done = ", ".join(
-        f"{TITLES[method].lower()} {count:,}" for method, count in progress.done.items()
+        f"{method_name(method)} {numeral(f'{count:,}')}" for method, count in progress.done.items()
     )
-    left = progress.seconds_left
-    when = "" if left is None else f" About {_duration(left)} left."
-    return f"Of {progress.rows:,} messages: {done}.{when} The stop button shows what is there."
+    rows, left = numeral(f"{progress.rows:,}"), progress.seconds_left
+    lines = [say("Of {rows} messages: {done}.", rows=rows, done=done)]
+    if left is not None:
+        lines.append(say("About {duration} left.", duration=_duration(left)))
+    return " ".join([*lines, say("The stop button shows what is there.")])
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} minutes"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return say("{count} minutes", count=f"{seconds / 60:.0f}")
 
 
 async def _show(result: BatchResult, name: str) -> None:
@@ -82,15 +86,22 @@ async def _show(result: BatchResult, name: str) -> None:
     rows = result.table(SHOWN)
     given = result.messages.given is not None
     methods = list(result.answers)
-    columns = ["Row", "Message", *(["Label"] if given else []), *(TITLES[m] for m in methods)]
+    count = numeral(f"{len(result.messages.texts):,}")
     table = {
-        "caption": f"Disagreements first; {len(rows)} of {len(result.messages.texts):,} rows",
-        "columns": [*columns, "Why here"],
+        "caption": say(
+            "Disagreements first; {shown} of {count} rows", shown=len(rows), count=count
+        ),
+        "columns": [
+            *(say("Row"), say("Message")),
+            *([say("Label")] if given else []),
+            *(method_title(method) for method in methods),
+            say("Why here"),
+        ],
         "rows": [
             [
                 str(row.number),
                 row.text[:200],
-                *([word(row.given)] if given else []),
+                *([label_word(row.given)] if given else []),
                 *(_said(row.answers.get(method)) for method in methods),
                 row.reason,
             ]
@@ -103,48 +114,59 @@ async def _show(result: BatchResult, name: str) -> None:
         *(
             picture(
                 confusion(
-                    figures.confusion, [word(label) for label in result.messages.labels],
-                    TITLES[method],
+                    figures.confusion, [label_word(label) for label in result.messages.labels],
+                    method_title(method),
                 ),
                 f"confusion {method}",
             )
             for method, figures in summary.figures.items()
         ),
     ]  # fmt: skip
-    lines = [*([f"It was {result.stopped}."] if result.stopped else []), *_lines(summary)]
+    stopped = [say("It was {stopped}.", stopped=result.stopped)] if result.stopped else []
+    lines = [*stopped, *_lines(summary)]
     if result.messages.empty:
-        lines.append(f"{result.messages.empty} rows without a text were skipped.")
+        lines.append(say("{count} rows without a text were skipped.", count=result.messages.empty))
     await cl.Message(content="\n\n".join(plain(line) for line in lines), elements=elements).send()
 
 
 def _said(answer: object) -> str:
     label, p = getattr(answer, "label", ""), getattr(answer, "p", 0.0)
-    return f"{word(label)} {percent(p)}" if label else "–"
+    return f"{label_word(label)} {percent(p)}" if label else "–"
 
 
 def _lines(summary: Summary) -> list[str]:
     """The figures in sentences."""
     lines = []
     for method, counts in summary.counts.items():
-        answers = ", ".join(f"{count:,} {word(label)}" for label, count in counts.items())
-        problems = summary.problems[method]
-        silent = f", {problems:,} without an answer" if problems else ""
-        lines.append(f"{TITLES[method]}: {answers}{silent}.")
+        answers = [f"{numeral(f'{n:,}')} {label_word(label)}" for label, n in counts.items()]
+        if problems := summary.problems[method]:
+            answers.append(say("{count} without an answer", count=numeral(f"{problems:,}")))
+        lines.append(f"{method_title(method)}: {', '.join(answers)}.")
     if summary.agreement:
-        lines.append(f"They agree on {share(summary.agreement.value)} of the messages.")
+        agreement = share(summary.agreement.value)
+        lines.append(say("They agree on {share} of the messages.", share=agreement))
     for method, figures in summary.figures.items():
         found = figures.accuracy
         lines.append(
-            f"{TITLES[method]}: accuracy {share(found.value)} ({share(found.low)} to "
-            f"{share(found.high)}), balanced {share(figures.balanced_accuracy)}."
+            say(
+                "{method}: accuracy {accuracy} ({low} to {high}), balanced {balanced}.",
+                method=method_title(method),
+                accuracy=share(found.value),
+                low=share(found.low),
+                high=share(found.high),
+                balanced=share(figures.balanced_accuracy),
+            )
         )
     if summary.majority:
         lines.append(
-            f"Always giving the commonest label would be right in {share(summary.majority.value)}."
+            say(
+                "Always giving the commonest label would be right in {share}.",
+                share=share(summary.majority.value),
+            )
         )
     if summary.right_alone:
-        alone = ", ".join(f"{TITLES[m].lower()} {n}" for m, n in summary.right_alone.items())
-        lines.append(f"Right where the other is wrong: {alone}.")
+        alone = ", ".join(f"{method_name(m)} {n}" for m, n in summary.right_alone.items())
+        lines.append(say("Right where the other is wrong: {alone}.", alone=alone))
     return lines
 
 
@@ -163,7 +185,7 @@ async def ask_for_file() -> tuple[Path, str]:
         TuneshotError: none came.
     """
     answer = await cl.AskFileMessage(
-        content="Send a .csv, .tsv or .txt file with messages, labelled or not.",
+        content=say("Send a .csv, .tsv or .txt file with messages, labelled or not."),
         accept=ACCEPT,
         max_size_mb=2,
         timeout=300,

@@ -7,8 +7,9 @@ import chainlit as cl
 from clfcore.errors import TuneshotError
 from icl import votes
 from icl.chat import login
+from icl.chat.cards import label_word
+from icl.chat.language import say
 from icl.chat.state import Turn
-from icl.views import word
 
 MAX_BUTTONS = 6  # labels; a task with more has thumbs only
 
@@ -33,9 +34,9 @@ def buttons(turn: Turn) -> list[cl.Action]:
     return [
         cl.Action(
             name="vote",
-            label=f"It is {word(label)}",
+            label=say("It is {label}", label=label_word(label)),
             payload={"turn": turn.id, "label": label},
-            tooltip="Which answer is right? Your vote is kept.",
+            tooltip=say("Which answer is right? Your vote is kept."),
         )
         for label in known
     ]
@@ -51,7 +52,9 @@ async def vote(payload: dict[str, str]) -> None:
         raise TuneshotError("votes are kept only where people sign in")
     found = _turns.find(payload.get("turn")).vote(str(payload.get("label")), _who())
     await asyncio.to_thread(votes.record, found)
-    await cl.context.emitter.send_toast(f"Kept: it is {word(found.right)}.", "success")
+    await cl.context.emitter.send_toast(
+        say("Kept: it is {label}.", label=label_word(found.right)), "success"
+    )
 
 
 async def thumb(run: str, up: bool, comment: str) -> None:

@@ -15,17 +15,17 @@ function Label({ label, word, testid }) {
 
 function Bar({ bar, chosen }) {
   return (
-    <div className="ts-bar" data-tone={bar.label} data-chosen={chosen}>
+    <li className="ts-bar" data-tone={bar.label} data-chosen={chosen}>
       <span className="ts-bar-word">{bar.word}</span>
       <span className="ts-track" aria-hidden="true">
         <span className="ts-fill" style={{ width: `${100 * bar.p}%` }} />
       </span>
       <span className="ts-bar-number">{bar.percent}</span>
-    </div>
+    </li>
   )
 }
 
-function Side({ side }) {
+function Side({ side, words }) {
   return (
     <section className="ts-side" aria-label={side.title} data-testid={`side-${side.method}`}>
       <header className="ts-head">
@@ -44,12 +44,12 @@ function Side({ side }) {
         </p>
       ) : (
         <>
-          <div className="ts-bars">
+          <ul className="ts-bars" aria-label={words.bars}>
             {side.bars.map((bar) => (
               <Bar key={bar.label} bar={bar} chosen={bar.label === side.label} />
             ))}
-          </div>
-          <ul className="ts-facts" aria-label="Time and settings">
+          </ul>
+          <ul className="ts-facts" aria-label={words.facts}>
             <li><b>{side.latency}</b></li>
             {side.facts.map((fact) => <li key={fact}>{fact}</li>)}
           </ul>
@@ -60,13 +60,13 @@ function Side({ side }) {
   )
 }
 
-function Examples({ examples, caption }) {
-  if (examples.length === 0) return <p className="ts-empty">No examples were shown.</p>
+function Examples({ examples, caption, words }) {
+  if (examples.length === 0) return <p className="ts-empty">{words.no_examples}</p>
   return (
     <div className="ts-examples">
       <p aria-hidden="true">
         <span>{caption}</span>
-        {examples[0].similarity && <span>similarity</span>}
+        {examples[0].similarity && <span>{words.similarity}</span>}
       </p>
       <ol>
         {examples.map((example, i) => (
@@ -74,8 +74,8 @@ function Examples({ examples, caption }) {
             <Label label={example.label} word={example.word} />
             <span className="ts-example-text" dir="auto">{example.text}</span>
             {example.similarity && (
-              <span className="ts-similarity" title="Cosine similarity to your message">
-                <span className="ts-unseen">similarity </span>{example.similarity}
+              <span className="ts-similarity" title={words.cosine}>
+                <span className="ts-unseen">{words.similarity} </span>{example.similarity}
               </span>
             )}
           </li>
@@ -85,10 +85,10 @@ function Examples({ examples, caption }) {
   )
 }
 
-function Prompt({ text }) {
-  if (!text) return <p className="ts-empty">No language model was asked: the examples voted.</p>
+function Prompt({ text, words }) {
+  if (!text) return <p className="ts-empty">{words.no_prompt}</p>
   return (
-    <pre className="ts-prompt" data-testid="prompt" tabIndex={0} aria-label="Exact prompt">
+    <pre className="ts-prompt" data-testid="prompt" tabIndex={0} role="region" aria-label={words.prompt}>
       {text}
       <span className="ts-slot" aria-hidden="true" />
     </pre>
@@ -96,22 +96,23 @@ function Prompt({ text }) {
 }
 
 export default function CompareCard() {
-  const shown = props.sides.find((side) => side.examples)
+  const { sides, words } = props
+  const shown = sides.find((side) => side.examples)
   return (
     <div className="ts-card" data-testid="compare-card">
-      <div className="ts-sides" data-count={props.sides.length}>
-        {props.sides.map((side) => <Side key={side.method} side={side} />)}
+      <div className="ts-sides" data-count={sides.length}>
+        {sides.map((side) => <Side key={side.method} side={side} words={words} />)}
       </div>
       {shown && (
         <Tabs defaultValue="examples" className="ts-made-of">
-          <TabsList aria-label="What the few-shot answer was made of">
-            <TabsTrigger value="examples">Examples ({shown.examples.length})</TabsTrigger>
-            <TabsTrigger value="prompt">Exact prompt</TabsTrigger>
+          <TabsList aria-label={words.made_of}>
+            <TabsTrigger value="examples">{words.examples} ({shown.examples.length})</TabsTrigger>
+            <TabsTrigger value="prompt">{words.prompt}</TabsTrigger>
           </TabsList>
           <TabsContent value="examples">
-            <Examples examples={shown.examples} caption={shown.caption} />
+            <Examples examples={shown.examples} caption={shown.caption} words={words} />
           </TabsContent>
-          <TabsContent value="prompt"><Prompt text={shown.prompt} /></TabsContent>
+          <TabsContent value="prompt"><Prompt text={shown.prompt} words={words} /></TabsContent>
         </Tabs>
       )}
     </div>

@@ -1,0 +1,261 @@
+"""The page's words in German; what is not here is shown in English.
+
+Each key is what ``say`` is given. Terms of the field stay as they are; a visitor is "Sie". What a
+test finds missing, unused or with other placeholders: tests/test_german.py.
+"""
+
+WORDS: dict[str, str] = {
+    # --- profiles and starters ---
+    "Compare": "Vergleich",
+    "Fine-tuned": "Fine-Tuning",
+    "Few-shot": "Few-Shot",
+    "Free prompt": "Freier Prompt",
+    "**Spam or not?** Ask a fine-tuned model and a few-shot prompt.": (
+        "**Spam oder nicht?** Fragen Sie ein feinabgestimmtes Modell und einen Few-Shot-Prompt."
+    ),
+    "A small GPT-2 that was **trained** on labelled messages.": (
+        "Ein kleines GPT-2, das mit gelabelten Nachrichten **trainiert** wurde."
+    ),
+    "A language model that is **shown** a few labelled messages.": (
+        "Ein Sprachmodell, dem ein paar gelabelte Nachrichten **gezeigt** werden."
+    ),
+    "A language model **goes on** with a prompt of examples.": (
+        "Ein Sprachmodell **schreibt** einen Prompt aus Beispielen **weiter**."
+    ),
+    "A prize": "Ein Gewinn",
+    "Dinner tonight": "Abendessen",
+    "A tricky one": "Ein schwieriger Fall",
+    "I am hungry": "Hunger",
+    "Where?": "Wo?",
+    # --- the verdict ---
+    "spam": "Spam",
+    "not spam": "kein Spam",
+    "fine-tuned": "Fine-Tuning",
+    "few-shot": "Few-Shot",
+    "No answer: the card says why.": "Keine Antwort: Die Karte sagt, warum.",
+    "{who} says {what}; {other} has no answer.": (
+        "{who} sagt „{what}“; {other} hat keine Antwort."
+    ),
+    "{who} says {what}.": "{who} sagt „{what}“.",
+    "Both say {what}.": "Beide sagen „{what}“.",
+    "They disagree: {said}.": "Sie sind sich nicht einig: {said}.",
+    "{who} says {what}": "{who} sagt „{what}“",
+    "Sorry: {problem}.": "Das ging leider nicht: {problem}.",
+    # --- the cards ---
+    "Probabilities": "Wahrscheinlichkeiten",
+    "Time and settings": "Zeit und Einstellungen",
+    "What the few-shot answer was made of": "Woraus die Few-Shot-Antwort entstand",
+    "Examples": "Beispiele",
+    "No examples were shown.": "Es wurden keine Beispiele gezeigt.",
+    "similarity": "Ähnlichkeit",
+    "Cosine similarity to your message": "Kosinus-Ähnlichkeit zu Ihrer Nachricht",
+    "Exact prompt": "Genauer Prompt",
+    "No language model was asked: the examples voted.": (
+        "Es wurde kein Sprachmodell gefragt: Die Beispiele haben abgestimmt."
+    ),
+    "in prompt order": "in der Reihenfolge des Prompts",
+    "the vote, nearest last": "die Abstimmung, das nächste zuletzt",
+    "{count} tokens": "{count} Token",
+    "Completion": "Fortsetzung",
+    "It goes on": "So geht es weiter",
+    "(nothing)": "(nichts)",
+    "Time and length": "Zeit und Länge",
+    # --- while one waits, and below an answer ---
+    "Loading the models, which takes a few seconds after the start. Your answer follows.": (
+        "Die Modelle werden geladen; nach dem Start dauert das einige Sekunden. Ihre Antwort folgt."
+    ),
+    "{count} messages are before yours. Your answer follows.": (
+        "{count} Nachrichten sind vor Ihrer an der Reihe. Ihre Antwort folgt."
+    ),
+    "Why?": "Warum?",
+    "Other k, other orders": "Anderes k, andere Reihenfolgen",
+    "It is {label}": "Es ist: {label}",
+    "Which answer is right? Your vote is kept.": (
+        "Welche Antwort stimmt? Ihre Stimme wird gespeichert."
+    ),
+    "Part of this chat could not be kept; it will be missing when you come back.": (
+        "Ein Teil dieses Chats konnte nicht gespeichert werden; er fehlt, wenn Sie wiederkommen."
+    ),
+    "Kept: it is {label}.": "Gespeichert: {label}.",
+    # --- selectors ---
+    "Zero-shot": "Zero-Shot",
+    "No examples: what the language model knows by itself": (
+        "Keine Beispiele: was das Sprachmodell von sich aus weiß"
+    ),
+    "Random": "Zufällig",
+    "Any messages, whatever their label": "Beliebige Nachrichten, gleich mit welchem Label",
+    "Balanced random": "Zufällig, ausgewogen",
+    "Any messages, as many spam as not spam": (
+        "Beliebige Nachrichten, gleich viele mit und ohne Spam"
+    ),
+    "Top-k": "Top-k",
+    "The messages most similar to yours": "Die Nachrichten, die Ihrer am ähnlichsten sind",
+    "MMR": "MMR",
+    "Similar to yours, and not all alike": "Ihrer ähnlich, aber nicht alle gleich",
+    "DPP": "DPP",
+    "A varied set of similar messages": "Eine abwechslungsreiche Menge ähnlicher Nachrichten",
+    "BM25": "BM25",
+    "Messages that share rare words with yours": (
+        "Nachrichten, die seltene Wörter mit Ihrer gemeinsam haben"
+    ),
+    "Hybrid": "Hybrid",
+    "Similar in meaning and in words": "Ähnlich in Bedeutung und Wortwahl",
+    "k-center + top-k": "k-Center + Top-k",
+    "From 100 that leave no message far away": (
+        "Aus 100, von denen keine Nachricht weit entfernt ist"
+    ),
+    "Facility + top-k": "Facility + Top-k",
+    "From the 100 that cover the pool best": "Aus den 100, die den Pool am besten abdecken",
+    "Vote-k list": "Vote-k-Liste",
+    "The same examples for every message": "Für jede Nachricht dieselben Beispiele",
+    "Vote-k + top-k": "Vote-k + Top-k",
+    "From 100 that vote-k finds worth labelling": (
+        "Aus 100, deren Label sich nach Vote-k am meisten lohnt"
+    ),
+    "MDL": "MDL",
+    "The list that makes the language model most certain": (
+        "Die Liste, mit der sich das Sprachmodell am sichersten ist"
+    ),
+    "kNN vote": "kNN-Abstimmung",
+    "The most similar messages vote; no language model": (
+        "Die ähnlichsten Nachrichten stimmen ab; ohne Sprachmodell"
+    ),
+    # --- orders, numbers, free prompts ---
+    "Similar last": "Ähnliche zuletzt",
+    "The most similar example next to your message": (
+        "Das ähnlichste Beispiel direkt vor Ihrer Nachricht"
+    ),
+    "Similar first": "Ähnliche zuerst",
+    "The most similar example at the top": "Das ähnlichste Beispiel ganz oben",
+    "Interleaved": "Abwechselnd",
+    "Labels alternate": "Die Labels wechseln sich ab",
+    "Easy to hard": "Leicht nach schwer",
+    "Short examples before long ones": "Kurze Beispiele vor langen",
+    "Random order": "Zufällige Reihenfolge",
+    "Shuffled: shows how much the order matters": (
+        "Gemischt: zeigt, wie sehr die Reihenfolge zählt"
+    ),
+    "As ranked": "Nach Rang",
+    "The selector's own order": "Die Reihenfolge der Auswahl selbst",
+    "one example": "ein Beispiel",
+    "{k} examples": "{k} Beispiele",
+    "Translation": "Übersetzung",
+    "German to English": "Deutsch nach Englisch",
+    "Review sentiment": "Stimmung von Rezensionen",
+    "Positive or negative": "Positiv oder negativ",
+    "Function composition": "Verkettete Funktionen",
+    "f and g from examples, then f of g": "f und g aus Beispielen, dann f von g",
+    "Prompt": "Prompt",
+    "Selector": "Auswahl",
+    "Order": "Reihenfolge",
+    # --- the settings panel ---
+    "Task": "Aufgabe",
+    "Balance of the examples": "Verteilung der Labels in den Beispielen",
+    "Language model": "Sprachmodell",
+    "Fine-tuned model": "Feinabgestimmtes Modell",
+    "as many of each label": "von jedem Label gleich viele",
+    "whatever is most similar": "was am ähnlichsten ist",
+    "as in the pool": "wie im Pool",
+    "at least one of each label": "von jedem Label mindestens eines",
+    "Spam or not (SMS)": "Spam oder nicht (SMS)",
+    "Film reviews, two labels (SST-2)": "Filmkritiken, zwei Labels (SST-2)",
+    "Film reviews, five labels (SST-5)": "Filmkritiken, fünf Labels (SST-5)",
+    "News topics (AG News)": "Themen von Nachrichten (AG News)",
+    "Does it follow? (SNLI)": "Folgt es daraus? (SNLI)",
+    "Common sense questions": "Fragen an den gesunden Menschenverstand",
+    "What a question asks for (TREC)": "Wonach eine Frage fragt (TREC)",
+    "Bank customers' requests (Banking77)": "Anliegen von Bankkunden (Banking77)",
+    "Emotions": "Gefühle",
+    # --- commands ---
+    "Ask both methods": "Beide Methoden fragen",
+    "Show the exact prompt": "Den genauen Prompt zeigen",
+    "Draw what moved the answers": "Zeichnen, was die Antworten bewegt hat",
+    "Try other numbers and orders of examples": (
+        "Andere Anzahlen und Reihenfolgen von Beispielen probieren"
+    ),
+    "Add a labelled message to this chat's pool": (
+        "Dem Pool dieses Chats eine gelabelte Nachricht hinzufügen"
+    ),
+    "Classify a file of messages": "Eine Datei mit Nachrichten klassifizieren",
+    "List this chat's answers": "Die Antworten dieses Chats auflisten",
+    "List the commands": "Die Befehle auflisten",
+    "The answers of this chat, oldest first": "Die Antworten dieses Chats, die ältesten zuerst",
+    "Message": "Nachricht",
+    "{count} answers.": "{count} Antworten.",
+    # --- why, sweep, teach ---
+    "Fine-tuned: each bar is what changes when that word is left out (occlusion). It says what "
+    "this model does, not why a person would; where words repeat each other, no single one counts "
+    "for much.": (
+        "Fine-Tuning: Jeder Balken zeigt, was sich ändert, wenn dieses Wort fehlt (Okklusion). Das "
+        "sagt, was dieses Modell tut, nicht, warum ein Mensch es täte; wo Wörter einander "
+        "wiederholen, zählt kein einzelnes viel."
+    ),
+    "Few-shot: the messages that can be shown, and those that were.": (
+        "Few-Shot: die Nachrichten, die gezeigt werden können, und die, die gezeigt wurden."
+    ),
+    "Asking again with other examples …": "Frage mit anderen Beispielen noch einmal …",
+    "Another order of the same examples changes the answer.": (
+        "Eine andere Reihenfolge derselben Beispiele ändert die Antwort."
+    ),
+    "No order that was tried changes the answer.": (
+        "Keine der probierten Reihenfolgen ändert die Antwort."
+    ),
+    "Nothing has been taught in this chat yet.": "In diesem Chat wurde noch nichts beigebracht.",
+    "Teach it: /teach {label} and the message.": (
+        "So geht es: /teach {label} und dann die Nachricht."
+    ),
+    "1 more message": "1 Nachricht",
+    "{count} more messages": "{count} Nachrichten",
+    "Learned as {label}: this chat's pool has {more}. Few-shot can be shown it at once; "
+    "fine-tuning knows nothing of it until /train.": (
+        "Gelernt als „{label}“: Der Pool dieses Chats hat {more} mehr. Few-Shot kann sie sofort "
+        "gezeigt bekommen; Fine-Tuning weiß davon nichts bis /train."
+    ),
+    "Few-shot can be shown this message as {label}, and still says something else. The other "
+    "examples weigh as much, and their order counts: try k = 1, or another order (/sweep).": (
+        "Few-Shot kann diese Nachricht als „{label}“ gezeigt bekommen und sagt trotzdem etwas "
+        "anderes. Die anderen Beispiele wiegen genauso viel, und ihre Reihenfolge zählt: Probieren "
+        "Sie k = 1 oder eine andere Reihenfolge (/sweep)."
+    ),
+    # --- a file ---
+    "Send a .csv, .tsv or .txt file with messages, labelled or not.": (
+        "Senden Sie eine .csv-, .tsv- oder .txt-Datei mit Nachrichten, mit Labels oder ohne."
+    ),
+    "Of {rows} messages: {done}.": "Von {rows} Nachrichten: {done}.",
+    "About {duration} left.": "Noch etwa {duration}.",
+    "{count} minutes": "{count} Minuten",
+    "The stop button shows what is there.": "Der Stopp-Knopf zeigt, was schon da ist.",
+    "Disagreements first; {shown} of {count} rows": (
+        "Uneinigkeiten zuerst; {shown} von {count} Zeilen"
+    ),
+    "Row": "Zeile",
+    "Label": "Label",
+    "Why here": "Warum hier",
+    "It was {stopped}.": "Angehalten: {stopped}.",
+    "{count} without an answer": "{count} ohne Antwort",
+    "They agree on {share} of the messages.": "Bei {share} der Nachrichten sind sie sich einig.",
+    "{method}: accuracy {accuracy} ({low} to {high}), balanced {balanced}.": (
+        "{method}: Genauigkeit {accuracy} ({low} bis {high}), balanciert {balanced}."
+    ),
+    "Always giving the commonest label would be right in {share}.": (
+        "Immer das häufigste Label zu nennen, wäre in {share} richtig."
+    ),
+    "Right where the other is wrong: {alone}.": "Richtig, wo die andere irrt: {alone}.",
+    "{count} rows without a text were skipped.": "{count} Zeilen ohne Text wurden übersprungen.",
+    # --- /train ---
+    "Fine-tune on what this chat was taught": "Fine-Tuning mit dem, was dieser Chat gelernt hat",
+    "The training starts …": "Das Training beginnt …",
+    "{count} trainings are before yours.": "Vor Ihrem Training sind noch {count} andere dran.",
+    "Training on {taught} taught messages and others it knows: step {step} of {steps}.": (
+        "Training mit {taught} beigebrachten Nachrichten und bekannten: Schritt {step} von {steps}."
+    ),
+    "The stop button ends it, and nothing changes.": (
+        "Der Stopp-Knopf beendet es, und nichts ändert sich."
+    ),
+    "Trained in {seconds} s: it answers {learnt} of {taught} taught messages as taught. On "
+    "messages put aside it was right in {before} of the cases before, and is in {after} now.": (
+        "In {seconds} s trainiert: {learnt} von {taught} beigebrachten Nachrichten beantwortet es "
+        "wie gelehrt. Bei zurückgelegten Nachrichten lag es vorher in {before} der Fälle richtig, "
+        "jetzt in {after}."
+    ),
+}

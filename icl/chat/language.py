@@ -1,0 +1,47 @@
+"""The page's language: German where the browser prefers it, English everywhere else.
+
+English words stand where they are used; ``say`` finds the German ones in icl/chat/german.py.
+Chainlit's own words are in .chainlit/translations/, the guides in chainlit.md and
+chainlit_de-DE.md, and public/tuneshot.js tells the browser which of the two it got.
+"""
+
+import chainlit as cl
+from chainlit.context import ChainlitContextException
+
+from icl.chat.german import WORDS
+
+ENGLISH, GERMAN = "en-US", "de-DE"
+
+_SWAP = str.maketrans(".,", ",.")
+
+
+def page_language(browsers: str | None) -> str:
+    """The page's language for a browser's: ``de-AT`` gets German, ``fr`` gets English."""
+    return GERMAN if (browsers or "").lower().split("-")[0] == "de" else ENGLISH
+
+
+def visitors_language() -> str:
+    """The language of who is being served; English where nobody is."""
+    try:
+        session = cl.context.session
+    except ChainlitContextException:
+        return ENGLISH
+    return page_language(getattr(session, "language", None))
+
+
+def say(english: str, /, language: str | None = None, **values: object) -> str:
+    """Words of the page in its language.
+
+    Args:
+        english: the words, with a ``{name}`` for each value.
+        language: by default, the visitor's.
+        values: what the names stand for.
+    """
+    german = (language or visitors_language()) == GERMAN
+    words = WORDS.get(english, english) if german else english
+    return words.format(**values) if values else words
+
+
+def numeral(number: str) -> str:
+    """A number, written in English, in the page's language: ``1,234.5`` or ``1.234,5``."""
+    return number.translate(_SWAP) if visitors_language() == GERMAN else number

@@ -1,0 +1,93 @@
+"""A browser window on the page, and what a visitor does there."""
+
+from dataclasses import dataclass, field
+
+from playwright.sync_api import expect
+
+ANSWER = 120_000  # ms; the first answer waits for the models
+
+
+@dataclass
+class Visit:
+    """One browser window, and what it asked of other machines (always refused) or complained of."""
+
+    tab: object
+    outside: list = field(default_factory=list)
+    complaints: list = field(default_factory=list)
+
+    @classmethod
+    def to(cls, page, chromium, width, height, dark, **context):
+        """Opens a window; ``context`` is what Playwright's ``new_context`` takes."""
+        window = chromium.new_context(viewport={"width": width, "height": height}, **context)
+        theme = "dark" if dark else "light"
+        window.add_init_script(f"localStorage.setItem('vite-ui-theme', '{theme}')")
+        visit = cls(window.new_page())
+
+        def only_this_machine(route):
+            if route.request.url.startswith((page.url, "data:", "blob:")):
+                route.continue_()
+            else:
+                visit.outside.append(route.request.url)
+                route.abort()
+
+        visit.tab.route("**/*", only_this_machine)
+        visit.tab.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        visit.tab.goto(page.url)
+        return visit
+
+    def wait_for_the_start(self):
+        expect(self.tab.locator("#starters")).to_be_visible(timeout=30_000)
+        # The server sends the pickers once it listens; Chainlit loses what is sent before.
+        pickers = self.tab.locator("#mode-picker-trigger-selector")
+        expect(pickers).to_be_visible(timeout=60_000)
+
+    def send(self, text):
+        before = self.cards.count()
+        self.tab.locator("#chat-input").fill(text)
+        self.tab.locator("#chat-submit").click()
+        return self.next_card(before)
+
+    def start(self, label):
+        before = self.cards.count()
+        self.tab.locator(f"#starter-{label.lower().replace(' ', '-')}").click()
+        return self.next_card(before)
+
+    def next_card(self, before):
+        card = self.cards.nth(before)
+        expect(card).to_be_visible(timeout=ANSWER)
+        return card
+
+    def pick(self, picker, option):
+        self.tab.locator(f"#mode-picker-trigger-{picker}").click()
+        menu = self.tab.locator(f"#mode-picker-popover-{picker}")
+        menu.get_by_text(option, exact=True).click()
+
+    def send_file(self, file):
+        """Has a file classified, and waits for the table."""
+        self.tab.locator("#upload-button-input").set_input_files(file)
+        self.tab.locator("#chat-input").fill("/batch")
+        self.tab.locator("#chat-submit:enabled").click()
+        table = self.tab.get_by_test_id("answers-table")
+        expect(table).to_be_visible(timeout=ANSWER)
+        return table
+
+    def open_profile(self, name):
+        self.tab.locator("#chat-profiles").click()
+        self.tab.locator(f'[data-test="select-item:{name}"]').click()
+
+    def go_on_with(self, text):
+        """Sends a free prompt; what the language model wrote."""
+        self.tab.locator("#chat-input").fill(text)
+        self.tab.locator("#chat-submit").click()
+        written = self.tab.get_by_test_id("written")
+        expect(written).to_be_visible(timeout=ANSWER)
+        return written
+
+    def pictures(self, count):
+        """Waits for Plotly's figures."""
+        expect(self.tab.locator(".js-plotly-plot .main-svg").nth(0)).to_be_visible(timeout=ANSWER)
+        expect(self.tab.locator(".js-plotly-plot")).to_have_count(count, timeout=ANSWER)
+
+    @property
+    def cards(self):
+        return self.tab.get_by_test_id("compare-card")
