@@ -12,6 +12,7 @@ from chainlit.types import Feedback, ThreadDict
 
 import icl.chat.hardening  # noqa: F401  before any visitor can connect
 from icl.chat import setup, voting
+from icl.chat.cards import plain
 from icl.chat.commands import Asked, explain, obey, offered, split, vary
 from icl.chat.controls import form_pickers, panel, pickers
 from icl.chat.conversation import answer, complete
@@ -49,7 +50,8 @@ STARTERS = (
 
 FREE_STARTERS = (
     ("I am hungry", "Ich habe großen Hunger.", "prompt"),
-    ("Where?", "Wo ist der nächste Bahnhof?", "prompt"),
+    ("A review", "I fell asleep after ten minutes.", "prompt"),
+    ("f of g", "f(g(Italian))", "prompt"),
 )
 
 
@@ -163,6 +165,15 @@ async def sweep(action: cl.Action) -> None:
     """The other button below an answer."""
     turn = this_chat().recall(action.payload["turn"])
     await vary(workers, turn.text, turn.settings)
+
+
+@cl.action_callback("question")
+@one_line_errors
+async def question(action: cl.Action) -> None:
+    """A question of a free prompt, below the answer to another."""
+    text = str(action.payload["text"])
+    await cl.Message(content=plain(text), type="user_message").send()
+    await complete(workers, text, next(iter(FREE_FORM)), this_chat().settings(None))
 
 
 @cl.action_callback("vote")

@@ -1,9 +1,9 @@
-"""A class at `tuneshot serve`: a crowd that comes at once, open pages, a file. Over real sockets.
+"""A class at `tuneshot serve`: one visitor, a crowd at once, open pages, a file. Over real sockets.
 
     python benchmarks/load.py                a table
     python benchmarks/load.py --json         one JSON object a line
     python benchmarks/load.py --minutes 1    the open pages for a shorter time
-    python benchmarks/load.py --only file    one part: crowd, fine-tuned, open or file
+    python benchmarks/load.py --only file    one part: alone, crowd, fine-tuned, open or file
 
 Every visitor is logged in and every turn is stored, as for a class. A wait is from sending a
 message to its card. Visitors and server share this machine's cores.
@@ -16,6 +16,7 @@ import io
 import itertools
 import json
 import os
+import re
 import sqlite3
 import statistics
 import subprocess
@@ -37,6 +38,7 @@ from chat import MESSAGES, figure, free_port
 
 from clfcore.data import load_messages
 
+ALONE = 40  # messages
 CROWD, TURNS = 40, 5
 IDLE, ACTIVE, THINKING = 200, 20, 5.0  # seconds between an answer and the next message
 ROWS, OTHERS = 10_000, 5
@@ -67,6 +69,7 @@ class Visitor:
         self.socket = socketio.AsyncClient(reconnection=False)
         self.offered, self.answered, self.done = (asyncio.Event() for _ in range(3))
         self.said = ""  # the last message that the page got
+        self.model_ms = 0.0  # of the last answer; the sides are asked at the same time
         self.socket.on("chat_settings", self.see_offer)
         self.socket.on("new_message", self.hear)
         self.socket.on("element", self.see)
@@ -112,6 +115,8 @@ class Visitor:
             self.tally.errors += [
                 side["problem"] for side in element["props"]["sides"] if side["problem"]
             ]
+            latencies = [side.get("latency") or "0" for side in element["props"]["sides"]]
+            self.model_ms = max(float(re.sub(r"[^0-9.]", "", shown)) for shown in latencies)
             self.answered.set()
 
     async def send(self, text: str, *files: str) -> None:
@@ -172,6 +177,20 @@ async def go(visitors: list[Visitor]) -> None:
 
 
 # --- the parts ----------------------------------------------------------------------------------
+
+
+async def alone(url: str, *profiles: str) -> AsyncIterator[dict]:
+    """What the page's server takes for a message, beside the models."""
+    for profile in profiles:
+        tally, beside = Tally(), []
+        (visitor,) = await come(url, 1, profile, tally)
+        for _ in range(ALONE):
+            await visitor.say(text())
+            beside.append(1000 * tally.waits[-1] - visitor.model_ms)
+        await go([visitor])
+        name = f"one visitor, {profile}: a wait without the models, p50"
+        yield figure(name, statistics.median(beside), "ms", 60)
+        show(tally.errors)
 
 
 async def crowd(url: str, process: psutil.Process, profile: str) -> AsyncIterator[dict]:
@@ -325,6 +344,7 @@ async def measure(only: str | None, minutes: float) -> AsyncIterator[dict]:
     folder = Path(tempfile.mkdtemp())
     with class_server(folder) as (url, process):
         parts = {
+            "alone": lambda: alone(url, "Fine-tuned", "Compare"),
             "fine-tuned": lambda: crowd(url, process, "Fine-tuned"),
             "crowd": lambda: crowd(url, process, "Compare"),
             "file": lambda: file(url, process),
@@ -352,7 +372,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--json", action="store_true", help="one JSON object a line")
     arguments.add_argument("--minutes", type=float, default=5.0, help="of the open pages")
-    arguments.add_argument("--only", choices=["crowd", "fine-tuned", "open", "file"])
+    arguments.add_argument("--only", choices=["alone", "crowd", "fine-tuned", "open", "file"])
     asyncio.run(report(arguments.parse_args()))
 
 

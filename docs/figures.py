@@ -14,6 +14,7 @@ from typing import Any
 from clfcore.experiments import table
 from clfcore.metrics import Share
 from clfcore.settings import TrainConfig
+from icl.survey import table as survey
 
 DOCS = Path(__file__).parent
 START, END = "<!-- figures -->\n", "<!-- /figures -->"
@@ -193,10 +194,27 @@ def experiments() -> list[str]:
     return lines[:-1]
 
 
+def grid() -> list[str]:
+    """The evaluations of ``icl grid``."""
+    return survey(records("grid")).removeprefix("# Few-shot grid\n\n").splitlines()
+
+
+def load() -> list[str]:
+    """A class at the server; what a visitor notices, without a goal, too."""
+    lines = ["| on two cores | measured | goal |", "|---|---|---|"]
+    for record in records("bench_load"):
+        unit = record["unit"]
+        goal = "" if record["goal"] is None else f"{record['goal']:,} {unit}"
+        lines.append(f"| {record['name']} | {record['value']:,.4g} {unit} | {goal} |")
+    return lines
+
+
 PAGES = {
     DOCS.parent / "README.md": (quality, unlike, speed),
     DOCS / "gpt2-mini.md": (all_sets,),
     DOCS / "in-context-learning.md": (laboratory,),
+    DOCS / "grid.md": (grid,),
+    DOCS / "serving.md": (load,),
     DOCS / "fine-tuning.md": (configurations, tried, growth, experiments),
 }
 

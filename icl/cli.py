@@ -262,7 +262,7 @@ def evaluate(
 
 @app.command()
 def complete(
-    name: Annotated[str, typer.Argument(help="translation or review_sentiment.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(FREE_FORM)}.")],
     text: Annotated[str, typer.Argument(help="What to translate, or to judge.")],
     lm: ModelName = LM_NAME,
     base_url: BaseUrl = None,

@@ -8,7 +8,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -293,7 +293,7 @@ def open_session(
             )
         return Pool.build(TASKS[task].load("train", folder), embedder)
 
-    opened = lru_cache(maxsize=4)(open_lm)
+    opened = lru_cache(maxsize=4)(partial(open_lm, retries=1))  # people wait for it
 
     def language_model(settings: Settings) -> LM:
         if settings.lm and settings.lm not in lms:

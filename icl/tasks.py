@@ -367,6 +367,12 @@ class FreeForm:
         return self.before_input + one_line(text) + self.before_output
 
 
+def form_asking(query: str) -> str | None:
+    """The free prompt that ``query`` is a question of, if any."""
+    asked = one_line(query).strip()
+    return next((name for name, form in FREE_FORM.items() if asked in dict(form.questions)), None)
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.casefold())
 

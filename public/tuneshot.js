@@ -13,7 +13,7 @@
     "#chat-settings-open-modal": ["More settings", "Weitere Einstellungen"],
     "#new-chat-button": ["New chat", "Neuer Chat"],
     "#chat-profiles": ["Methods", "Methoden"],
-    "[id^=mode-picker-popover]": ["Choices", "Auswahl"],
+    "[id^=mode-picker-popover], #command-popover": ["Choices", "Auswahl"],
     "button:has(> .lucide-copy)": ["Copy", "Kopieren"],
     "button:has(> .lucide-arrow-down)": ["To the newest answer", "Zur neuesten Antwort"],
     "button:has(> :is(.lucide-eye, .lucide-eye-off))": ["Show the code", "Code zeigen"],

@@ -217,6 +217,18 @@ def test_a_free_prompt_is_gone_on_with(visit, page):
     assert prompt.endswith(f"German: Guten Morgen!\nEnglish: {written.inner_text()}")
 
 
+def test_the_lectures_questions_are_one_click_each_and_say_what_was_hoped_for(visit, page):
+    chat = visit(page)
+    chat.open_profile("Free prompt")
+    expect(chat.tab.locator("#mode-picker-trigger-form")).to_be_visible()
+    chat.go_on_with("f(g(Italian))")  # its own prompt, though translation is picked
+    cards = chat.tab.get_by_test_id("free-prompt-card")
+    expect(cards.first).to_contain_text("g(French) = France")
+    expect(cards.first).to_contain_text(re.compile("as hoped|hoped for: Rome"))
+    chat.tab.get_by_role("button", name="f(g(Norwegian))").click()
+    expect(cards.nth(1)).to_contain_text("f(g(Norwegian)) =", timeout=ANSWER)
+
+
 # --- odd messages, missing parts ----------------------------------------------------------------
 
 

@@ -370,7 +370,7 @@ def tuneshot(command, monkeypatch, spotter):
 
     for name in ("TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER"):
         monkeypatch.delenv(name, raising=False)
-    application = lambda: create_app(spotter.queues, WarmUp(spotter.queues))  # noqa: E731
+    application = lambda root_path: create_app(spotter.queues, WarmUp(spotter.queues))  # noqa: E731
     monkeypatch.setattr(serve, "application", application, raising=False)
     return partial(command, main, "tuneshot")
 
@@ -427,7 +427,7 @@ import icl.chat.serve
 from test_service import Spotter, WarmUp, create_app
 from icl.tuneshot import main
 spotter = Spotter()
-icl.chat.serve.application = lambda: create_app(spotter.queues, WarmUp(spotter.queues))
+icl.chat.serve.application = lambda root_path: create_app(spotter.queues, WarmUp(spotter.queues))
 main()
 """
 

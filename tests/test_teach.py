@@ -48,20 +48,23 @@ def test_only_the_training_part_is_rehearsed_with_as_many_of_each_label():
 
 
 def test_the_parts_are_those_the_parent_was_trained_with():
-    parent = tiny_classifier(about={"data": {"split_seed": 3}})
+    parent = tiny_classifier(about={"data": {**ABOUT["data"], "split_seed": 3}})
     split = grouped_stratified_split(SOURCE.examples, seed=3)
     assert prepare(parent, TAUGHT, SOURCE).val == [SOURCE.examples[row] for row in split.val]
 
 
 def test_copies_of_what_is_taught_are_neither_rehearsed_nor_judged():
-    taught = [Example(text.upper(), "spam") for text in HAM]
+    taught = [Example(text.upper(), "spam") for text in HAM[:30]]
     lesson = prepare(tiny_classifier(), taught, SOURCE)
-    known = {normal_form(text) for text in HAM}
+    known = {normal_form(text) for text in HAM[:30]}
     assert not {normal_form(e.text) for e in (*lesson.rehearsed, *lesson.val)} & known
 
 
 def test_of_messages_it_was_not_trained_on_it_rehearses_its_own_answers():
     parent = stranger()
+    spam = [answer.probabilities["spam"] for answer in parent.predict([*HAM, *SPAM])]
+    with torch.no_grad():  # else it gives all messages one label
+        parent.model.trunk.out_head.bias[1] -= torch.tensor(spam).median().logit()
     lesson = prepare(parent, TAUGHT, SOURCE)
     own = [answer.label for answer in parent.predict([e.text for e in lesson.rehearsed])]
     assert [example.label for example in lesson.rehearsed] == own

@@ -14,6 +14,7 @@ from icl.classify import FewShotPrediction
 from icl.prompt import Demonstration
 from icl.selectors import SELECTORS
 from icl.session import Reply, Settings, Side
+from icl.tasks import FREE_FORM
 from icl.views import WORDS, Completion, word
 
 TITLES = {"fine_tuned": "Fine-tuned", "few_shot": "Few-shot"}
@@ -78,13 +79,25 @@ def card(reply: Reply) -> dict[str, Any]:
     }
 
 
-def completion_card(written: Completion) -> dict[str, Any]:
-    """The properties of a free prompt's card, JSON-safe."""
+def completion_card(written: Completion, form: str, question: str) -> dict[str, Any]:
+    """The properties of a free prompt's card, JSON-safe.
+
+    Args:
+        written: what the language model wrote.
+        form: a key of ``FREE_FORM``.
+        question: what it was to go on with; of those it comes with, the answer is known.
+    """
+    asked = FREE_FORM[form]
+    right = asked.is_right(question, written.text)
+    judged = []
+    if right is not None:
+        hoped = dict(asked.questions)[question.strip()]
+        judged = [say("as hoped") if right else say("hoped for: {answer}", answer=hoped)]
     return {
         "text": written.text,
         "prompt": written.prompt,
         "model": written.model,
-        "facts": [milliseconds(written.ms), tokens(written.tokens)],
+        "facts": [*judged, milliseconds(written.ms), tokens(written.tokens)],
         "words": {
             "completion": say("Completion"),
             "title": say("It goes on"),

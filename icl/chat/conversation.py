@@ -13,6 +13,7 @@ from icl.chat.state import Chat, Turn
 from icl.chat.worker import Workers
 from icl.figures import Drawing, to_json
 from icl.session import Settings
+from icl.tasks import FREE_FORM, form_asking
 from icl.views import Complete
 
 LOADING = "Loading the models, which takes a few seconds after the start. Your answer follows."
@@ -86,17 +87,31 @@ def _actions(turn: Turn) -> list[cl.Action]:
 
 
 async def complete(workers: Workers, text: str, form: str, settings: Settings) -> None:
-    """Sends what the language model writes after a free prompt.
+    """Sends what the language model writes after a free prompt, and its other questions.
+
+    Args:
+        workers: what writes.
+        text: to go on with.
+        form: the free prompt; that of a known question is its own, whichever is picked.
+        settings: the language model.
 
     Raises:
         TuneshotError: an empty text, an unknown form, or a model that cannot answer.
     """
     workers.session.asked(text, "Few-shot")
+    form = form_asking(text) or form
     written = await workers.do(Complete(form), "few_shot", settings, text)
     drawn = cl.CustomElement(
-        name="FreePromptCard", props=completion_card(written), display="inline"
+        name="FreePromptCard", props=completion_card(written, form, text), display="inline"
     )
-    await cl.Message(content=plain(written.text) or say("(nothing)"), elements=[drawn]).send()
+    others = [
+        cl.Action(name="question", label=question, payload={"text": question})
+        for question, _ in FREE_FORM[form].questions
+        if question != text
+    ]
+    await cl.Message(
+        content=plain(written.text) or say("(nothing)"), elements=[drawn], actions=others
+    ).send()
 
 
 def picture(drawing: Drawing, name: str) -> cl.Plotly:

@@ -26,7 +26,8 @@ WORDS: dict[str, str] = {
     "Dinner tonight": "Abendessen",
     "A tricky one": "Ein schwieriger Fall",
     "I am hungry": "Hunger",
-    "Where?": "Wo?",
+    "A review": "Eine Rezension",
+    "f of g": "f von g",
     # --- the verdict ---
     "spam": "Spam",
     "not spam": "kein Spam",
@@ -57,6 +58,8 @@ WORDS: dict[str, str] = {
     "the vote, nearest last": "die Abstimmung, das nächste zuletzt",
     "{count} tokens": "{count} Token",
     "Completion": "Fortsetzung",
+    "as hoped": "wie erhofft",
+    "hoped for: {answer}": "erhofft: {answer}",
     "It goes on": "So geht es weiter",
     "(nothing)": "(nichts)",
     "Time and length": "Zeit und Länge",
