@@ -16,7 +16,7 @@ class Checked:
 
     def __post_init__(self) -> None:
         if found := self.problems():
-            raise TuneshotError(f"bad {type(self).__name__}: " + "; ".join(found))
+            raise TuneshotError("; ".join(found))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -79,6 +79,7 @@ def test_no_view_breaks_a_serious_rule_or_is_cut_off(visit, page, tmp_path, look
     tab.locator("#mode-picker-trigger-selector").click()
     inspector.look("picker")
     tab.keyboard.press("Escape")
+    expect(tab.locator("#mode-picker-popover-selector")).to_have_count(0)
     tab.locator("button:has(> .lucide-search)").click()
     chat.pictures(2)
     inspector.look("why")

@@ -173,3 +173,11 @@ def test_a_model_that_had_to_give_way_is_not_asked(played, session, monkeypatch)
     handle(train, session, second, second.settings(None))
     assert first.settings(None).trained is None
     assert second.settings(None).trained is not None
+
+
+def test_a_point_of_the_curve_is_the_mean_of_a_few_steps():
+    seen = [Progress(0, 20, val_loss=0.9)]
+    seen += [Progress(step, 20, float(step)) for step in range(1, 17)]
+    seen += [Progress(17, 20, 3.0, val_loss=0.2)]
+    shown = [(at.step, at.loss, at.val_loss) for at in training._points(seen)]
+    assert shown == [(0, None, 0.9), (8, 4.5, None), (16, 12.5, None), (17, None, 0.2)]

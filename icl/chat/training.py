@@ -8,8 +8,10 @@ import asyncio
 import shutil
 import time
 import uuid
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from tempfile import TemporaryDirectory
 
 import chainlit as cl
@@ -27,6 +29,7 @@ from icl.session import Session, Settings
 TASK = "sms_spam"  # whose messages are at hand to be rehearsed
 MOST = 10  # trainings that run or wait
 EVERY = 1.0  # seconds between two pictures
+AVERAGED = 8  # steps in a point of the curve
 KEPT = 40  # models of all chats, of 64 MB each; the oldest give way
 
 _turn = asyncio.Lock()
@@ -111,10 +114,11 @@ class _View:
             if time.monotonic() < self._shown + EVERY:
                 return
             self._shown = time.monotonic()
+        points = _points(self._seen)
         drawing = loss_curve(
-            [at.step for at in self._seen],
-            [at.loss for at in self._seen],
-            [at.val_loss for at in self._seen],
+            [at.step for at in points],
+            [at.loss for at in points],
+            [at.val_loss for at in points],
             self._seen[-1].steps,
         )
         said = _done(event) if isinstance(event, Done) else _progress(event, self._taught)
@@ -123,6 +127,19 @@ class _View:
         element = picture(drawing, "loss")
         element.id = self._id  # takes the place of the one before
         await element.send(for_id=self.message.id, persist=isinstance(event, Done))
+
+
+def _points(seen: list[Progress]) -> list[Progress]:
+    """Of every few steps their mean loss, as one batch's says little; all looks at validation."""
+    points, losses = [], []
+    for at in seen:
+        losses += [at.loss] if at.loss is not None else []
+        loss = fmean(losses) if losses and at.step % AVERAGED == 0 else None
+        if loss is not None:
+            losses.clear()
+        if loss is not None or at.val_loss is not None:
+            points.append(replace(at, loss=loss))
+    return points
 
 
 def _waiting() -> str:
