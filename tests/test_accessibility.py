@@ -80,6 +80,7 @@ def test_no_view_breaks_a_serious_rule_or_is_cut_off(visit, page, tmp_path, look
     inspector.look("picker")
     tab.keyboard.press("Escape")
     expect(tab.locator("#mode-picker-popover-selector")).to_have_count(0)
+    expect(tab.locator("#mode-picker-trigger-selector")).to_be_focused()  # which may scroll
     tab.locator("button:has(> .lucide-search)").click()
     chat.pictures(2)
     inspector.look("why")
@@ -113,7 +114,7 @@ def test_no_view_breaks_a_serious_rule_or_is_cut_off(visit, page, tmp_path, look
 @pytest.mark.parametrize("look", LOOKS)
 def test_the_sign_in_page_breaks_no_serious_rule_and_is_not_cut_off(visit, page_with_login, look):
     chat = visit(page_with_login, start=False, **LOOKS[look])
-    expect(chat.tab.locator("input[type=password]")).to_be_visible()
+    expect(chat.tab.locator("input[type=password]")).to_be_visible(timeout=30_000)
     inspector = Inspector(chat)
     inspector.look("sign-in")
     assert inspector.findings == []
