@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help setup chat test test-all lint bench model
+.PHONY: help setup chat test test-all lint bench model trunk
 
 help:
 	@echo "make setup     install into .venv (once; the other targets do it for you)"
@@ -13,6 +13,7 @@ help:
 	@echo "make lint      formatting, lint, types"
 	@echo "make bench     measure speed; prints, commits nothing"
 	@echo "make model     rebuild the bundled gpt2-mini from the downloaded corpus"
+	@echo "make trunk     rebuild gpt2-mini before fine-tuning from the sample messages"
 
 setup: .venv/ready
 
@@ -43,3 +44,6 @@ bench: setup
 
 model: setup
 	$(BIN)/clf train --base gpt2-mini --threshold 0.8 --compact --out runs/gpt2-mini
+
+trunk: setup
+	$(BIN)/python -c "from clfcore.bases import bundle_trunk; bundle_trunk(say=print)"

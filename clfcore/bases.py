@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clfcore.classifier import Trunk
+from clfcore.compact import from_int8, to_int8
 from clfcore.config import GPT_PRESETS, MINI, GPTConfig
+from clfcore.data import sample_messages
 from clfcore.errors import TuneshotError
 from clfcore.gpt import GPTModel
 from clfcore.huggingface import DEFAULT_LM, HuggingFaceTrunk, load_transformer
 from clfcore.paths import atomic_write, cache_dir
 from clfcore.pretrained import is_gpt2, load_gpt2
 from clfcore.tokenizer import encode
-from clfcore.types import Say
+from clfcore.types import Say, unheard
 
+# gpt2-mini before fine-tuning. No label and no message of the corpus has touched it.
+TRUNK = Path(str(files("clfcore"))) / "assets" / "gpt2-mini-trunk.safetensors"
 _PRACTICE_TEXTS = 24_000
 _PRACTICE_EPOCHS = 3
 _DROP_RATE = 0.1  # of gpt2-mini, which is small enough to learn its few messages by heart
@@ -51,7 +56,7 @@ def load_base(
     texts: Sequence[str] = (),
     texts_seed: int = 0,
     seed: int = 0,
-    say: Say = lambda stage, done, total, figures: None,
+    say: Say = unheard,
 ) -> Base:
     """``base`` with a fresh classification head, which starts undecided.
 
@@ -60,7 +65,8 @@ def load_base(
             ``SmolLM2-135M-Instruct``, another Hugging Face repository, or a folder.
         classes: labels.
         weights: ``pretrained``, or ``random`` ones in the same shape.
-        texts: unlabelled training messages; only ``gpt2-mini`` is made of them.
+        texts: unlabelled training messages; only ``gpt2-mini`` is made of them, which takes
+            minutes. None: the bundled trunk, made of the sample messages, without their labels.
         texts_seed: of what ``gpt2-mini`` learns before fine-tuning.
         seed: of the random weights.
         say: hears (stage, done, total, figures).
@@ -72,7 +78,9 @@ def load_base(
     trunk: Trunk
     if base == MINI:
         cfg = replace(GPT_PRESETS[MINI], drop_rate=_DROP_RATE)
-        state = _distilled(texts, texts_seed, say) if weights == "pretrained" else None
+        state = None
+        if weights == "pretrained":
+            state = _distilled(texts, texts_seed, say) if texts else from_int8(load_file(TRUNK))
         trunk = _gpt2(cfg, classes, state)
         start = Base(base, trunk, encode, source=None)
     elif weights == "random" and base in GPT_PRESETS:
@@ -118,21 +126,28 @@ def fingerprint(trunk: nn.Module) -> str:
 
 def _distilled(texts: Sequence[str], seed: int, say: Say) -> dict[str, Tensor]:
     """gpt2-mini before fine-tuning; made once for a training part and kept in the user's cache."""
-    if not texts:
-        raise TuneshotError(f"{MINI} is made of training messages; give it some")
     digest = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
     key = f"{MINI}-trunk-{_DISTILLATION}-{digest[:16]}-{seed}.safetensors"
     path = cache_dir() / "models" / key
     if not path.exists():
-        from clfcore.distill import distilled_gpt2  # brings sentence-transformers: seconds
-
-        model = distilled_gpt2(
-            GPT_PRESETS[MINI], texts, _PRACTICE_TEXTS, _PRACTICE_EPOCHS, seed, say
-        )
-        state = {n: t for n, t in model.state_dict().items() if not n.startswith("out_head")}
+        state = _distil(texts, seed, say)
         with atomic_write(path) as new:
             save_file(state, new)
     return load_file(path)
+
+
+def _distil(texts: Sequence[str], seed: int, say: Say) -> dict[str, Tensor]:
+    from clfcore.distill import distilled_gpt2  # brings sentence-transformers: seconds
+
+    model = distilled_gpt2(GPT_PRESETS[MINI], texts, _PRACTICE_TEXTS, _PRACTICE_EPOCHS, seed, say)
+    return {n: t for n, t in model.state_dict().items() if not n.startswith("out_head")}
+
+
+def bundle_trunk(path: Path = TRUNK, say: Say = unheard) -> None:
+    """Makes the bundled trunk again, on one machine bit for bit: ``make trunk``, ten minutes."""
+    texts = [example.text for example in sample_messages().examples]
+    with atomic_write(path) as new:
+        save_file(to_int8(_distil(texts, 0, say)), new)
 
 
 def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTModel:

@@ -18,21 +18,20 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
 
 from clfcore import __version__
 from clfcore.adapters import adapt, merge
 from clfcore.bases import Base, fingerprint, load_base
 from clfcore.classifier import Reading, TextClassifier
+from clfcore.compact import from_int8, to_int8
 from clfcore.config import GPTConfig
 from clfcore.errors import TuneshotError
 from clfcore.gpt import GPTModel
 from clfcore.heads import head_from_state, last_linear
 from clfcore.paths import atomic_write
-from clfcore.pretrained import State, check_state
+from clfcore.pretrained import check_state
 from clfcore.tokenizer import encode
 
 FORMAT = 2
@@ -86,7 +85,7 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bo
     learnt |= {name for name in trunk.state_dict() if name.startswith("out_head.")}
     state = {name: tensor.detach().contiguous() for name, tensor in trunk.state_dict().items()
              if meta.source is None or name in learnt}  # fmt: skip
-    weights = save(_to_int8(state) if compact else state)
+    weights = save(to_int8(state) if compact else state)
     record = {
         "format": FORMAT,
         "kind": KIND,
@@ -146,7 +145,7 @@ def load_checkpoint(folder: Path) -> Loaded:
         stored = load(raw)
     except (OSError, SafetensorError) as error:
         raise TuneshotError(f"{path} is missing or truncated ({error})") from error
-    state = _from_int8(stored) if storage == "int8" else stored
+    state = from_int8(stored) if storage == "int8" else stored
     base = _base(meta, folder)
     model = TextClassifier(base.trunk, meta.reading)
     head = {name.removeprefix("out_head."): tensor for name, tensor in state.items()
@@ -249,31 +248,3 @@ def read_meta(folder: Path) -> dict[str, Any]:
             f"{record.get('clfcore')}"
         )
     return record
-
-
-_SCALE = ":scale"
-
-
-def _to_int8(state: State) -> State:
-    """Each matrix row as int8 and one float16 scale; everything else as float16."""
-    small: State = {}
-    for name, tensor in state.items():
-        if tensor.dim() != 2:
-            small[name] = tensor.half()
-            continue
-        # Rounded to its stored value before dividing, so that no row overflows int8.
-        scale = (tensor.abs().amax(dim=1).clamp(min=1e-6) / 127).half().float()  # (rows,)
-        scale = scale.clamp(min=6e-8)
-        rows = torch.round(tensor / scale[:, None]).clamp(-127, 127)
-        small[name] = rows.to(torch.int8)
-        small[name + _SCALE] = scale.half()
-    return small
-
-
-def _from_int8(small: State) -> State:
-    return {name: _wide(tensor, small.get(name + _SCALE))
-            for name, tensor in small.items() if not name.endswith(_SCALE)}  # fmt: skip
-
-
-def _wide(tensor: Tensor, scale: Tensor | None) -> Tensor:
-    return tensor.float() if scale is None else tensor.float() * scale.float()[:, None]

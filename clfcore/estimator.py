@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from clfcore.bases import load_base
 from clfcore.checkpoint import save_checkpoint
-from clfcore.data import content_hash, distinct_per_label, grouped_folds, sample_messages
+from clfcore.data import content_hash, distinct_per_label, grouped_folds
 from clfcore.errors import TuneshotError
 from clfcore.huggingface import DEFAULT_LM
 from clfcore.predict import FineTuned
@@ -46,12 +46,11 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     on one core, to learn from or to answer. ``layers="last_block"``, an adapter, … fine-tune.
 
     ``TuneshotClassifier("gpt2-mini", layers=None)`` fine-tunes all of a small model: 1,000
-    messages take 25 seconds. But its trunk is distilled first, which takes minutes, once on a
-    machine; do it before a search with ``n_jobs``. ``clf train`` distils it from the training
-    messages. Those differ from fold to fold, so here the sample messages of this project, without
-    their labels, take their place. (Only with those very messages as ``X`` has it seen texts that
-    are held out.) Nor does it start from the bundled checkpoint: that knows labels of the SMS Spam
-    Collection, and cross-validation on this corpus would be flattered.
+    messages take 25 seconds. ``clf train`` distils its trunk from the training messages. Those
+    differ from fold to fold, so here it is the bundled trunk, which knows the sample messages of
+    this project, without their labels. (Only with those very messages as ``X`` has it seen texts
+    that are held out.) Nor does it start from the bundled checkpoint: that knows labels of the SMS
+    Spam Collection, and cross-validation on this corpus would be flattered.
 
     Args:
         base: a model of ``load_base``: a name, a Hugging Face repository, or a folder of one.
@@ -175,11 +174,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels = tuple(str(label) for label in classes.tolist())
         examples = [Example(text, labels[i]) for text, i in zip(texts, numbers, strict=True)]
         train, val = validation_split(examples, self.validation_share, seed)
-        start = load_base(
-            self.base, len(labels), config.weights,
-            texts=[example.text for example in sample_messages().examples],  # see above
-            seed=seed,
-        )  # fmt: skip
+        start = load_base(self.base, len(labels), config.weights, seed=seed)
         parts = {name: {"messages": len(part), "sha256": content_hash(part)}
                  for name, part in (("train", train), ("val", val))}  # fmt: skip
         learnt = teach(
