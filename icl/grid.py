@@ -5,47 +5,35 @@
     table.md         the records in the form of the survey, see ``survey.py``
 
 At one seed all models and selectors are asked about the same messages, so that they can be
-compared message by message. To run a cell once more, take away its record and its answers.
+compared message by message. How cells are run, and how a killed grid goes on: ``cells.py``.
 """
 
-import hashlib
-import json
-import logging
-import math
-import platform
-import re
-import socket
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
-from importlib.metadata import version
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
-from statistics import mean
-from tempfile import TemporaryDirectory
-from textwrap import shorten
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from clfcore import __version__
-from clfcore.data import content_hash, duplicate_groups
+from clfcore.data import duplicate_groups
 from clfcore.errors import TuneshotError, one_of
 from clfcore.evaluate import evaluate
 from clfcore.paths import atomic_write
-from clfcore.records import append_lines, not_a_record, open_lines, read_lines
-from clfcore.types import Classifier, Example, Prediction, Say, unheard
+from clfcore.records import Record
+from clfcore.types import Classifier, Example, Say, unheard
+from icl import cells as runner
+from icl.cells import BATCH, Noted, Run, about_this_run, identity_of, run_cells
 from icl.selectors import SELECTORS
 from icl.settings import FewShotConfig, Option
-from icl.survey import BASELINES, CONFIG_KEYS, Record, current, table
+from icl.survey import BASELINES, CONFIG_KEYS, table
 from icl.tasks import TASKS
 
-Make = Callable[["Cell"], tuple[Classifier, Sequence[Example]]]
+_ALIKE = ("lm", "selector", "options", "k")  # another task or seed takes about as long
 
-BATCH = 8  # messages asked about, and written down, at a time
+Make = Callable[["Cell"], tuple[Classifier, Sequence[Example]]]
 
 
 # --- what is run --------------------------------------------------------------------------------
@@ -86,13 +74,18 @@ class Cell(FewShotConfig):
     @cached_property
     def identity(self) -> str:
         """What makes this cell this cell and no other; as a record has it."""
-        return _identity(self.to_dict())
+        return identity_of(self.to_dict())
 
     @property
     def name(self) -> str:
         """For people, and for the name of a file; not unique."""
         words = [self.task, self.lm or "", self.selector, f"k{self.k}", f"seed{self.seed}"]
         return " ".join(word for word in words if word)
+
+    @property
+    def wants_gpu(self) -> bool:
+        """A vote needs none."""
+        return self.lm is not None
 
 
 def cells(
@@ -204,92 +197,36 @@ def run_cell(cell: Cell, make: Make, answers: Path, on_progress: Say = unheard) 
     """
     start = time.perf_counter()
     classifier, examples = make(cell)
-    noted = _Noted(classifier, examples, answers)
+    noted = Noted(classifier, examples, answers)
     before = sum(line["ms"] for line in noted.lines) / 1000
     result = evaluate(
         noted, examples, lambda done: on_progress("judge", done, len(examples), cell.name), BATCH
     )
-    dollars = [line["dollars"] for line in noted.lines]
     return {
         "config": cell.to_dict(),
         "test": result.to_dict(),
-        "prompt_tokens": sum(line["prompt_tokens"] for line in noted.lines),
-        "dollars": None if None in dollars else sum(dollars),  # None: nobody knows
+        "prompt_tokens": noted.prompt_tokens,
+        "dollars": noted.dollars,
         "seconds": round(before + time.perf_counter() - start, 2),
         "answers": answers.name,
-        **_about(),
+        **about_this_run(),
     }
-
-
-class _Noted:
-    """A classifier asked about known messages in order; what it says is on the disk at once.
-
-    What the file answers already is not asked again, unless it is about other messages.
-    """
-
-    def __init__(self, classifier: Classifier, examples: Sequence[Example], path: Path) -> None:
-        self.labels = classifier.labels
-        self.lines = open_lines(path)
-        self._classifier, self._path, self._next = classifier, path, 0
-        self._asked = [
-            {"message": content_hash([example])[:16], "label": example.label}
-            for example in examples
-        ]
-        known = [line["message"] for line in self.lines]
-        if known != [asked["message"] for asked in self._asked[: len(known)]]:
-            self.lines = []
-            with atomic_write(path) as new:
-                new.touch()
-
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        start, end = self._next, self._next + len(texts)
-        if unanswered := texts[max(len(self.lines) - start, 0) :]:
-            predictions = self._classifier.predict(unanswered)
-            fresh = [
-                {
-                    **asked,
-                    "answer": prediction.label,
-                    "probabilities": dict(prediction.probabilities),
-                    "ms": prediction.ms,
-                    "prompt_tokens": getattr(prediction, "prompt_tokens", 0),
-                    "dollars": getattr(prediction, "dollars", 0.0),
-                }
-                for asked, prediction in zip(
-                    self._asked[end - len(unanswered) : end], predictions, strict=True
-                )
-            ]
-            self.lines += append_lines(self._path, fresh)
-        self._next = end
-        return [
-            Prediction(line["answer"], line["probabilities"], line["ms"])
-            for line in self.lines[start:end]
-        ]
 
 
 # --- all cells ----------------------------------------------------------------------------------
 
 
-class Run(Protocol):
-    """``run_cell`` with all but the cell and its file given, e.g. by ``functools.partial``."""
-
-    def __call__(self, cell: Cell, *, answers: Path) -> Record: ...
-
-
 def run_grid(
     cells: Sequence[Cell], out: Path, run: Run, on_progress: Say = unheard, ray: str | None = None
 ) -> list[Record]:
-    """Runs every cell that is not recorded yet, and writes each down as soon as it has ended.
-
-    A killed grid goes on where it was; on Ray, with the cells that had not ended. A cell that
-    fails is recorded with the reason, does not stop the others, and is tried again next time.
+    """Runs every cell that is not recorded yet; keeps ``table.md`` up to date. See ``run_cells``.
 
     Args:
-        cells: what to run, in this order (on Ray, some at a time).
+        cells: what to run.
         out: a folder for ``records.jsonl``, ``answers`` and ``table.md``.
-        run: runs one; see ``Run``.
+        run: ``run_cell`` with all but the cell and its file given, e.g. by ``functools.partial``.
         on_progress: hears ("cells", done, cells, how long the others will take).
-        ray: the address of a Ray cluster, e.g. ``host:6379``, ``ray://host:10001`` or ``auto``,
-            to spread the cells over. ``run`` is sent there, so it must not hold a loaded model.
+        ray: the address of a Ray cluster to spread the cells over.
 
     Returns:
         The record of each cell, in their order.
@@ -297,142 +234,10 @@ def run_grid(
     Raises:
         TuneshotError: the folder cannot be used, or there is no such cluster.
     """
-    path, folder = out / "records.jsonl", out / "answers"
-    known = read_records(path) if path.exists() else []
-    if ray is not None:
-        _connect(ray)
-    open_lines(path)
-    finished = {_identity(record["config"]) for record in known if "test" in record}
-    left = {cell.identity: cell for cell in cells if cell.identity not in finished}
-    start, worked, total = time.perf_counter(), 0.0, len(cells)
-    on_progress("cells", total - len(left), total, "")
-    for record in (_here if ray is None else _on_ray)(list(left.values()), folder, run):
-        (written,) = append_lines(path, [record])
-        known.append(written)
-        _write_table(out, known)
-        del left[_identity(written["config"])]
-        worked += written.get("seconds", 0.0)
-        pace = (time.perf_counter() - start) / worked if worked else 1.0  # < 1: several at a time
-        figures = _remaining(left.values(), known, pace) if left else ""
-        on_progress("cells", total - len(left), total, figures)
-    _write_table(out, known)
-    newest = {_identity(record["config"]): record for record in current(known)}
-    return [newest[cell.identity] for cell in cells]
-
-
-def _here(cells: Sequence[Cell], folder: Path, run: Run) -> Iterator[Record]:
-    for cell in cells:
-        yield _attempt(cell, run, folder / _file_name(cell))
-
-
-def _attempt(cell: Cell, run: Run, answers: Path) -> Record:
-    try:
-        return run(cell, answers=answers)
-    except Exception as error:  # whatever it is, the other cells are worth running
-        return _failed(cell, error)
-
-
-def _failed(cell: Cell, error: Exception) -> Record:
-    if isinstance(error, TuneshotError):
-        return {"config": cell.to_dict(), "error": str(error), **_about()}
-    reason = shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
-    trace = "".join(traceback.format_exception(error))
-    return {"config": cell.to_dict(), "error": reason, "traceback": trace, **_about()}
-
-
-def _remaining(left: Iterable[Cell], known: Sequence[Record], pace: float) -> str:
-    """How long the cells that are left will take, as far as finished ones tell.
-
-    A cell takes as long as its likes: the same but for task and seed.
-
-    Args:
-        left: the cells.
-        known: the records.
-        pace: seconds on the clock in which one second of a cell's work is done.
-    """
-
-    def likes(config: Mapping[str, Any]) -> str:
-        return _identity({name: config[name] for name in ("lm", "selector", "options", "k")})
-
-    seconds: dict[str, list[float]] = {}
-    for record in known:
-        if "test" in record:
-            seconds.setdefault(likes(record["config"]), []).append(record["seconds"])
-    expected = [mean(seconds.get(likes(cell.to_dict()), [math.nan])) for cell in left]
-    unknown = sum(map(math.isnan, expected))
-    parts = []
-    if unknown < len(expected):
-        parts.append(f"about {_duration(pace * float(np.nansum(expected)))}")
-    if unknown:
-        parts.append(f"{unknown} cells of unknown length")
-    return " and ".join(parts)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-# --- on Ray -------------------------------------------------------------------------------------
-
-
-def _connect(address: str) -> None:
-    """Joins a Ray cluster; ray itself would wait for minutes for one that is not there."""
-    try:
-        import ray
-    except ImportError as error:
-        raise TuneshotError("--ray needs Ray; run: pip install 'tuneshot[ray]'") from error
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    try:
-        if colon:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        reason = " ".join(str(error).split())
-        raise TuneshotError(
-            f"no Ray cluster at {address} ({reason}); start one with ray start --head and give the "
-            "address that it prints; one that wants a token needs RAY_AUTH_MODE=token here"
-        ) from error
-
-
-def _on_ray(cells: Sequence[Cell], folder: Path, run: Run) -> Iterator[Record]:
-    """Yields records as cells end; their answers are written here, where the records are."""
-    import ray
-
-    try:
-        attempt = ray.remote(_attempt_elsewhere)
-        has_gpu = "GPU" in ray.cluster_resources()
-        waiting = {}
-        for cell in cells:
-            path = folder / _file_name(cell)
-            kept = path.read_bytes() if path.exists() else b""
-            gpus = int(has_gpu and cell.lm is not None)  # Ray hides them from all other tasks
-            task = attempt.options(num_gpus=gpus).remote(cell, run, path.name, kept)
-            waiting[task] = cell, path
-        while waiting:
-            (task,), _ = ray.wait(list(waiting))
-            cell, path = waiting.pop(task)
-            try:
-                record, answers = ray.get(task)
-            except ray.exceptions.RayError as error:  # the worker is gone
-                yield _failed(cell, error)
-                continue
-            if answers:
-                with atomic_write(path) as new:
-                    new.write_bytes(answers)
-            yield record
-    finally:
-        ray.shutdown()
-
-
-def _attempt_elsewhere(cell: Cell, run: Run, name: str, kept: bytes) -> tuple[Record, bytes]:
-    """The record, and the file of answers: the other machine has another disk."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / name
-        path.write_bytes(kept)
-        record = _attempt(cell, run, path)
-        return record, path.read_bytes()
+    return run_cells(
+        cells, out, run, on_progress, partial(_write_table, out),
+        keys=CONFIG_KEYS, alike=_ALIKE, ray=ray,
+    )  # fmt: skip
 
 
 # --- files --------------------------------------------------------------------------------------
@@ -444,12 +249,7 @@ def read_records(path: Path) -> list[Record]:
     Raises:
         TuneshotError: the file cannot be read, or a line is not a record.
     """
-    records = read_lines(path)
-    for number, record in enumerate(records, start=1):
-        config = record.get("config") if isinstance(record, dict) else None
-        if not isinstance(config, dict) or not config.keys() >= CONFIG_KEYS:
-            raise not_a_record(path, number)
-    return records
+    return runner.read_records(path, CONFIG_KEYS)
 
 
 def write_table(out: Path) -> str:
@@ -466,23 +266,3 @@ def _write_table(out: Path, records: Sequence[Record]) -> str:
     with atomic_write(out / "table.md") as new:
         new.write_text(text, encoding="utf-8")
     return text
-
-
-def _file_name(cell: Cell) -> str:
-    digest = hashlib.sha256(cell.identity.encode()).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', cell.name).strip('-.')}-{digest}.jsonl"
-
-
-def _identity(config: Mapping[str, Any]) -> str:
-    return json.dumps(config, sort_keys=True)
-
-
-def _about() -> Record:
-    return {
-        "versions": {
-            "python": platform.python_version(),
-            "tuneshot": __version__,
-            **{name: version(name) for name in ("torch", "transformers")},
-        },
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

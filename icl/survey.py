@@ -3,7 +3,6 @@
 Rows are models and selectors, columns are tasks.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean, variance
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple
 
 from scipy.stats import t as student
 
+from clfcore.records import Record
+from icl.cells import current
 from icl.settings import FewShotConfig
-
-Record = dict[str, Any]
 
 SURVEY_TASKS = ("sst5", "sst2", "commonsense_qa", "snli", "ag_news")
 COLUMNS = {
@@ -147,16 +146,6 @@ def table(records: Iterable[Record]) -> str:
     notes += _failures(newest) + _strangers(newest)
     parts = [f"## {settings}\n\n{_section(some)}" for settings, some in sections.items()]
     return "\n\n".join(["# Few-shot grid", *parts, "\n".join(notes)]) + "\n"
-
-
-def current(records: Iterable[Record]) -> list[Record]:
-    """One record a cell: the last that worked, else the last."""
-    found: dict[str, Record] = {}
-    for record in records:
-        cell = json.dumps(record["config"], sort_keys=True)
-        if "test" in record or "test" not in found.get(cell, {}):
-            found[cell] = record
-    return list(found.values())
 
 
 def _section(records: Sequence[Record]) -> str:

@@ -20,7 +20,8 @@ from clfcore.data import content_hash
 from clfcore.errors import TuneshotError
 from clfcore.metrics import Share
 from clfcore.types import Example, Prediction
-from icl import grid, survey
+from icl import survey
+from icl.cells import duration, remaining
 from icl.grid import Cell, cells, draw, read_records, run_cell, run_grid, write_table
 from icl.selectors import SELECTORS
 from icl.settings import FewShotConfig
@@ -272,10 +273,12 @@ def test_an_estimate_counts_the_likes_of_what_is_left():
     one, two = cells(["sms_spam"], ["tiny"], ["topk"], seeds=[0, 1])[3:4] * 2
     known = [{"config": one.to_dict(), "test": {}, "seconds": s} for s in (100.0, 140.0)]
     other = replace(one, selector="balanced_random")
-    assert grid._remaining([one, two], known, pace=1.0) == "about 4 min"
-    assert grid._remaining([one, two], known, pace=0.25) == "about 60 s"
-    assert grid._remaining([one, other], known, 1.0) == "about 2 min and 1 cells of unknown length"
-    assert grid._duration(7200) == "2.0 h"
+    alike = ("lm", "selector", "options", "k")
+    assert remaining([one, two], known, alike, pace=1.0) == "about 4 min"
+    assert remaining([one, two], known, alike, pace=0.25) == "about 60 s"
+    left = remaining([one, other], known, alike, pace=1.0)
+    assert left == "about 2 min and 1 cells of unknown length"
+    assert duration(7200) == "2.0 h"
 
 
 def test_shares_of_nothing_are_null_and_not_nan(tmp_path):
