@@ -208,14 +208,14 @@ def _check_base(base: str) -> None:
 def _machine(accelerator: "Accelerator | None") -> dict[str, Any]:
     device = accelerator.device if accelerator else torch.device("cpu")
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux

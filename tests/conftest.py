@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -182,3 +183,29 @@ def command(monkeypatch, capfd):
         return (ended.value.code or 0, *capfd.readouterr())
 
     return call
+
+
+CLUSTER = """
+import ray
+context = ray.init(
+    num_cpus=2, include_dashboard=False, object_store_memory=80 * 2**20, log_to_driver=False
+)
+print(context.address_info["gcs_address"], flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch):
+    """The address of a Ray with two workers, started by another process."""
+    pytest.importorskip("ray")
+    (tmp_path / "token").write_text(secrets.token_hex(32))  # else Ray leaves one in the home folder
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # what is sent must be there
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    yield process.stdout.readline().strip()
+    process.communicate("\n", timeout=30)
