@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from clfcore.config import MINI, Checked
 from clfcore.data import (
@@ -419,7 +420,7 @@ def peak_memory(cell: Cell, contest: Contest) -> float | None:
     here, there = multiprocessing.Pipe(duplex=False)
     # Not forked: the child would start with all that this process has loaded.
     child = multiprocessing.get_context("spawn").Process(
-        target=_weigh, args=(replace(cell, more=()), contest, there)
+        target=_weigh, args=(replace(cell, more=()), contest, torch.get_num_threads(), there)
     )
     child.start()
     there.close()
@@ -431,7 +432,8 @@ def peak_memory(cell: Cell, contest: Contest) -> float | None:
         child.join()
 
 
-def _weigh(cell: Cell, contest: Contest, answer: Connection) -> None:
+def _weigh(cell: Cell, contest: Contest, threads: int, answer: Connection) -> None:
+    torch.set_num_threads(threads)  # more than there are free cores would be many times slower
     METHODS[cell.method].learn(lesson_of(contest, cell)).predict(
         [example.text for example in contest.test[:16]]
     )

@@ -84,7 +84,7 @@ def pool_map(
     pool = plane.pool
     rows = plane.rows([*demonstrations, *picks])
     query = plane.place(vector[None])  # (1, d) -> (1, 2)
-    figure = _figure(height=480)
+    figure = new_figure(height=480)
 
     def hover(row: int, note: str = "") -> str:
         return _hover(labels[pool.labels[row]] + note, pool.texts[row])
@@ -111,7 +111,7 @@ def pool_map(
     figure.update_xaxes(title_text=f"direction 1: {first} of the variance", showticklabels=False)
     figure.update_yaxes(title_text=f"direction 2: {second}", showticklabels=False)
     counts = [f"{pool.labels.count(label)} {word}" for label, word in labels.items()]
-    return _described(
+    return described(
         figure,
         f"A map of {len(rows)} of the pool's {len(pool)} messages ({', '.join(counts)}), with a "
         f"star for your message, {len(demonstrations)} numbered rings for its examples in prompt "
@@ -131,7 +131,7 @@ def vote_graph(graph: "nx.DiGraph", labels: Mapping[str, str]) -> Drawing:
     picks = {node: at for node, at in graph.nodes.items() if at["role"] == "pick"}
     shown = {node: at["shown"] for node, at in picks.items() if at["shown"]}
     votes = [(voter, pick) for voter, pick in graph.edges if voter != QUERY]
-    figure = _figure(height=520)
+    figure = new_figure(height=520)
 
     def hover(node: int) -> str:
         at = graph.nodes[node]
@@ -162,7 +162,7 @@ def vote_graph(graph: "nx.DiGraph", labels: Mapping[str, str]) -> Drawing:
     _add_query(figure, [points[QUERY]], graph.nodes[QUERY]["text"])
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
-    return _described(
+    return described(
         figure,
         f"Vote-k's graph around your message: the {len(picks)} picks nearest to it, {len(shown)} "
         f"of them in the prompt, and {len(graph) - len(picks) - 1} messages that voted for them; "
@@ -223,7 +223,7 @@ def sweep_lines(
             f"; from {min(by_order):.0%} to {max(by_order):.0%} over {len(by_order)} orders of the "
             f"same {k}"
         )
-    return _described(figure, description + ".")
+    return described(figure, description + ".")
 
 
 def word_effects(words: Sequence[tuple[str, float]], label: str, unit: str) -> Drawing:
@@ -236,7 +236,7 @@ def word_effects(words: Sequence[tuple[str, float]], label: str, unit: str) -> D
     """
     strongest = sorted(words, key=lambda word: -abs(word[1]))[:STRONGEST]
     effects = [effect for _, effect in strongest]
-    figure = _figure(height=110 + 27 * len(strongest))
+    figure = new_figure(height=110 + 27 * len(strongest))
     figure.add_bar(
         x=effects,
         y=list(range(len(strongest))),  # not the words: one may be there twice
@@ -262,7 +262,7 @@ def word_effects(words: Sequence[tuple[str, float]], label: str, unit: str) -> D
     )
     said = [f"{_cut(word, 24)} {effect:+.2f}" for word, effect in strongest]
     which = "The word" if len(said) == 1 else f"The {len(said)} words"
-    return _described(
+    return described(
         figure,
         f"{which} that moved the answer most, in {unit}, above zero towards "
         f"{label}: {', '.join(said)}.",
@@ -286,7 +286,7 @@ def loss_curve(
         validation_losses: likewise.
         total: steps that there will be.
     """
-    figure = _figure(height=320)
+    figure = new_figure(height=320)
     sentences = []
     for name, losses, color, symbol, dash in (
         ("training", train_losses, COLORS[0], "circle", "solid"),
@@ -310,7 +310,7 @@ def loss_curve(
             sentences.append(f"the {name} loss went from {measured[0]:.3f} to {measured[-1]:.3f}")
     figure.update_xaxes(title_text="steps", range=[-total / 50, total * 1.02])
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero")
-    return _described(
+    return described(
         figure,
         f"In {max(steps)} steps {' and '.join(sentences)} nats."
         if sentences
@@ -331,7 +331,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
     shares = counts / np.maximum(totals, 1)  # (C, C) (C, 1) -> (C, C); a row of zeros stays so
     words = [plain(label) for label in labels]
     places = list(range(len(words)))
-    figure = _figure(height=160 + 70 * len(words))
+    figure = new_figure(height=160 + 70 * len(words))
     figure.add_heatmap(
         z=shares.tolist(),
         text=[
@@ -359,13 +359,14 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
         + ", ".join(f"{n} as {word}" for n, word in zip(row, labels, strict=True))
         for (total,), label, row in zip(totals.tolist(), labels, counts.tolist(), strict=True)
     ]
-    return _described(figure, f"{title}: {'; '.join(rows)}.")
+    return described(figure, f"{title}: {'; '.join(rows)}.")
 
 
 # --- the shared look ----------------------------------------------------------------------------
 
 
-def _figure(height: int) -> go.Figure:
+def new_figure(height: int) -> go.Figure:
+    """An empty figure with the page's look."""
     figure = go.Figure()
     _style(figure, height)
     return figure
@@ -396,7 +397,8 @@ def _style(figure: go.Figure, height: int) -> None:
     figure.update_yaxes(**look)
 
 
-def _described(figure: go.Figure, description: str) -> Drawing:
+def described(figure: go.Figure, description: str) -> Drawing:
+    """The figure, with its sentence inside it as well."""
     figure.update_layout(meta={"description": description})
     return Drawing(figure, description)
 

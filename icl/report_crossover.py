@@ -22,14 +22,8 @@ def crossover(findings: Findings) -> Drawing:
     A crossing is a diamond; its interval stands below, where it covers no line.
     """
     look, metric = styles(findings), findings.metric
-    curves = {key: curve for key in findings.learners if (curve := _curve(findings, key))}
-    flat = {
-        key: q["value"]
-        for key, point in findings.last.items()
-        if key not in findings.learners and (q := findings.quality(point))
-    }
-    budgets = sorted({budget for curve in curves.values() for budget, _ in curve}) or [1]
-    crossings = [found for found in _crossings(findings) if all(map(curves.get, found.sides))]
+    curves, flat, budgets = _lines(findings)
+    crossings = _crossings(findings)
     figure = _frame(budgets, crossings)
 
     for key, side in zip(flat, ("top left", "bottom left", "top right"), strict=False):
@@ -40,7 +34,11 @@ def crossover(findings: Findings) -> Drawing:
             _add_band(figure, key, curve, look[key].color)
         _add_curve(figure, findings, key, curve, look[key], 1.0 if banded else shift, not banded)
     for place, crossing in enumerate(crossings, start=1):
-        height = sum(_height(curves[side], crossing.labels) for side in crossing.sides) / 2
+        heights = [
+            flat[side] if side in flat else _height(curves[side], crossing.labels)
+            for side in crossing.sides
+        ]
+        height = sum(heights) / 2
         _add_crossing(figure, place, crossing, height, budgets, len(crossings) > 1)
     values = [q[end] for curve in curves.values() for _, q in curve for end in ("low", "high")]
     values += flat.values()
@@ -61,9 +59,20 @@ def _from_to(metric: Metric, curve: Curve) -> str:
     return f"from {first} to {last}" if len(curve) > 1 else first
 
 
-def _curve(findings: Findings, key: str) -> Curve:
-    points = findings.learners[key]
-    return [(p["budget"], q) for p in points if p["budget"] > 0 and (q := findings.quality(p))]
+def _lines(findings: Findings) -> tuple[dict[str, Curve], dict[str, float], list[int]]:
+    """The curves, the baselines' levels, and the budgets of either's figure."""
+    curves: dict[str, Curve] = {
+        key: [(p["budget"], q) for p in points if p["budget"] > 0 and (q := findings.quality(p))]
+        for key, points in findings.learners.items()
+    }
+    curves = {key: curve for key, curve in curves.items() if curve}
+    flat = {
+        key: q["value"]
+        for key, point in findings.last.items()
+        if key not in findings.learners and (q := findings.quality(point))
+    }
+    budgets = sorted({budget for curve in curves.values() for budget, _ in curve})
+    return curves, flat, budgets or findings.budgets or [1]
 
 
 def _frame(budgets: Sequence[int], crossings: Sequence["_Crossing"]) -> go.Figure:
@@ -200,10 +209,12 @@ def crossings(findings: Findings) -> list[str]:
 
 
 def _crossings(findings: Findings) -> list[_Crossing]:
+    """Those that were found, between lines that are drawn."""
+    curves, flat, _ = _lines(findings)
     return [
         _Crossing((f["of"], f["over"]), f["budget"], f["low"], f["high"], f["sentence"])
         for f in findings.summary["crossovers"]
-        if f["budget"] is not None
+        if f["budget"] is not None and {f["of"], f["over"]} <= curves.keys() | flat.keys()
     ]
 
 

@@ -217,7 +217,7 @@ def robustness(findings: Findings) -> Table | None:
     header = [
         "method",
         *(["unchanged"] * bool(variants)),
-        *variants,
+        *(variant.replace("_", " ") for variant in variants),
         *(["other corpus"] * bool(second)),
         *(["spread over orders"] * bool(orders)),
         *(["spread over seeds"] * several),

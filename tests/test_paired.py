@@ -310,17 +310,17 @@ def coverage(messages, seeds, of_seeds, comparisons):
     return np.mean(covered, axis=0)
 
 
-def test_intervals_cover_about_19_times_in_20_where_seeds_differ_by_2_points():
+def test_intervals_cover_at_least_19_times_in_20_where_seeds_differ_by_2_points():
     figure, gap = coverage(messages=200, seeds=3, of_seeds=0.01, comparisons=400)
-    assert 0.90 <= figure <= 0.985
-    assert 0.90 <= gap <= 0.985
+    assert 0.95 <= figure < 1
+    assert 0.95 <= gap < 1
 
 
 def test_three_seeds_that_differ_by_5_points_are_too_few_and_ten_are_better():
     """As ``resamples`` says: nobody can tell from three seeds how much seeds differ."""
-    few, many = (coverage(500, seeds, of_seeds=0.1, comparisons=200) for seeds in (3, 10))
-    assert (few < 0.85).all()
-    assert (many > few + 0.05).all()
+    few, many = (coverage(500, seeds, of_seeds=0.1, comparisons=400) for seeds in (3, 10))
+    assert ((few >= 0.75) & (few < 0.88)).all()
+    assert ((many >= 0.88) & (many > few + 0.05)).all()
 
 
 def test_the_interval_of_a_crossover_covers():
@@ -335,7 +335,7 @@ def test_the_interval_of_a_crossover_covers():
         )
         found = crossover_interval(budgets, ours, [theirs] * 5)
         covered.append((found.low.budget or 0) <= true <= (found.high.budget or math.inf))
-    assert np.mean(covered) >= 0.93
+    assert np.mean(covered) >= 0.95
 
 
 # --- tests ---------------------------------------------------------------------------------------

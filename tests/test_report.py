@@ -223,6 +223,19 @@ def test_a_crossing_is_drawn_between_its_lines_with_its_interval():
     assert (70.2 - left, 70.2 + right) == (31.0, 180.0)
 
 
+def test_a_line_may_cross_a_baseline(tmp_path):
+    summary = make_summary()
+    zero = summary["crossovers"][0] | {"over": "zero_shot", "budget": 20, "sentence": "over zero"}
+    summary["crossovers"].append(zero)
+    figure = crossover(Findings(summary)).figure
+    marks = [t for t in figure.data if t.marker.symbol == "diamond-open" and t.yaxis is None]
+    assert [mark.text[0] for mark in marks] == ["1", "2"]
+    assert min(0.53, 0.6) < marks[1].y[0] < 0.65
+    assert figure.layout.yaxis2.ticktext == ("crossing 1", "crossing 2")
+    page = written(tmp_path, summary)
+    assert "<li>Over zero</li></ol>" in page.replace("\n", "")
+
+
 def test_an_open_end_of_a_crossing_goes_to_the_last_budget():
     summary = make_summary()
     summary["crossovers"][0] |= {"low": None, "high": None}
