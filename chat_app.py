@@ -19,6 +19,7 @@ from icl.chat.conversation import answer, complete
 from icl.chat.errors import one_line_errors
 from icl.chat.language import page_language, say
 from icl.chat.state import Chat
+from icl.chat.stopping import stoppable
 from icl.chat.storage import keep_session
 from icl.session import PROFILES
 from icl.tasks import FREE_FORM
@@ -152,6 +153,7 @@ async def on_message(message: cl.Message) -> None:
 
 
 @cl.action_callback("why")
+@stoppable
 @one_line_errors
 async def why(action: cl.Action) -> None:
     """The button below an answer."""
@@ -160,6 +162,7 @@ async def why(action: cl.Action) -> None:
 
 
 @cl.action_callback("sweep")
+@stoppable
 @one_line_errors
 async def sweep(action: cl.Action) -> None:
     """The other button below an answer."""
@@ -168,6 +171,7 @@ async def sweep(action: cl.Action) -> None:
 
 
 @cl.action_callback("question")
+@stoppable
 @one_line_errors
 async def question(action: cl.Action) -> None:
     """A question of a free prompt, below the answer to another."""

@@ -216,6 +216,7 @@ def _machine(accelerator: "Accelerator | None") -> dict[str, Any]:
 
 
 def cpu_name() -> str:
+    """The processor, as the system calls it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux

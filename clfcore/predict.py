@@ -1,6 +1,7 @@
 """The fine-tuned side: a loaded checkpoint that answers messages."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
@@ -18,6 +19,17 @@ from clfcore.types import Prediction
 BUNDLED = Path(str(files("clfcore"))) / "assets" / "gpt2-mini"
 # The book pads every message to the longest of its training set before reading the last column.
 _CHAPTER6_PAD = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTunedPrediction(Prediction):
+    """An answer, and how much was read for it.
+
+    Attributes:
+        tokens: that the model read.
+    """
+
+    tokens: int
 
 
 class FineTuned:
@@ -71,7 +83,7 @@ class FineTuned:
         return self.meta.labels
 
     @torch.inference_mode()
-    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[Prediction]:
+    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[FineTunedPrediction]:
         """Answers in input order; padding never changes one.
 
         Args:
@@ -89,11 +101,12 @@ class FineTuned:
                 rows[row] = values
         ms = (perf_counter() - start) * 1000 / max(1, len(texts))
         return [
-            Prediction(
+            FineTunedPrediction(
                 label=self._decide(values),
                 probabilities=dict(zip(self.labels, values, strict=True)),
                 ms=ms,
                 notes=tuple(self._notes(text, len(ids), limit, values)),
+                tokens=min(len(ids), limit),
             )
             for text, ids, values in zip(texts, whole, rows, strict=True)
         ]

@@ -10,6 +10,7 @@ import numpy as np
 
 from clfcore.errors import TuneshotError, one_of
 from clfcore.types import Example, Prediction
+from icl.api import ApiLM
 from icl.calibration import CALIBRATIONS, Prior
 from icl.embed import Embedder, SentenceEmbedder
 from icl.lm import LM
@@ -235,6 +236,7 @@ class FewShot:
             assert self.lm is not None  # made at construction
             prompt = self._build(text, ranked)
             if self.lm.scores:
+                dollars = None if isinstance(self.lm, ApiLM) else 0.0
                 scores = self._calibrated(self._scores(text, prompt), prompt)
                 probabilities = softmax(dict(zip(self.labels, scores.tolist(), strict=True)))
             else:

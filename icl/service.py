@@ -7,7 +7,7 @@ Errors are ``{"error": "one line"}``.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
 
@@ -24,13 +24,13 @@ from starlette.types import Message
 from clfcore.errors import TuneshotError, one_of
 from icl.batcher import Busy, Queues
 from icl.monitoring import registry_of
-from icl.prompt import ARRANGEMENTS
-from icl.session import CHAT_SELECTORS, MAX_CHARACTERS, MAX_K, Settings, Side, unexpected
+from icl.session import CHOICES, MAX_CHARACTERS, MAX_K, Settings, Side, unexpected
 
 MAX_TEXTS = 256  # of one request
 MAX_BODY = 2_000_000  # bytes of one request
 WARM_UP = "Warm up: see you at eight?"
 TOKEN = "TUNESHOT_API_TOKEN"
+MODELS = ("lm", "checkpoint")  # settings whose values are this server's
 ALL_VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
@@ -91,8 +91,14 @@ def _side(method: str, settings: Settings, answer: Side | Exception) -> Side:
 # --- what goes over the wire --------------------------------------------------------------------
 
 
-class Question(BaseModel):
-    """Texts, and how they are to be classified."""
+def _one_of(setting: str, allowed: Iterable[str], description: str) -> Any:  # noqa: ANN401
+    """A field for one of some names; what is none of them is refused in one line, later."""
+    names: dict[str, Any] = {"enum": list(allowed)}
+    return Field(getattr(Settings(), setting), json_schema_extra=names, description=description)
+
+
+class Asked(BaseModel):
+    """Texts, and how they are to be classified, on any server."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -105,6 +111,8 @@ class Question(BaseModel):
                     "selector": "topk",
                     "k": 8,
                     "order": "similar_last",
+                    "balance": "equal",
+                    "task": "sms_spam",
                 },
             ]
         },
@@ -114,19 +122,15 @@ class Question(BaseModel):
         min_length=1, max_length=MAX_TEXTS
     )
     method: Literal["fine_tuned", "few_shot", "both"] = "both"
-    selector: str = Field(
-        Settings().selector,
-        json_schema_extra={"enum": list(CHAT_SELECTORS)},
-        description="Few-shot: how examples are chosen.",
-    )
+    selector: str = _one_of("selector", CHOICES["selector"], "Few-shot: how examples are chosen.")
     k: StrictInt = Field(
         Settings().k, ge=0, le=MAX_K, description="Few-shot: how many examples are shown."
     )
-    order: str = Field(
-        Settings().order,
-        json_schema_extra={"enum": list(ARRANGEMENTS)},
-        description="Few-shot: their order in the prompt.",
+    order: str = _one_of("order", CHOICES["order"], "Few-shot: their order in the prompt.")
+    balance: str = _one_of(
+        "balance", CHOICES["balance"], "Few-shot: how many of each label are shown."
     )
+    task: str = _one_of("task", CHOICES["task"], "What the labels are.")
 
 
 class MethodAnswer(BaseModel):
@@ -201,6 +205,7 @@ def create_app(
     queues: Queues,
     warm_up: WarmUp,
     lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]] = nothing_more,
+    offers: Mapping[str, Sequence[str]] | None = None,
 ) -> FastAPI:
     """The service; a page may be mounted at ``/`` behind its routes.
 
@@ -211,6 +216,7 @@ def create_app(
         queues: those that answer.
         warm_up: of the same.
         lifespan: what else begins and ends with the application.
+        offers: of the session: the names that ``lm`` and ``checkpoint`` take.
 
     Raises:
         TuneshotError: the token is set, but empty.
@@ -236,7 +242,7 @@ def create_app(
         redoc_url=None,
     )
     app.include_router(_health(queues, warm_up))
-    app.include_router(_api(queues, os.environ.get(TOKEN)))
+    app.include_router(_api(queues, os.environ.get(TOKEN), offers or {}))
     app.add_exception_handler(TuneshotError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StarletteHTTPException, _http_error)
@@ -265,7 +271,7 @@ def _health(queues: Queues, warm_up: WarmUp) -> APIRouter:
     return router
 
 
-def _api(queues: Queues, token: str | None) -> APIRouter:
+def _api(queues: Queues, token: str | None, offers: Mapping[str, Sequence[str]]) -> APIRouter:
     if token == "":
         raise TuneshotError(f"{TOKEN} is empty; put a long random word there, or unset it")
     bearer = HTTPBearer(auto_error=False, description=f"What {TOKEN} says, if it is set.")
@@ -290,10 +296,25 @@ def _api(queues: Queues, token: str | None) -> APIRouter:
     }
     router = APIRouter(prefix="/api", route_class=LimitedRoute, responses=problems)
 
+    models = {name: ("", *offers.get(name, ())) for name in MODELS}
+
+    class Question(Asked):
+        """Texts, and how they are to be classified."""
+
+        lm: str = _one_of("lm", models["lm"], "Few-shot: what reads the prompt; empty: the first.")
+        checkpoint: str = _one_of(
+            "checkpoint",
+            models["checkpoint"],
+            "Fine-tuned: the model; empty: the first that knows the task's labels.",
+        )
+
     @router.post("/classify", dependencies=[Depends(authorized)])
     async def classify(question: Question) -> Answers:
         """Labels up to 256 texts. Several texts give way to people who type."""
-        settings = Settings(question.selector, question.k, question.order)
+        settings = Settings(**question.model_dump(exclude={"texts", "method"}))
+        for name, known in models.items():
+            if getattr(settings, name) not in known:
+                raise one_of(name, getattr(settings, name), known[1:])
         methods = tuple(queues) if question.method == "both" else (question.method,)
         for method in methods:
             if method not in queues:
@@ -336,7 +357,7 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if part != "body"]
     if first["type"] == "extra_forbidden":
-        return _problem(422, str(one_of("field", place[-1], Question.model_fields)))
+        return _problem(422, str(one_of("field", place[-1], [*Asked.model_fields, *MODELS])))
     return _problem(422, ": ".join([".".join(place) or "the request", first["msg"]]))
 
 

@@ -269,10 +269,20 @@ def open_session(
         if settings.checkpoint and settings.checkpoint not in places:
             raise one_of("checkpoint", settings.checkpoint, places)
         labels = set(TASKS[settings.task].labels)
-        chosen = places.get(settings.checkpoint)
-        for place in [chosen] if chosen else places.values():
-            if set(load(place).labels) == labels:
-                return place
+
+        def fits(name: str) -> bool:
+            return set(load(places[name]).labels) == labels
+
+        chosen = settings.checkpoint
+        if chosen and fits(chosen):
+            return places[chosen]
+        for name in places:
+            if fits(name) and chosen:
+                raise TuneshotError(
+                    f"{chosen} was not fine-tuned for {settings.task}; choose {name}"
+                )
+            if fits(name):
+                return places[name]
         raise TuneshotError(
             f"no model here was fine-tuned for {settings.task}; make one (clf train --data FILE "
             f"--out runs/{settings.task}) and start with TUNESHOT_CHECKPOINT=runs/{settings.task}"

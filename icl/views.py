@@ -5,7 +5,7 @@ result for each text.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clfcore.attribution import Attribution, attribute
@@ -32,6 +32,7 @@ class Completion:
         tokens: of the prompt.
         model: its name.
         ms: wall-clock time, in milliseconds.
+        dollars: what it cost; 0 for a local model, ``None`` if nobody knows.
     """
 
     prompt: str
@@ -39,6 +40,7 @@ class Completion:
     tokens: int
     model: str
     ms: float
+    dollars: float | None
 
 
 # The page speaks as the lecture does; data, command lines and prompts keep their labels.
@@ -145,18 +147,32 @@ class Complete:
             start = time.perf_counter()
             said = lm.generate(prompt, stop=form.stop if form else ())
             ms = 1000 * (time.perf_counter() - start)
-            found.append(Completion(prompt, said.text.strip(), said.prompt_tokens, lm.name, ms))
+            found.append(
+                Completion(prompt, said.text.strip(), said.prompt_tokens, lm.name, ms, said.dollars)
+            )
         return found
 
 
-def sweeps(session: Session, method: str, settings: Settings, texts: Sequence[str]) -> list[Sweep]:
-    """The answer with other numbers and orders of examples.
+@dataclass(frozen=True, slots=True)
+class Vary:
+    """The job of asking again with other numbers and orders of examples.
 
-    Raises:
-        TuneshotError: the settings do not allow an answer.
+    Attributes:
+        stop: asked before each question but the first; what is known by then is the result.
     """
-    few_shot = _few_shot(session, method, settings)
-    return [sweep(few_shot, text) for text in texts]
+
+    stop: Callable[[], bool]
+
+    def __call__(
+        self, session: Session, method: str, settings: Settings, texts: Sequence[str]
+    ) -> list[Sweep]:
+        """How the answer to each text changes.
+
+        Raises:
+            TuneshotError: the settings do not allow an answer.
+        """
+        few_shot = _few_shot(session, method, settings)
+        return [sweep(few_shot, text, stop=self.stop) for text in texts]
 
 
 def _demonstrations(few_shot: FewShot, text: str) -> Sequence[Demonstration]:

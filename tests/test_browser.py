@@ -1,6 +1,7 @@
 """The real page with the real models, in Chromium, with every other machine out of reach."""
 
 import re
+from time import sleep
 
 import pytest
 from playwright.sync_api import expect
@@ -132,6 +133,17 @@ def test_one_click_asks_again_with_other_numbers_and_orders(visit, page):
     expect(chat.tab.get_by_text("orders of the same 2")).to_be_visible()
 
 
+def test_asking_again_is_stopped_by_the_stop_button(visit, page):
+    chat = visit(page)
+    chat.start(STARTERS[1][0])
+    chat.tab.get_by_role("button", name="Other k, other orders").click()
+    expect(chat.tab.get_by_text("Asking again with other examples")).to_be_visible()
+    chat.tab.locator("#stop-button").click()
+    expect(chat.tab.get_by_text("Asking again with other examples")).to_be_hidden(timeout=2_000)
+    chat.send("see you at eight")
+    expect(chat.tab.locator(".js-plotly-plot")).to_have_count(0)
+
+
 def test_few_shot_learns_what_is_taught_and_fine_tuning_does_not(visit, page):
     chat = visit(page)
     text = "the purple heron files its taxes on the moon"
@@ -179,6 +191,35 @@ def test_a_file_is_classified_and_can_be_taken_home(visit, page, tmp_path):
     table = chat.send_file(file)
     expect(table.get_by_text("<b>see</b> you")).to_be_visible()
     expect(chat.tab.locator(".inline-file").last).to_contain_text("messages_answers.csv")
+
+
+def test_a_file_is_stopped_by_the_stop_button_and_shows_what_is_there(visit, page, tmp_path):
+    chat = visit(page)
+    chat.send("see you at eight")  # the models are there
+    file = tmp_path / "many.txt"
+    file.write_text("".join(f"see you at {n}\n" for n in range(2_000)))
+    chat.tab.locator("#upload-button-input").set_input_files(file)
+    chat.tab.locator("#chat-input").fill("/batch")
+    chat.tab.locator("#chat-submit:enabled").click()
+    expect(chat.tab.get_by_text(re.compile(r"Of 2,000 messages: fine-tuned [1-9]"))).to_be_visible()
+    chat.tab.locator("#stop-button").click()
+    expect(chat.tab.get_by_text("It was stopped after")).to_be_visible(timeout=2_000)
+    expect(chat.tab.get_by_test_id("answers-table")).to_be_visible()
+
+
+def test_commands_compare_list_and_explain_themselves(visit, page):
+    chat = visit(page)
+    chat.open_profile("Fine-tuned")
+    chat.send("see you at eight")
+    both = chat.send("/compare")  # the last message, by both
+    expect(label(both, "few_shot")).to_be_visible()
+    chat.tab.locator("#chat-input").fill("/table")
+    chat.tab.locator("#chat-submit:enabled").click()
+    rows = chat.tab.get_by_test_id("answers-table").locator("tbody tr")
+    expect(rows).to_have_text([re.compile("see you at eight.*–"), re.compile("see you at eight")])
+    chat.tab.locator("#chat-input").fill("/help")
+    chat.tab.locator("#chat-submit:enabled").click()
+    expect(chat.tab.get_by_text("Draw what moved the answers")).to_be_visible()
 
 
 def test_the_exact_prompt_can_be_asked_for_and_is_shown_as_it_is(visit, page):
@@ -263,6 +304,39 @@ def test_without_a_language_model_the_other_side_answers_and_the_card_says_what_
     expect(chat.tab.get_by_text("Fine-tuned says spam; few-shot has no answer.")).to_be_visible()
     chat.pick("selector", "kNN vote")  # this one needs no language model
     expect(label(chat.send(STARTERS[0][1]), "few_shot")).to_be_visible()
+
+
+@pytest.mark.parametrize("last", ['"client_message"', '"on_message"'], ids=["sent", "begun"])
+def test_an_answer_arrives_though_the_network_blinks(visit, page, last):
+    chat = visit(page, start=False)
+    chat.blink(last)
+    chat.wait_for_the_start()
+    card = chat.send("see you at eight")
+    assert chat.blinked
+    expect(label(card, "fine_tuned")).to_have_text("not spam")
+    for button in ("Why?", "Other k, other orders"):
+        expect(chat.tab.get_by_role("button", name=button)).to_have_count(1)
+
+
+def test_a_message_sent_at_the_first_moment_is_answered_though_the_page_connects_twice(visit, page):
+    chat = visit(page, start=False)
+    chat.tab.route("**/project/settings*profile=*", lambda route: (sleep(0.5), route.continue_()))
+    chat.tab.reload()
+    chat.tab.evaluate(AT_ONCE)
+    card = chat.next_card(0)
+    expect(label(card, "fine_tuned")).to_have_text("spam")
+
+
+# Clicks the first starter in the first frame in which it can be clicked.
+AT_ONCE = """
+() => new Promise(done => {
+  const look = () => {
+    const starter = document.querySelector("#starters button:enabled")
+    if (starter) { starter.click(); done() } else requestAnimationFrame(look)
+  }
+  look()
+})
+"""
 
 
 def test_two_browsers_at_once_each_get_their_own_answer(visit, page):

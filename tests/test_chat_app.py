@@ -282,6 +282,13 @@ class Visitor:
         self.said.clear()
         self.cards.clear()
         self.answered.clear()
+        await self.send(text, modes)
+        await asyncio.wait_for(self.answered.wait(), 120)
+        await asyncio.wait_for(self.idle.wait(), 10)
+        return list(self.said)
+
+    async def send(self, text, modes=None):
+        """Sends a message and waits for nothing."""
         message = {
             "id": str(uuid.uuid4()),
             "threadId": "",
@@ -292,9 +299,6 @@ class Visitor:
             "modes": modes,
         }
         await self.socket.emit("client_message", {"message": message, "fileReferences": []})
-        await asyncio.wait_for(self.answered.wait(), 120)
-        await asyncio.wait_for(self.idle.wait(), 10)
-        return list(self.said)
 
 
 def tell(page, text, modes=None, profile="Compare"):
@@ -393,6 +397,25 @@ def test_a_message_in_the_same_breath_as_joining_is_answered(page):
     said, cards = tell(page, "see you at eight")
     assert said
     assert len(cards) == 1
+
+
+def test_what_is_answered_while_a_page_is_not_connected_is_there_when_it_is_back(page):
+    async def run():
+        session_id = str(uuid.uuid4())
+        away = await Visitor(page.url, "Fine-tuned").join(session_id)
+        await asyncio.wait_for(away.say("see you at eight"), 120)  # the model is there
+        await away.send("and at nine?")
+        await away.socket.disconnect()
+        await asyncio.sleep(2)
+        back = await Visitor(page.url, "Fine-tuned").join(session_id)
+        await asyncio.wait_for(back.answered.wait(), 5)
+        await asyncio.wait_for(back.idle.wait(), 5)
+        await back.socket.disconnect()
+        return back
+
+    back = asyncio.run(run())
+    assert back.said == ["Fine-tuned says not spam."]
+    assert len(back.cards) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from icl_doubles import CountingLM
 from test_chat_app import handle, workers
+from test_few_shot import few_shot
 from test_session import WordSpotter
 
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
-from icl.chat.commands import COMMANDS, Asked, labelled, obey, offered, split
+from icl.chat.commands import COMMANDS, Asked, labelled, obey, offered, split, vary
 from icl.chat.controls import form_pickers, panel
 from icl.chat.setup import workers as real_workers
 from icl.chat.state import MAX_TAUGHT, MAX_TURNS, Chat
@@ -291,6 +294,30 @@ def test_the_exact_prompt_and_a_sweep_are_of_the_message():
     sent = command("sweep", text, Chat(panel={"k": "2"}), asking)
     assert [card["type"] for card in sent.cards] == ["plotly"]
     assert any("2 orders of the same 2" in message for message in sent.messages)
+
+
+def test_a_stopped_sweep_asks_no_further_question():
+    class Slow(CountingLM):
+        def read(self, *args):
+            loop.call_soon_threadsafe(stopping.cancel)
+            while not stopping.done():
+                time.sleep(0.01)
+            return super().read(*args)
+
+    lm, loop, stopping = Slow(), None, None
+    asking = workers(few_shot=lambda settings: Model("slow", few_shot(lm)))
+
+    async def stopped():
+        nonlocal loop, stopping
+        loop = asyncio.get_running_loop()
+        stopping = asyncio.ensure_future(vary(asking, "win cash", Settings()))
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+
+    sent = handle(stopped)
+    asking.close()  # once the question under way is answered
+    assert len(lm.prompts) == 1
+    assert sent.messages == sent.removed
 
 
 def test_a_vote_has_no_prompt_to_show():

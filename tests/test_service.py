@@ -21,9 +21,10 @@ from clfcore.errors import TuneshotError
 from clfcore.types import Prediction
 from icl.batcher import Batcher
 from icl.service import MAX_BODY, MAX_TEXTS, WARM_UP, WarmUp, create_app
-from icl.session import MAX_CHARACTERS, MAX_K, Settings, Side
+from icl.session import CHOICES, MAX_CHARACTERS, MAX_K, Settings, Side
 
 METHODS = ("fine_tuned", "few_shot")
+OFFERS = {"lm": ["reader", "writer"], "checkpoint": ["gpt2-mini", "films"]}
 JSON = {"Content-Type": "application/json"}
 
 
@@ -72,7 +73,7 @@ def spotter():
 
 @pytest.fixture
 def app(spotter):
-    return create_app(spotter.queues, WarmUp(spotter.queues, again=0))
+    return create_app(spotter.queues, WarmUp(spotter.queues, again=0), offers=OFFERS)
 
 
 @pytest.fixture
@@ -111,11 +112,13 @@ def test_one_method_is_asked_alone(client, spotter, method):
     assert {call[0] for call in spotter.asked} == {method}
 
 
-def test_settings_reach_the_few_shot_side_and_the_other_has_none(client, spotter):
-    classify(client, "win", selector="random", k=0, order="random")
+def test_settings_reach_the_side_that_they_matter_to(client, spotter):
+    for_few_shot = {"selector": "random", "k": 0, "order": "random", "balance": "none"}
+    models = {"task": "sst2", "lm": "writer", "checkpoint": "films"}
+    assert classify(client, "win", **for_few_shot, **models).status_code == 200
     assert {method: settings for method, _, settings in spotter.asked} == {
-        "fine_tuned": Settings(),
-        "few_shot": Settings("random", 0, "random"),
+        "fine_tuned": Settings(task="sst2", checkpoint="films"),
+        "few_shot": Settings(**for_few_shot, task="sst2", lm="writer"),
     }
 
 
@@ -160,6 +163,14 @@ def test_an_unexpected_error_is_the_problem_of_its_text_alone(client, caplog):
         ({"texts": ["hi"], "method": "best"}, "method: Input should be 'fine_tuned', 'few_shot'"),
         ({"texts": ["hi"], "selector": "topK"}, "unknown selector 'topK'; choose from zero"),
         ({"texts": ["hi"], "order": "best"}, "unknown order 'best'; choose from similar_last"),
+        ({"texts": ["hi"], "balance": "even"}, "unknown balance 'even'; choose from "),
+        ({"texts": ["hi"], "task": "spam"}, "unknown task 'spam'; choose from sms_spam, sst2"),
+        ({"texts": ["hi"], "lm": "gpt"}, "unknown lm 'gpt'; choose from reader, writer"),
+        (
+            {"texts": ["hi"], "checkpoint": "/etc"},
+            "unknown checkpoint '/etc'; choose from gpt2-mini",
+        ),
+        ({"texts": ["hi"], "taught": []}, "unknown field 'taught'; choose from texts, method"),
         ({"texts": ["hi"], "k": MAX_K + 1}, f"k: Input should be less than or equal to {MAX_K}"),
         ({"texts": ["hi"], "k": "4"}, "k: Input should be a valid integer"),
         ({"texts": ["hi"], "k": True}, "k: Input should be a valid integer"),
@@ -330,8 +341,13 @@ def test_the_schema_names_every_field_with_what_is_allowed_and_examples(client):
     schema = client.get("/api/openapi.json").json()
     assert list(schema["paths"]) == ["/api/classify"]
     question = schema["components"]["schemas"]["Question"]
-    assert set(question["properties"]) == {"texts", "method", "selector", "k", "order"}
-    assert "topk" in question["properties"]["selector"]["enum"]
+    settings = {"selector", "k", "order", "balance", "task", "lm", "checkpoint"}
+    assert set(question["properties"]) == {"texts", "method"} | settings
+    for name, known in {
+        **CHOICES,
+        **{name: ["", *names] for name, names in OFFERS.items()},
+    }.items():
+        assert question["properties"][name]["enum"] == list(known)
     assert question["properties"]["texts"]["maxItems"] == MAX_TEXTS
     for example in question["examples"]:
         assert client.post("/api/classify", json=example).status_code == 200

@@ -4,10 +4,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from tiny import CFG, tiny
 
+from clfcore.checkpoint import Meta, save_checkpoint
 from clfcore.errors import TuneshotError
+from clfcore.predict import BUNDLED
 from clfcore.types import Example, Prediction
-from icl.chat.cards import card, milliseconds, percent, plain, verdict
+from icl.chat.cards import card, cost, milliseconds, percent, plain, verdict
 from icl.chat.controls import pickers
 from icl.classify import FewShotPrediction
 from icl.prompt import ARRANGEMENTS, Demonstration
@@ -21,6 +24,7 @@ from icl.session import (
     Settings,
     open_session,
 )
+from icl.tasks import TASKS
 
 NASTY = {
     "only emoji": "🎉🎉🎉🍕",
@@ -268,6 +272,19 @@ def test_a_task_without_a_fine_tuned_model_says_how_to_make_one():
     assert "sst2" in side.problem
 
 
+def test_a_chosen_model_of_another_task_names_the_one_to_choose(tmp_path):
+    save_checkpoint(tmp_path / "films", tiny(), Meta("films", TASKS["sst2"].labels, CFG))
+    chat = open_session([BUNDLED, tmp_path / "films"])
+
+    def side(**chosen):
+        return chat.ask("fine_tuned", "a fine film", Settings(task="sst2", **chosen))
+
+    assert side(checkpoint="gpt2-mini").problem == (
+        "gpt2-mini was not fine-tuned for sst2; choose films"
+    )
+    assert side().model == side(checkpoint="films").model == "films"
+
+
 def test_a_task_without_data_says_where_it_may_be_and_asks_no_other_machine(monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", lambda *asked, **rest: pytest.fail(str(asked)))
     (side,) = open_session().reply("a fine film", "Few-shot", Settings("knn", task="sst2")).sides
@@ -314,7 +331,7 @@ def test_the_card_shows_everything_the_answer_rests_on():
         ("spam", "90.0 %"),
     ]
     assert fine_tuned["latency"] == "12 ms"
-    assert few_shot["facts"] == ["1,234 tokens", "Top-k", "k = 2", "Similar first"]
+    assert few_shot["facts"] == ["1,234 tokens", "free", "Top-k", "k = 2", "Similar first"]
     assert few_shot["notes"] == ["one note"]
     assert few_shot["prompt"] == "Message: win {text}\nLabel:"
     assert few_shot["examples"][0] == {
@@ -335,7 +352,15 @@ def test_the_card_stays_small_whatever_the_examples():
 )
 def test_the_card_names_only_the_settings_that_mattered(selector, facts):
     (side,) = card(session().reply("win", "Few-shot", Settings(selector)))["sides"]
-    assert side["facts"][1:] == facts
+    assert side["facts"][2:] == facts
+
+
+@pytest.mark.parametrize(
+    ("dollars", "shown"),
+    [(0.0, "free"), (None, "price unknown"), (0.000123, "$0.00012"), (1e-7, "< $0.00001")],
+)
+def test_a_price_is_shown_as_far_as_it_is_known(dollars, shown):
+    assert cost(dollars) == shown
 
 
 @pytest.mark.parametrize(

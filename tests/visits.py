@@ -14,6 +14,7 @@ class Visit:
     tab: object
     outside: list = field(default_factory=list)
     complaints: list = field(default_factory=list)
+    blinked: bool = False
 
     @classmethod
     def to(cls, page, chromium, width, height, dark, **context):
@@ -37,9 +38,31 @@ class Visit:
 
     def wait_for_the_start(self):
         expect(self.tab.locator("#starters")).to_be_visible(timeout=30_000)
-        # The server sends the pickers once it listens; Chainlit loses what is sent before.
+        self.wait_for_pickers()
+
+    def wait_for_pickers(self):
         pickers = self.tab.locator("#mode-picker-trigger-selector")
         expect(pickers).to_be_visible(timeout=60_000)
+
+    def blink(self, word):
+        """Of the page opened anew: its first connection breaks at an event with this word."""
+
+        def watch(route):
+            server = route.connect_to_server()
+            route.on_message(lambda message: pass_on(server, message))
+            server.on_message(lambda message: pass_on(route, message))
+
+            def pass_on(other, message):
+                breaks = word in str(message) and not self.blinked
+                if not breaks or other is server:  # what the visitor sent is on its way
+                    other.send(message)
+                if breaks:
+                    self.blinked = True
+                    route.close()
+                    server.close()
+
+        self.tab.route_web_socket("**/ws/socket.io/**", watch)
+        self.tab.reload()
 
     def send(self, text):
         before = self.cards.count()

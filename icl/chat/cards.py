@@ -8,6 +8,8 @@ Properties are plain JSON and small: they travel with every answer.
 import re
 from typing import Any
 
+from clfcore.predict import FineTunedPrediction
+from clfcore.types import Prediction
 from icl.chat.controls import order_words, selector_words
 from icl.chat.language import numeral, say
 from icl.classify import FewShotPrediction
@@ -67,7 +69,7 @@ def card(reply: Reply) -> dict[str, Any]:
         "sides": [_side(side) for side in reply.sides],
         "words": {
             "bars": say("Probabilities"),
-            "facts": say("Time and settings"),
+            "facts": say("Time, price and settings"),
             "made_of": say("What the few-shot answer was made of"),
             "examples": say("Examples"),
             "no_examples": say("No examples were shown."),
@@ -97,12 +99,17 @@ def completion_card(written: Completion, form: str, question: str) -> dict[str, 
         "text": written.text,
         "prompt": written.prompt,
         "model": written.model,
-        "facts": [*judged, milliseconds(written.ms), tokens(written.tokens)],
+        "facts": [
+            *judged,
+            milliseconds(written.ms),
+            tokens(written.tokens),
+            cost(written.dollars),
+        ],
         "words": {
             "completion": say("Completion"),
             "title": say("It goes on"),
             "nothing": say("(nothing)"),
-            "facts": say("Time and length"),
+            "facts": say("Time, length and price"),
             "prompt": say("Exact prompt"),
         },
     }
@@ -130,12 +137,11 @@ def _side(side: Side) -> dict[str, Any]:
             for label, p in answer.probabilities.items()
         ],
         "latency": milliseconds(answer.ms),
-        "facts": [],
+        "facts": _facts(side.settings, answer),
         "notes": list(answer.notes),
     }
     if isinstance(answer, FewShotPrediction):
         drawn |= {
-            "facts": [*_tokens(answer), *_choices(side.settings)],
             "caption": say("in prompt order") if answer.prompt else say("the vote, nearest last"),
             "examples": [_example(shown) for shown in answer.demonstrations],
             "prompt": answer.prompt,
@@ -143,12 +149,16 @@ def _side(side: Side) -> dict[str, Any]:
     return drawn
 
 
-def _tokens(answer: FewShotPrediction) -> list[str]:
-    """How much was read, and what it cost where it cost something."""
-    if not answer.prompt:
-        return []
-    price = [numeral(f"${answer.dollars:.5f}")] if answer.dollars else []
-    return [tokens(answer.prompt_tokens), *price]
+def _facts(settings: Settings, answer: Prediction) -> list[str]:
+    """How much was read, what it cost, and the settings that mattered."""
+    match answer:
+        case FewShotPrediction():
+            read = [tokens(answer.prompt_tokens)] if answer.prompt else []
+            return [*read, cost(answer.dollars), *_choices(settings)]
+        case FineTunedPrediction():
+            return [tokens(answer.tokens), cost(0.0)]
+        case _:
+            return [cost(0.0)]
 
 
 def _choices(settings: Settings) -> list[str]:
@@ -174,6 +184,15 @@ def _example(shown: Demonstration) -> dict[str, str]:
 def tokens(count: int) -> str:
     """The length of a prompt."""
     return say("{count} tokens", count=numeral(f"{count:,}"))
+
+
+def cost(dollars: float | None) -> str:
+    """A price; models on this machine have none, of some others nobody knows it."""
+    if dollars is None:
+        return say("price unknown")
+    if dollars == 0:
+        return say("free")
+    return numeral("< $0.00001" if dollars < 0.00001 else f"${dollars:.5f}")
 
 
 def percent(p: float) -> str:

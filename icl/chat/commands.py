@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from threading import Event
 
 import chainlit as cl
 from chainlit.types import CommandDict
@@ -17,6 +18,7 @@ from clfcore.types import Example
 from icl.chat.cards import label_word, method_title, plain
 from icl.chat.conversation import answer, show
 from icl.chat.language import say
+from icl.chat.reports import send_report
 from icl.chat.state import Chat, Turn
 from icl.chat.training import train as learn
 from icl.chat.upload import ask_for_file, classify_file
@@ -24,7 +26,7 @@ from icl.chat.worker import Workers
 from icl.figures import sweep_lines, word_effects
 from icl.session import Settings
 from icl.tasks import TASKS
-from icl.views import places, prompts, sweeps, word, words
+from icl.views import Vary, places, prompts, word, words
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,18 @@ async def sweep(asked: Asked) -> None:
 async def vary(workers: Workers, text: str, settings: Settings) -> None:
     """Draws how the few-shot answer changes with k and with the order of the examples.
 
+    Stopping it lets the language model answer the question it is at, and no other.
+
     Raises:
         TuneshotError: the settings do not allow an answer.
     """
     workers.session.asked(text, "Few-shot")
     waiting = await cl.Message(content=say("Asking again with other examples …")).send()
+    stopped = Event()
     try:
-        found = await workers.do(sweeps, "few_shot", settings, text, background=True)
+        found = await workers.do(Vary(stopped.is_set), "few_shot", settings, text, background=True)
     finally:
+        stopped.set()
         await waiting.remove()
     drawing = sweep_lines(
         label_word(found.label),
@@ -249,6 +255,14 @@ async def train(asked: Asked) -> None:
     await answer(asked.workers, asked.chat, newest.text, "Compare", asked.choices)
 
 
+# --- the comparison -----------------------------------------------------------------------------
+
+
+async def report(asked: Asked) -> None:
+    """Shows the latest comparison of both methods."""
+    await send_report()
+
+
 # --- the list -----------------------------------------------------------------------------------
 
 
@@ -282,6 +296,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("Fine-tune on what this chat was taught", "dumbbell", train),
     "batch": Command("Classify a file of messages", "files", batch),
     "table": Command("List this chat's answers", "table", table),
+    "report": Command("Show the latest comparison of the methods", "chart-spline", report),
     "help": Command("List the commands", "circle-help", help),
 }
 

@@ -44,7 +44,7 @@ WORDS: dict[str, str] = {
     "Sorry: {problem}.": "Das ging leider nicht: {problem}.",
     # --- the cards ---
     "Probabilities": "Wahrscheinlichkeiten",
-    "Time and settings": "Zeit und Einstellungen",
+    "Time, price and settings": "Zeit, Preis und Einstellungen",
     "What the few-shot answer was made of": "Woraus die Few-Shot-Antwort entstand",
     "Examples": "Beispiele",
     "No examples were shown.": "Es wurden keine Beispiele gezeigt.",
@@ -57,12 +57,14 @@ WORDS: dict[str, str] = {
     "in prompt order": "in der Reihenfolge des Prompts",
     "the vote, nearest last": "die Abstimmung, das nächste zuletzt",
     "{count} tokens": "{count} Token",
+    "free": "kostenlos",
+    "price unknown": "Preis unbekannt",
     "Completion": "Fortsetzung",
     "as hoped": "wie erhofft",
     "hoped for: {answer}": "erhofft: {answer}",
     "It goes on": "So geht es weiter",
     "(nothing)": "(nichts)",
-    "Time and length": "Zeit und Länge",
+    "Time, length and price": "Zeit, Länge und Preis",
     # --- while one waits, and below an answer ---
     "Loading the models, which takes a few seconds after the start. Your answer follows.": (
         "Die Modelle werden geladen; nach dem Start dauert das einige Sekunden. Ihre Antwort folgt."
@@ -182,6 +184,7 @@ WORDS: dict[str, str] = {
     "Classify a file of messages": "Eine Datei mit Nachrichten klassifizieren",
     "List this chat's answers": "Die Antworten dieses Chats auflisten",
     "List the commands": "Die Befehle auflisten",
+    "Show the latest comparison of the methods": "Den neuesten Vergleich der Methoden zeigen",
     "The answers of this chat, oldest first": "Die Antworten dieses Chats, die ältesten zuerst",
     "Message": "Nachricht",
     "{count} answers.": "{count} Antworten.",
@@ -219,6 +222,13 @@ WORDS: dict[str, str] = {
         "Few-Shot kann diese Nachricht als „{label}“ gezeigt bekommen und sagt trotzdem etwas "
         "anderes. Die anderen Beispiele wiegen genauso viel, und ihre Reihenfolge zählt: Probieren "
         "Sie k = 1 oder eine andere Reihenfolge (/sweep)."
+    ),
+    # --- the report ---
+    "The latest comparison: {source}, {test} test messages, {when}.": (
+        "Der neueste Vergleich: {source}, {test} Testnachrichten, {when}."
+    ),
+    "The file has all tables and tests; it contains messages of the data.": (
+        "Die Datei hat alle Tabellen und Tests; sie enthält Nachrichten aus den Daten."
     ),
     # --- a file ---
     "Send a .csv, .tsv or .txt file with messages, labelled or not.": (

@@ -13,7 +13,7 @@ from chainlit.session import WebsocketSession
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from icl.chat import guard, login, storage
+from icl.chat import guard, login, missed, storage
 from icl.chat.language import page_language
 
 # 1. The page must paint with the network cable out: its stylesheets at Google and jsDelivr block
@@ -90,7 +90,10 @@ server.app.add_middleware(UploadLimit)
 # 6. Session ids are chosen by the browser: only well-formed ones.
 guard.install()
 
-# 7. German or English: Chainlit knows 20 other languages, but not our part of the page, and gives
+# 7. An answer that comes while its page is not connected must not be lost.
+missed.install()
+
+# 8. German or English: Chainlit knows 20 other languages, but not our part of the page, and gives
 #    somebody in Vienna English.
 _translation, _guide = ChainlitConfig.load_translation, server.get_markdown_str
 ChainlitConfig.load_translation = lambda self, code: _translation(self, page_language(code))

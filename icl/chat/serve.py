@@ -97,7 +97,7 @@ def application(root_path: str = "") -> "FastAPI":
         shutil.rmtree(root, ignore_errors=True)
 
     logging.getLogger("chainlit").setLevel(logging.ERROR)
-    app = create_app(workers.queues, WarmUp(workers.queues), page)
+    app = create_app(workers.queues, WarmUp(workers.queues), page, workers.session.offers)
     # As ``mount_chainlit``, but without its middleware: it has nothing to do at "/", and fails with
     # a trace in the log when a browser leaves before its answer.
     config.run.module_name = str(APP)

@@ -122,7 +122,8 @@ class _View:
             self._seen[-1].steps,
         )
         said = _done(event) if isinstance(event, Done) else _progress(event, self._taught)
-        self.message.content = "\n\n".join(plain(line) for line in (said, drawing.description))
+        lines = (said, drawing.description) if self._seen[-1].step else (said,)
+        self.message.content = "\n\n".join(plain(line) for line in lines)
         await self.message.update()
         element = picture(drawing, "loss")
         element.id = self._id  # takes the place of the one before

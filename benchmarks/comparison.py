@@ -1,0 +1,54 @@
+"""How long the default comparison takes, and how large its report is.
+
+    python benchmarks/comparison.py [--json] [--out FOLDER]
+
+Runs `tuneshot compare` with nothing but its defaults, on the downloaded corpus, else on the
+sample; vectors and converted models that are on this machine already are not made again.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+GOALS = {"minutes": 30, "MB": 5}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="a folder to keep it in; must be new")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        out = options.out or Path(scratch) / "compare"
+        start = time.perf_counter()
+        command = [sys.executable, "-c", "from icl.tuneshot import main; main()"]
+        subprocess.run([*command, "compare", "--out", str(out)], check=True, stdout=sys.stderr)
+        minutes = (time.perf_counter() - start) / 60
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        size = (out / "report.html").stat().st_size / 1e6
+    cells = sum(len(summary["seeds"]) for _ in summary["points"])
+    about = f"{len(summary['methods'])} methods, {len(summary['budgets'])} budgets"
+    about += f", {len(summary['seeds'])} seeds, {summary['data']['test']} test messages"
+    for name, value, unit in (
+        (f"the default comparison: {about}", minutes, "minutes"),
+        ("points of it, over all seeds", cells, ""),
+        ("its report", size, "MB"),
+    ):
+        goal = GOALS.get(unit)
+        record = {
+            "name": name,
+            "value": round(value, 2),
+            "unit": unit,
+            "goal": goal,
+            "ok": None if goal is None else value <= goal,
+            "peer": None,
+        }
+        print(json.dumps(record) if options.json else f"{name}: {value:.2f} {unit}")
+
+
+if __name__ == "__main__":
+    main()
