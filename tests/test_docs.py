@@ -13,7 +13,7 @@ def blocks(page: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["in-context-learning.md"])
+@pytest.mark.parametrize("page", ["in-context-learning.md", "compare.md"])
 def test_the_examples_of_a_page_run(page, capsys):
     names: dict[str, object] = {}
     found = blocks(page)
