@@ -14,7 +14,9 @@ import multiprocessing
 import os
 import platform
 import re
+import signal
 import socket
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -328,7 +330,7 @@ def _side_by_side(jobs: int) -> Callable[[Sequence[Cell], Path, Run], Iterator[R
         context = multiprocessing.get_context("spawn")
         threads = max(1, (os.cpu_count() or 1) // jobs)
         with ProcessPoolExecutor(
-            jobs, context, initializer=_keep_to, initargs=(threads,)
+            jobs, context, initializer=_settle_in, initargs=(threads,)
         ) as workers:
             waiting = {
                 workers.submit(_attempt, cell, run, folder / answers_file(cell)): cell
@@ -343,17 +345,29 @@ def _side_by_side(jobs: int) -> Callable[[Sequence[Cell], Path, Run], Iterator[R
                             "a process that ran cells was ended from outside (out of memory?); "
                             "start the same command again, with fewer --jobs: it goes on"
                         ) from error
-            finally:
+            except BaseException:  # Ctrl+C, too: what was answered is on the disk
                 workers.shutdown(wait=False, cancel_futures=True)
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                raise
 
     return spread
 
 
-def _keep_to(threads: int) -> None:
-    """A process that shares the machine's cores with others uses only its own."""
+def _settle_in(threads: int) -> None:
+    """A process of its own uses its share of the cores, and does not outlive who started it."""
     import torch
 
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears of it, and ends this one
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # it was spawned
+    parent.join()
+    os._exit(1)
 
 
 def _connect(address: str) -> None:

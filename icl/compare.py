@@ -38,6 +38,7 @@ from clfcore.types import Classifier, Example, Say, unheard
 from icl.cells import BATCH, Noted, about_this_run, identity_of, run_cells
 from icl.grid import draw
 from icl.methods import METHODS, Lesson, Method, pool_of, seconds_to_embed, vectors_of
+from icl.paired import METRICS
 from icl.perturb import PERTURBATIONS, perturbed
 from icl.tasks import TASKS, Task, task_of
 from icl.votek import VoteKPool
@@ -247,6 +248,9 @@ class Plan:
         metric: a key of ``paired.METRICS``, what the crossover is about.
         robust: also measure memory, other words, other orders and the second corpus, at the
             largest budget and with the first seed.
+
+    Raises:
+        TuneshotError: nothing to run, or an unknown name.
     """
 
     methods: tuple[str, ...]
@@ -258,6 +262,16 @@ class Plan:
     balanced: bool = False
     metric: str = "balanced_accuracy"
     robust: bool = True
+
+    def __post_init__(self) -> None:
+        for what in ("methods", "budgets", "seeds"):
+            if not getattr(self, what):
+                raise TuneshotError(f"a comparison needs {what}; name at least one")
+        for name in self.methods:
+            if name not in METHODS:
+                raise one_of("method", name, METHODS)
+        if self.metric not in METRICS:
+            raise one_of("metric", self.metric, METRICS)
 
     def cells(self, contest: Contest) -> tuple[Cell, ...]:
         """All budgets and methods with the first seed, then with the next.

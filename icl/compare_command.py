@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from clfcore.data import load_messages
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError
 from clfcore.huggingface import DEFAULT_LM
 from clfcore.paths import atomic_write
 from clfcore.terminal import Bars, printable, stderr, stdout
@@ -18,7 +18,6 @@ from icl.compare import Plan, budgets_of, contest, run
 from icl.disagreements import explain
 from icl.methods import METHODS
 from icl.models import API, BF16
-from icl.paired import METRICS
 from icl.report import markdown, write_report
 from icl.summary import Summary, summarize
 
@@ -49,13 +48,6 @@ def compare(
         metric=metric, out=out, **options,
     )  # fmt: skip
     named = tuple(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
-    if not named:
-        raise TuneshotError("--methods names none; see tuneshot compare --list")
-    for name in named:
-        if name not in METHODS:
-            raise one_of("method", name, METHODS)
-    if metric not in METRICS:
-        raise one_of("metric", metric, METRICS)
     also = options.pop("also")
     fight = contest(
         load_messages(data),

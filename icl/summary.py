@@ -383,6 +383,8 @@ class Results:
 
 def _sentence(of: str, over: str, found: Crossover) -> str:
     """For instance: A is at least as good as B from about 70 labels on (95 %: 31 to 180)."""
+    if found.value.side == "beyond":
+        return f"{of} does not catch up with {over} {found.sentence().removeprefix('not ')}"
     return f"{of} is at least as good as {over} {found.sentence()}"
 
 

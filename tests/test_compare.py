@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from icl_doubles import HashedWords, save_tiny_lm
 
@@ -276,7 +277,7 @@ def test_bad_usage_is_one_line_before_any_work(tmp_path, command):
     out = tmp_path / "out"
     for more, complaint in {
         ("--methods", "magic"): "unknown method 'magic'; choose from fine_tuned",
-        ("--methods", ","): "--methods names none",
+        ("--methods", ","): "a comparison needs methods; name at least one",
         ("--metric", "beauty"): "unknown metric 'beauty'; choose from accuracy",
         ("--budgets", "few"): "--budgets wants numbers",
         ("--task", "chess"): "unknown task 'chess'",
@@ -327,6 +328,29 @@ def test_a_killed_comparison_goes_on_and_gives_the_same_summary(tmp_path):
         for name in ("plain", "killed")
     )
     assert first == second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_is_left_when_a_comparison_is_stopped(tmp_path, stop):
+    line = asked(tmp_path / "out", "--seeds", "40", "--jobs", "2")
+    started = subprocess.Popen(
+        [sys.executable, "-c", "from icl.tuneshot import main; main()", *line],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    records = tmp_path / "out" / "records.jsonl"
+    for _ in range(6000):
+        if records.exists() and records.stat().st_size:
+            break
+        time.sleep(0.01)
+    children = psutil.Process(started.pid).children(recursive=True)
+    assert len(children) >= 2
+    started.send_signal(stop)
+    _, news = started.communicate(timeout=60)
+    assert started.returncode == (130 if stop == signal.SIGINT else -stop)
+    assert "Traceback" not in news
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
 
 
 def test_methods_are_listed(command):

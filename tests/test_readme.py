@@ -45,12 +45,12 @@ def shell(tmp_path_factory):
 
 
 def test_every_command_is_looked_at_here():
-    known = commands("make", "clf", "icl", "python3.11 -m venv", ".venv/bin/")
+    known = commands("make", "clf", "icl", "tuneshot", "python3.11 -m venv", ".venv/bin/")
     assert known == COMMANDS
     assert len(COMMANDS) > 15
 
 
-QUICK = [c for c in commands("clf", "icl") if "fetch" not in c and "train" not in c]
+QUICK = [c for c in commands("clf", "icl", "tuneshot") if "fetch" not in c and "train" not in c]
 
 
 @pytest.mark.slow
