@@ -89,7 +89,7 @@ def compared(rows: list[dict[str, Any]]) -> list[str]:
 
 def speed() -> list[str]:
     """Both methods and the chat."""
-    return against_goals("bench_finetune", "bench_few_shot", "bench_chat")
+    return against_goals("bench_finetune", "bench_few_shot", "bench_chat", "bench_comparison")
 
 
 def laboratory() -> list[str]:
