@@ -64,7 +64,8 @@ class Comparison:
 
     def crossing(self, of: str, over: str) -> str:
         """The sentence."""
-        return str(self._crossing(of, over)["sentence"])
+        sentence = str(self._crossing(of, over)["sentence"])
+        return sentence[0].upper() + sentence[1:]
 
     def brief(self, of: str, over: str) -> str:
         """The same without the names."""
@@ -150,7 +151,7 @@ def crossover() -> Question:
     for name, title in SETS.items():
         found = Comparison(name)
         rows.append(
-            f"{title}: {found.crossing(ALL, FEW)}. {found.crossing(LAST, FEW)}. With all "
+            f"{title}: {found.crossing(ALL, FEW)}. {found.crossing(LAST, FEW)}. With "
             f"{found.largest:,} labels {found.figure(ALL, found.largest)} and "
             f"{found.figure(LAST, found.largest)} against {found.figure(FEW, found.largest)}; "
             f"tf-idf {found.figure('tfidf', found.largest)}."
@@ -349,21 +350,21 @@ language model rather than help it, and fine-tuning is ahead from the smallest b
 SMALL = """\
 Few-shot wins where labels are few and the task is in the language model already: film reviews.
 There, no examples at all do better still. On SMS, with eight labels, its lead over all layers is
-within chance (200 messages hold 25 of spam); on news it loses to everybody who learns, and to
+within chance (200 messages hold 25 of spam); on news it loses to fine-tuning, to the vote, and to
 itself without examples."""
 
 SAME = """\
 With eight labels the outcome of fine-tuning is a lottery: the three draws end between chance and
 nearly all right. From 64 labels on, the two ways to use one model cannot be told apart by
 balanced accuracy; at 64 the prompt makes more mistakes in all, as it flags more ham (p is of
-McNemar's test on accuracy). So what separates the methods on the other pages is as much the model
-as the way it is taught."""
+McNemar's test on accuracy). So what separates the methods elsewhere on this page is as much the
+model as the way it is taught."""
 
 LABELLING = """\
 Who looks for similar messages is served by picks that are spread: with 8 to 64 labels, prompt and
 vote are better with vote-k's at every budget. None of it is certain with 200 test messages (p is
-of McNemar's test on accuracy, corrected over 28 pairs), and from 256 labels on nothing is left of
-it. Who learns weights or words has no gain that could be seen."""
+of McNemar's test on accuracy, corrected over 28 pairs), and it shrinks as labels grow. Who learns
+weights or words has no gain that could be seen."""
 
 BALANCE = """\
 A prompt that is drawn at random gains most: as it comes, most of its examples are ham. Where
@@ -384,8 +385,9 @@ nothing and is what the comparison does. With one seed, differences of a point m
 
 FOOLED = """\
 An order to the reader, or a label's name in front, is words like others to a classifier. A prompt
-takes both for what they say, and the vote suffers as well, since the sentence vector moves. Look-
-alike letters hurt everybody. In 50 messages one is 2 points; a drop below 10 is rarely certain."""
+takes both for what they say, and the vote suffers as well, since the sentence vector moves.
+Look-alike letters hurt everybody. In 50 messages one is 2 points; a drop below 10 is rarely
+certain."""
 
 COST = """\
 Memory is the peak of a process that does nothing else, with Python and PyTorch (about 380 MB) in
