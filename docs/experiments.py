@@ -144,6 +144,17 @@ def questions() -> list[Question]:
 FEW, VOTEK, LAST, ALL = "few_shot_topk", "few_shot_votek_pool", "fine_tuned", "fine_tuned_all"
 SMS_COMMAND = "tuneshot compare"
 SETS = {"sms": "SMS", "sst2": "SST-2", "ag_news": "AG News"}
+SAME_COMMAND = (
+    "tuneshot compare --methods fine_tuned,few_shot_topk --budgets 8,64,256,1024 --same-model "
+    "--no-robust"
+)
+COMMANDS = {
+    "sms": SMS_COMMAND,
+    "sst2": "tuneshot compare --data sst2/train.tsv --budgets 8,64,512,all --no-robust",
+    "ag_news": "tuneshot compare --data ag_news/train_5k.tsv --budgets 8,64,512 --seeds 2 "
+    "--no-robust",
+    "sms_same": SAME_COMMAND,
+}
 
 
 def crossover() -> Question:
@@ -298,8 +309,7 @@ def same_model() -> Question:
     )
     return Question(
         "And with the same model on both sides?",
-        "tuneshot compare --methods fine_tuned,few_shot_topk --budgets 8,64,256,1024 --same-model "
-        "--no-robust",
+        SAME_COMMAND,
         found.brief(LAST, FEW),
         f"SmolLM2-135M, its last block fine-tuned, against the same model reading prompts: {rows}. "
         f"{found.crossing(LAST, FEW)}. {SAME}",
@@ -367,17 +377,19 @@ of McNemar's test on accuracy, corrected over 28 pairs), and it shrinks as label
 weights or words has no gain that could be seen."""
 
 BALANCE = """\
-A prompt that is drawn at random gains most: as it comes, most of its examples are ham. Where
-examples are chosen by similarity, their labels follow the question anyway."""
+Drawn at random, balance gains some points, which 200 messages cannot make certain. Where examples
+are chosen by similarity, it changes nothing: the nearest ones decide."""
 
 SHOWN = """\
-More examples are read more slowly, too: a prompt of eight is twice as long as one of four."""
+One example, the nearest, does as well as four or eight. Two, one of each label, are worse by far.
+More examples are read more slowly, too."""
 
 ORDER = """\
-So a model this small mostly repeats the label that it has read last. With the nearest example
-there, that is a vote of the nearest neighbour, and what looks like learning from examples is
-search. It is the plainest negative result here, and the reason why the vote without a language
-model stands in every table. It also says what to try first: `similar_last`, our default."""
+So a model this small does not find the relevant example by itself: it answers well where the
+order has put it last, beside its like. That comes close to a vote of the nearest neighbour, and
+what looks like learning from examples is search for a good part. It is the plainest negative
+result here, and the reason why the vote without a language model stands in every table. It also
+says what to try first: `similar_last`, our default."""
 
 STRATEGIES = """\
 Balanced accuracy gains by every strategy, accuracy hardly changes; repeating rare messages costs
@@ -408,8 +420,8 @@ Every figure here comes from a record in [records](records) and is written by
 accuracy, with 95 % intervals, unless another figure is named. Differences are in points, with
 their paired interval and Holm's p over all pairs of methods at that budget.
 
-| data | messages that may be labelled | asked about | seeds |
-|---|---|---|---|
+| data | messages that may be labelled | asked about | seeds | command |
+|---|---|---|---|---|
 {data}
 
 Fine-tuned is gpt2-mini, a GPT-2 of 16 million weights made for this project; the prompts are read
@@ -427,12 +439,12 @@ many. {head}
 def page() -> str:
     """The page's Markdown."""
     data = []
-    for name in (*SETS, "sms_same"):
+    for name in COMMANDS:
         found = Comparison(name).summary
         title = SETS.get(name, "SMS, the same model on both sides")
         data.append(
             f"| {title} | {found['data']['pool']:,} | {found['data']['test']:,} | "
-            f"{len(found['seeds'])} |"
+            f"{len(found['seeds'])} | `{COMMANDS[name]}` |"
         )
     asked = questions()
     rows = [f"| {q.asks} | {q.answer} | `{q.command}` |" for q in asked]
