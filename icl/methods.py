@@ -164,17 +164,15 @@ def fine_tuned(layers: str, lesson: Lesson) -> "Learnt":
     if min(distinct_per_label(examples).values()) >= ENOUGH:
         train, val = validation_split(examples, CALIBRATION_SHARE, lesson.seed)
     # Undersampling, the lecture's way, would throw away labels that were paid for.
-    config = settings_for(lesson.base, **{"layers": layers, "seed": lesson.seed, **OVERSAMPLED})
+    config = settings_for(
+        lesson.base, layers=layers, seed=lesson.seed, balance="oversample", balance_ratio=0.5
+    )
     once = planned_steps([labels.index(example.label) for example in train], config)
-    if config.epochs and once < LEAST_STEPS:
-        epochs = config.epochs * math.ceil(LEAST_STEPS / once)
-        config = replace(config, epochs=epochs)
+    if once < LEAST_STEPS:
+        config = replace(config, epochs=config.epochs * math.ceil(LEAST_STEPS / once))
     start = load_base(lesson.base, len(labels), config.weights, seed=lesson.seed)
     data = {"labelled": {"messages": len(examples), "sha256": content_hash(examples)}}
     return teach(start, train, val, labels, config, about={"base": lesson.base, "data": data})
-
-
-OVERSAMPLED: dict[str, Any] = {"balance": "oversample", "balance_ratio": 0.5}
 
 
 # --- few-shot -----------------------------------------------------------------------------------
@@ -255,24 +253,20 @@ class Pipeline:
 def tfidf(lesson: Lesson) -> Classifier:
     """Logistic regression on tf-idf of words and pairs of words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
-    regression = LogisticRegression(C=10, class_weight="balanced", max_iter=2000)
     texts, labels = _columns(lesson)
-    return Pipeline(lesson.labels, make_pipeline(words, regression).fit(texts, labels))
+    return Pipeline(lesson.labels, make_pipeline(words, _regression()).fit(texts, labels))
 
 
 def vectors_and_regression(lesson: Lesson) -> Classifier:
     """Logistic regression on the sentence vectors that top-k looks for neighbours with."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
 
-    regression = LogisticRegression(C=10, class_weight="balanced", max_iter=2000)
     texts, labels = _columns(lesson)
-    regression.fit(vectors_of(texts), labels)
+    regression = _regression().fit(vectors_of(texts), labels)
     fitted = make_pipeline(FunctionTransformer(embedder().embed), regression)
     return Pipeline(lesson.labels, fitted)
 
@@ -319,6 +313,13 @@ class _SetFit:
 def fresh_sentence_model() -> Any:  # noqa: ANN401
     """A copy of the sentence model that may be trained."""
     return SentenceEmbedder()._encoder
+
+
+def _regression() -> Any:  # noqa: ANN401
+    """The one that reads words or vectors; rare labels weigh more."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=10, class_weight="balanced", max_iter=2000)
 
 
 def _columns(lesson: Lesson) -> tuple[list[str], list[str]]:

@@ -309,6 +309,15 @@ def difference(a: Estimate, b: Estimate) -> Interval | None:
     return _percentiles(a.value - b.value, a.draws - b.draws)
 
 
+def unpaired(a: Estimate, b: Estimate) -> Interval | None:
+    """``a - b`` of different messages, whose resamples are independent.
+
+    Returns:
+        ``None`` if one of the two is undefined.
+    """
+    return _percentiles(a.value - b.value, a.draws - b.draws)
+
+
 def _percentiles(value: float, draws: np.ndarray) -> Interval | None:
     draws = draws[~np.isnan(draws)]
     if np.isnan(value) or not draws.size:

@@ -276,13 +276,13 @@ def open_session(
         chosen = settings.checkpoint
         if chosen and fits(chosen):
             return places[chosen]
-        for name in places:
-            if fits(name) and chosen:
-                raise TuneshotError(
-                    f"{chosen} was not fine-tuned for {settings.task}; choose {name}"
-                )
-            if fits(name):
-                return places[name]
+        fitting = next(filter(fits, places), None)
+        if fitting and chosen:
+            raise TuneshotError(
+                f"{chosen} was not fine-tuned for {settings.task}; choose {fitting}"
+            )
+        if fitting:
+            return places[fitting]
         raise TuneshotError(
             f"no model here was fine-tuned for {settings.task}; make one (clf train --data FILE "
             f"--out runs/{settings.task}) and start with TUNESHOT_CHECKPOINT=runs/{settings.task}"

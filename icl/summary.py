@@ -37,6 +37,7 @@ from icl.paired import (
     mcnemar,
     reliability,
     resamples,
+    unpaired,
 )
 from icl.perturb import PERTURBATIONS
 
@@ -348,7 +349,7 @@ class Results:
                     "method": key,
                     "metrics": {name: _figure(each) for name, each in found.items()},
                     "first": first.value,
-                    "drop": _interval(_unpaired(first, found[metric])),
+                    "drop": _interval(unpaired(first, found[metric])),
                 }
             )
         return {
@@ -396,15 +397,6 @@ def _figure(found: Estimate) -> dict[str, Any] | None:
 
 def _interval(found: Interval | None) -> dict[str, float] | None:
     return None if found is None else asdict(found)
-
-
-def _unpaired(a: Estimate, b: Estimate) -> Interval | None:
-    """``a - b`` of different messages: their resamples are independent."""
-    gaps = (a.draws - b.draws)[~np.isnan(a.draws - b.draws)]
-    if np.isnan(a.value - b.value) or not gaps.size:
-        return None
-    low, high = np.quantile(gaps, [0.025, 0.975])
-    return Interval(a.value - b.value, float(low), float(high))
 
 
 def _about(plan: Plan, method: Method) -> str:

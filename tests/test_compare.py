@@ -200,6 +200,25 @@ def test_a_summary_has_every_figure_with_its_interval(tmp_path):
     assert summary["second"] is None
 
 
+def test_a_second_corpus_and_other_words_are_set_against_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "peak_memory", lambda cell, contest: None)
+    fight = contest(MESSAGES, test_size=40, second=Source(MESSAGES.examples[:60], "again"))
+    robust = plan(robust=True)
+    records = compare.run(robust, fight, tmp_path)
+    summary = summarize(robust, fight, records, tmp_path / "answers", command="")
+    json.dumps(summary, allow_nan=False)
+    assert summary["second"]["source"] == "again"
+    assert [row["method"] for row in summary["second"]["rows"]] == list(QUICK)
+    for row in summary["second"]["rows"]:
+        there = row["metrics"]["balanced_accuracy"]["value"]
+        assert row["drop"]["value"] == pytest.approx(row["first"] - there)
+        assert row["drop"]["low"] <= row["drop"]["value"] <= row["drop"]["high"]
+    asked = {(row["method"], row["variant"]) for row in summary["robustness"]["rows"]}
+    assert asked == {(key, variant) for key in QUICK for variant in PERTURBATIONS}
+    assert summary["memory_mb"] == {}
+    assert summary["orders"]["rows"] == []
+
+
 @pytest.mark.slow
 def test_several_jobs_give_the_same_summary(tmp_path):
     fight = contest(MESSAGES, test_size=20)
