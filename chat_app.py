@@ -1,8 +1,8 @@
 """The chat page: two ways to teach a language model one task, side by side.
 
 Start it with ``make chat``, or ``python -m icl.chat``, or ``chainlit run chat_app.py``.
-Only what happens when; what is answered is in icl/session.py, how it looks in icl/chat/cards.py
-and public/, which models in icl/chat/setup.py.
+Only what happens when; what is answered is in icl/session/session.py, how it looks in
+icl/chat/cards.py and public/, which models in icl/session/environment.py.
 """
 
 from pathlib import Path
@@ -10,19 +10,19 @@ from pathlib import Path
 import chainlit as cl
 from chainlit.types import Feedback, ThreadDict
 
-import icl.chat.hardening  # noqa: F401  before any visitor can connect
-from icl.chat import setup, voting
+import icl.chat.patches.install  # noqa: F401  before any visitor can connect
+from icl.chat.actions import voting
+from icl.chat.actions.commands import Asked, explain, obey, offered, split, vary
+from icl.chat.actions.controls import form_pickers, panel, pickers
 from icl.chat.cards import plain
-from icl.chat.commands import Asked, explain, obey, offered, split, vary
-from icl.chat.controls import form_pickers, panel, pickers
 from icl.chat.conversation import answer, complete
-from icl.chat.errors import one_line_errors
+from icl.chat.handlers import one_line_errors, stoppable
 from icl.chat.language import page_language, say
 from icl.chat.state import Chat
-from icl.chat.stopping import stoppable
-from icl.chat.storage import keep_session
-from icl.session import PROFILES
-from icl.tasks import FREE_FORM
+from icl.chat.store.storage import keep_session
+from icl.prompt.free_form import FREE_FORM
+from icl.session import environment as setup
+from icl.session.settings import PROFILES
 
 DEFAULT_PROFILE = "Compare"
 FREE_PROMPT = "Free prompt"

@@ -44,7 +44,7 @@ import os, time
 from pathlib import Path
 
 import chainlit as cl
-from clfcore.predict import FineTuned
+from clfcore.fine_tuned import FineTuned
 
 chosen = os.environ.get("TUNESHOT_CHECKPOINT")
 MODEL = FineTuned.load(Path(chosen) if chosen else None)

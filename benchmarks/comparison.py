@@ -25,7 +25,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         out = options.out or Path(scratch) / "compare"
         start = time.perf_counter()
-        command = [sys.executable, "-c", "from icl.tuneshot import main; main()"]
+        command = [sys.executable, "-c", "from icl.cli.tuneshot import main; main()"]
         subprocess.run([*command, "compare", "--out", str(out)], check=True, stdout=sys.stderr)
         minutes = (time.perf_counter() - start) / 60
         summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from sklearn.neighbors import NearestNeighbors
 
-from clfcore.data import grouped_stratified_split, load_messages
-from icl.classify import FewShot
-from icl.embed import SentenceEmbedder
-from icl.lm import LocalLM
-from icl.pool import Pool
-from icl.selectors import TopK
+from clfcore.data.messages import load_messages
+from clfcore.data.split import grouped_stratified_split
+from icl.few_shot import FewShot
+from icl.lm.local import LocalLM
+from icl.pool.embed import SentenceEmbedder
+from icl.pool.pool import Pool
+from icl.selectors.table import TopK
 
 QUERIES = 256
 REPEATS = 15
@@ -56,7 +57,7 @@ def figures(pool_path):
 
     warm = seconds(lambda: Pool.build(train, embedder), repeats=5)
     yield f"load a remembered pool of {len(pool):,} messages", warm, "s", 0.5, None
-    loading = fresh_process("from icl.lm import LocalLM; LocalLM()")
+    loading = fresh_process("from icl.lm.local import LocalLM; LocalLM()")
     yield "load the language model, imports included", loading, "s", 5.0, None
 
     few_shot = FewShot("sms_spam", lm=lm, embedder=embedder, k=4).fit(pool)

@@ -24,19 +24,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clfcore.batching import Encoded
-from clfcore.checkpoint import Meta
-from clfcore.classifier import Reading, TextClassifier, freeze_all_but
-from clfcore.config import GPT_PRESETS
-from clfcore.data import load_messages, sample_messages
+from clfcore.data.messages import load_messages, sample_messages
 from clfcore.errors import TuneshotError
-from clfcore.gpt import GPTModel
-from clfcore.precision import resolve
-from clfcore.predict import FineTuned
-from clfcore.settings import TrainConfig
-from clfcore.streams import Streams
-from clfcore.tokenizer import END_OF_TEXT, encode, gpt2_encoding
-from clfcore.train import fit
+from clfcore.fine_tuned import FineTuned
+from clfcore.model.batching import Encoded
+from clfcore.model.classifier import Reading, TextClassifier, freeze_all_but
+from clfcore.model.gpt import GPTModel
+from clfcore.model.precision import resolve
+from clfcore.model.sizes import GPT_PRESETS
+from clfcore.model.tokenizer import END_OF_TEXT, encode, gpt2_encoding
+from clfcore.training.frozen import Streams
+from clfcore.training.loop import fit
+from clfcore.training.settings import TrainConfig
+from clfcore.weights.checkpoint import Meta
 
 GPT2 = GPT_PRESETS["gpt2"]
 EPOCHS, BATCH, PEER_STEPS, OUR_STEPS = 5, 8, 20, 40

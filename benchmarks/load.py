@@ -36,7 +36,7 @@ import psutil
 import socketio
 from chat import MESSAGES, figure, free_port
 
-from clfcore.data import load_messages
+from clfcore.data.messages import load_messages
 
 ALONE = 40  # messages
 CROWD, TURNS = 40, 5

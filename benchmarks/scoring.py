@@ -14,14 +14,14 @@ import time
 import numpy as np
 import torch
 
-from clfcore.data import sample_messages
-from icl.embed import SentenceEmbedder
-from icl.lm import LocalLM
-from icl.mdl import MDL, entropy
-from icl.pool import Pool
-from icl.prompt import Demonstration
-from icl.reader import PromptReader
-from icl.tasks import TASKS
+from clfcore.data.messages import sample_messages
+from icl.lm.local import LocalLM
+from icl.pool.embed import SentenceEmbedder
+from icl.pool.pool import Pool
+from icl.prompt.prompt import Demonstration
+from icl.prompt.tasks import TASKS
+from icl.selectors.mdl import MDL, entropy
+from icl.selectors.reader import PromptReader
 
 LABELS = [" ham", " spam"]
 QUERIES = 9

@@ -21,14 +21,14 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
-from clfcore.data import load_messages
-from icl.diverse import Facility
-from icl.embed import SentenceEmbedder
-from icl.index import ExactIndex, knn_graph
-from icl.lexical import BM25, words
-from icl.pool import Pool
-from icl.similar import TopK
-from icl.votek import VoteK, vote
+from clfcore.data.messages import load_messages
+from icl.pool.embed import SentenceEmbedder
+from icl.pool.index import ExactIndex, knn_graph
+from icl.pool.pool import Pool
+from icl.selectors.diverse import Facility
+from icl.selectors.lexical import BM25, words
+from icl.selectors.similar import TopK
+from icl.selectors.votek import VoteK, vote
 
 QUERIES = 256
 K = 8

@@ -15,10 +15,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from clfcore.data import grouped_stratified_split, load_messages, near_form, sample_messages
+from clfcore.data.messages import load_messages, sample_messages
+from clfcore.data.split import grouped_stratified_split, near_form
 from clfcore.errors import TuneshotError
-from clfcore.evaluate import evaluate
-from clfcore.predict import FineTuned
+from clfcore.evaluation.evaluate import evaluate
+from clfcore.fine_tuned import FineTuned
 from clfcore.types import Prediction
 
 VECTORIZERS = {

@@ -1,6 +1,6 @@
 """``python -m clfcore`` is ``clf``."""
 
-from clfcore.cli import main
+from clfcore.cli.clf import main
 
 if __name__ == "__main__":
     main()

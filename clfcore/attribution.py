@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clfcore.batching import by_length, pad
-from clfcore.classifier import class_logits
 from clfcore.errors import one_of
-from clfcore.predict import FineTuned
+from clfcore.fine_tuned import FineTuned
+from clfcore.model.batching import by_length, pad
+from clfcore.model.classifier import class_logits
 
 _BATCH = 32  # messages in one pass
 # Occlusion reads a message once for each word: of 40 words 2,000 tokens, of 1,000 words a million.

@@ -16,22 +16,21 @@ from sklearn.utils import Tags, check_consistent_length, check_random_state, col
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from clfcore.bases import load_base
-from clfcore.checkpoint import save_checkpoint
-from clfcore.data import content_hash, distinct_per_label, grouped_folds
-from clfcore.errors import TuneshotError
-from clfcore.huggingface import DEFAULT_LM
-from clfcore.predict import FineTuned
-from clfcore.recipe import teach
-from clfcore.settings import NOTHING, TrainConfig, settings_for
+from clfcore.data.split import (
+    UnusableInput,
+    content_hash,
+    validation_split,
+)
+from clfcore.fine_tuned import FineTuned
+from clfcore.training.recipe import teach
+from clfcore.training.settings import NOTHING, TrainConfig, settings_for
 from clfcore.types import Example
+from clfcore.weights.bases import load_base
+from clfcore.weights.checkpoint import save_checkpoint
+from clfcore.weights.language_model import DEFAULT_LM
 
 # Settings that are parameters of the estimator; its random_state makes the seeds.
 SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name not in ("seed", "split_seed"))
-
-
-class UnusableInput(TuneshotError, ValueError):
-    """Messages, labels or parameters that cannot be used; scikit-learn expects a ``ValueError``."""
 
 
 class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -307,38 +306,3 @@ def _classes(y: object) -> tuple[np.ndarray, np.ndarray]:
             "remove their messages"
         ) from error
     return encoder.classes_, numbers
-
-
-def validation_split(
-    examples: list[Example], share: float, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """Training and validation part; every label is in both, copies of a message are in one.
-
-    Args:
-        examples: labelled messages.
-        share: of the validation part, at most 0.5; rounded to one half, third, quarter, …
-        seed: the same seed gives the same parts.
-
-    Raises:
-        UnusableInput: a bad ``share``, one label only, or a label with fewer different messages
-            than parts.
-    """
-    if not 0 < share <= 0.5:
-        raise UnusableInput(f"validation_share must be above 0 and at most 0.5, not {share!r}")
-    counts = distinct_per_label(examples)
-    if len(counts) < 2:
-        raise UnusableInput(
-            f"a classifier needs messages of at least 2 classes, found {len(counts)}; add some"
-        )
-    parts = round(1 / share)
-    for label, count in sorted(counts.items()):
-        if count < parts:
-            raise UnusableInput(
-                f"label {label!r} has {count} messages, copies not counted; a validation part of "
-                f"{share} needs at least {parts} of each label: add some, or raise validation_share"
-            )
-    val = set(grouped_folds(examples, parts, seed)[0])
-    return (
-        [example for row, example in enumerate(examples) if row not in val],
-        [example for row, example in enumerate(examples) if row in val],
-    )

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clfcore.experiments import table
-from clfcore.metrics import Share
-from clfcore.settings import TrainConfig
-from icl.survey import table as survey
+from clfcore.evaluation.metrics import Share
+from clfcore.experiments.table import table
+from clfcore.training.settings import TrainConfig
+from icl.grid.table import table as survey
 
 DOCS = Path(__file__).parent
 START, END = "<!-- figures -->\n", "<!-- /figures -->"

@@ -1,5 +1,5 @@
 """``python -m icl`` is ``icl``."""
 
-from icl.cli import main
+from icl.cli.icl import main
 
 main()

@@ -15,11 +15,11 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from clfcore.types import Example
-from icl.classify import FewShot
-from icl.embed import Embedder
-from icl.lm import LM
+from icl.few_shot import FewShot
+from icl.lm.base import LM
+from icl.pool.embed import Embedder
+from icl.prompt.tasks import Task, task_of
 from icl.settings import Option
-from icl.tasks import Task, task_of
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

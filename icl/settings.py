@@ -6,10 +6,10 @@ from typing import Any
 
 from clfcore.config import Checked, read_value
 from clfcore.errors import TuneshotError
-from icl.calibration import CALIBRATIONS
-from icl.prompt import ARRANGEMENTS, BALANCES
-from icl.scoring import SCORINGS
-from icl.selectors import SELECTORS
+from icl.prompt.calibration import CALIBRATIONS
+from icl.prompt.scoring import SCORINGS
+from icl.selectors.arrange import ARRANGEMENTS, BALANCES
+from icl.selectors.table import SELECTORS
 
 Option = int | float | bool | str
 

@@ -1,120 +1,24 @@
 """The page, started as a person starts it, and a browser to look at it."""
 
 import atexit
-import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from icl.chat.serve import PROJECT, scratch_root
+from tests.support.pages import Page, start_page
 
 sys.path.insert(0, str(PROJECT))  # chat_app.py belongs to no package
 os.environ["CHAINLIT_APP_ROOT"] = str(scratch_root())  # Chainlit writes there when imported
 atexit.register(shutil.rmtree, os.environ["CHAINLIT_APP_ROOT"], ignore_errors=True)
 
 CHROMIUM = Path("/usr/bin/chromium")
-
-# What other programs leave in an environment; each of these stops a bare `chainlit run`, or sends
-# it somewhere else.
-HOSTILE = {
-    "DEBUG": "myapp",
-    "CI": "yes please",
-    "PROJECT": "my-cloud-project",
-    "ROOT": "/nowhere",
-    "RUN": "1",
-    "DATABASE_URL": "postgresql://nobody@203.0.113.1/chats",
-    "LITERAL_API_KEY": "not-a-key",
-}
-
-# Loaded by the server's interpreter at start: writes down every address it wants to reach.
-WATCH_OUTSIDE = """
-import os, sys
-
-def watch(event, args):
-    if event == "socket.connect" and isinstance(args[1], tuple):
-        host = args[1][0]
-    elif event == "socket.getaddrinfo":
-        host = args[0]
-    else:
-        return
-    if host not in (None, "localhost", "::1", "0.0.0.0") and not str(host).startswith("127."):
-        with open(os.environ["OUTSIDE_LOG"], "a") as log:
-            print(host, file=log)
-
-sys.addaudithook(watch)
-with open(os.environ["OUTSIDE_LOG"], "w") as log:
-    print("watching", file=log)
-"""
-
-
-@dataclass
-class Page:
-    """A running server."""
-
-    url: str
-    started: float  # seconds since 1970
-    process: subprocess.Popen[bytes]
-    log: Path
-    outside: Path
-
-    def addresses_outside(self) -> list[str]:
-        watching, *addresses = self.outside.read_text().split()
-        assert watching == "watching"
-        return addresses
-
-
-@contextlib.contextmanager
-def start_page(folder: Path, **environment: str) -> Iterator[Page]:
-    """``python -m icl.chat`` on a free port, in an environment full of traps."""
-    port = free_port()
-    (folder / "sitecustomize.py").write_text(WATCH_OUTSIDE)
-    log, outside, started = folder / "log", folder / "outside", time.time()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "icl.chat", "--headless", "--port", str(port)],
-            stdout=output,
-            stderr=output,
-            cwd=folder,
-            env={
-                **os.environ,
-                **HOSTILE,
-                "PYTHONPATH": str(folder),
-                "OUTSIDE_LOG": str(outside),
-                **environment,
-            },
-        )
-    page = Page(f"http://127.0.0.1:{port}", started, process, log, outside)
-    try:
-        _wait(page)
-        yield page
-    finally:
-        page.process.terminate()
-        page.process.wait(20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _wait(page: Page) -> None:
-    for _ in range(240):
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{page.url}/health"):
-            return
-        assert page.process.poll() is None, page.log.read_text()
-        time.sleep(0.25)
-    raise AssertionError(page.log.read_text())
 
 
 @pytest.fixture(scope="session")
@@ -154,7 +58,7 @@ def chromium():
 @pytest.fixture
 def visit(chromium):
     """Opens a window on a page; all windows are closed, and checked, at the end."""
-    from visits import Visit
+    from tests.support.visits import Visit
 
     visits = []
 
@@ -203,7 +107,7 @@ def cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # what is sent must be there
+    monkeypatch.setenv("PYTHONPATH", str(PROJECT))  # what is sent must be there
     process = subprocess.Popen(
         [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

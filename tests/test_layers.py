@@ -7,7 +7,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
 FILES = [ROOT / "chat_app.py", *sorted((ROOT / "clfcore").rglob("*.py")),
          *sorted((ROOT / "icl").rglob("*.py"))]  # fmt: skip
 OURS = {"chat_app", "clfcore", "icl"}

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from clfcore.terminal import new_app, run
+from clfcore.cli.terminal import new_app, run
 from icl.chat.serve import serve
 
 app = new_app("Chat with a fine-tuned model and a few-shot prompt, side by side.")

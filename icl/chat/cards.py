@@ -8,16 +8,17 @@ Properties are plain JSON and small: they travel with every answer.
 import re
 from typing import Any
 
-from clfcore.predict import FineTunedPrediction
+from clfcore.fine_tuned import FineTunedPrediction
 from clfcore.types import Prediction
-from icl.chat.controls import order_words, selector_words
+from icl.chat.actions.controls import order_words, selector_words
 from icl.chat.language import numeral, say
-from icl.classify import FewShotPrediction
-from icl.prompt import Demonstration
-from icl.selectors import SELECTORS
-from icl.session import Reply, Settings, Side
-from icl.tasks import FREE_FORM
-from icl.views import WORDS, Completion, word
+from icl.few_shot import FewShotPrediction
+from icl.prompt.free_form import FREE_FORM
+from icl.prompt.prompt import Demonstration
+from icl.selectors.table import SELECTORS
+from icl.session.jobs import WORDS, Completion, word
+from icl.session.session import Reply, Side
+from icl.session.settings import Settings
 
 TITLES = {"fine_tuned": "Fine-tuned", "few_shot": "Few-shot"}
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 import chainlit as cl
 from chainlit.context import ChainlitContextException
 
-from icl.chat import voting
+from icl.chat.actions import voting
 from icl.chat.cards import card, completion_card, plain, verdict
 from icl.chat.language import say
 from icl.chat.state import Chat, Turn
-from icl.chat.worker import Workers
-from icl.figures import Drawing, to_json
-from icl.session import Settings
-from icl.tasks import FREE_FORM, form_asking
-from icl.views import Complete
+from icl.figures.look import Drawing, to_json
+from icl.prompt.free_form import FREE_FORM, form_asking
+from icl.session.jobs import Complete
+from icl.session.settings import Settings
+from icl.session.workers import Workers
 
 LOADING = "Loading the models, which takes a few seconds after the start. Your answer follows."
 CROWD = 3  # messages ahead of one's own from which on it says so

@@ -23,7 +23,7 @@ import chainlit.server as server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clfcore.errors import TuneshotError
-from icl.datadir import secret
+from icl.session.data_folder import secret
 
 log = logging.getLogger("tuneshot")
 

@@ -85,8 +85,8 @@ def application(root_path: str = "") -> "FastAPI":
     import chainlit.server
     from chainlit.config import config, load_module
 
-    from icl.chat import setup
-    from icl.service import WarmUp, create_app
+    from icl.service.app import WarmUp, create_app
+    from icl.session import environment as setup
 
     workers = setup.workers()
 

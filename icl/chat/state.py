@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from clfcore.data import normal_form
+from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
-from icl.session import Reply, Settings
+from icl.session.session import Reply
+from icl.session.settings import Settings
 
 MAX_TAUGHT = 100  # messages; each travels with every question of its chat
 MAX_TURNS = 200  # that can be looked back at

@@ -1,0 +1,1 @@
+"""The clf command."""

@@ -1,0 +1,1 @@
+"""Messages and their labels: reading, quality, groups of copies, splits, balance, draws."""

@@ -1,0 +1,307 @@
+"""Rare labels and common ones: what to train on, and how much each label counts.
+
+Works on the training part only; validation and test parts keep their natural ratio. The sampling
+itself is imbalanced-learn's (Lemaître et al. 2017). A strategy is of one of four kinds:
+
+    rows        chooses or repeats messages; needs labels only
+    neighbours  chooses messages; looks at their vectors
+    points      invents vectors, which have no text: for the feature-based approach only
+    weights     takes every message as it is, and weighs the loss
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from clfcore.errors import TuneshotError, one_of
+
+if TYPE_CHECKING:  # 130 MB and two seconds, for who only wants the rows as they are
+    from imblearn.base import BaseSampler
+
+
+Counts = Mapping[int, int]  # label -> messages that have it
+Kind = Literal["rows", "neighbours", "points", "weights"]
+
+
+@dataclass(frozen=True, slots=True)
+class Balancer:
+    """A strategy against imbalance.
+
+    Attributes:
+        kind: what it does, and so what it needs; see the top of this file.
+        build: (counts, ratio, seed) -> imbalanced-learn's sampler. ``None``: no sampling.
+    """
+
+    kind: Kind
+    build: Callable[[Counts, float, int], "BaseSampler"] | None = None
+
+
+# --- more of the rare labels --------------------------------------------------------------------
+
+
+def _oversample(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """Repeats rare messages, drawn at random."""
+    from imblearn.over_sampling import RandomOverSampler
+
+    return RandomOverSampler(sampling_strategy=_raised(counts, ratio), random_state=seed)
+
+
+def _rose(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """Repeats rare points with Gaussian noise: a smoothed bootstrap (Menardi & Torelli 2014).
+
+    The noise is as wide as a kernel density estimate of the label would have it, feature by
+    feature. As in imbalanced-learn, the real points stay and only the repeats are smoothed.
+    """
+    from imblearn.over_sampling import RandomOverSampler
+
+    return RandomOverSampler(
+        sampling_strategy=_raised(counts, ratio), random_state=seed, shrinkage=1.0
+    )
+
+
+def _smote(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """Points between a rare one and a near one of the same label (Chawla et al. 2002)."""
+    from imblearn.over_sampling import SMOTE
+
+    targets = _raised(counts, ratio)
+    near = _neighbours_of_its_own(counts, targets)
+    return SMOTE(sampling_strategy=targets, random_state=seed, k_neighbors=near)
+
+
+def _adasyn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """SMOTE, with more points where other labels are near (He et al. 2008).
+
+    Shares are rounded point by point, so the counts come out near the target, not exactly on it.
+    """
+    from imblearn.over_sampling import ADASYN
+
+    targets = _raised(counts, ratio)
+    near = _neighbours_of_its_own(counts, targets)
+    return ADASYN(sampling_strategy=targets, random_state=seed, n_neighbors=near)
+
+
+def _raised(counts: Counts, ratio: float) -> dict[int, int]:
+    """Every label brought to ``ratio`` of the commonest one, rounded down; none gets fewer."""
+    commonest = max(counts.values())
+    return {label: max(count, int(ratio * commonest)) for label, count in counts.items()}
+
+
+def _neighbours_of_its_own(counts: Counts, targets: Counts) -> int:
+    """Five neighbours, as the papers have it, or as many as the rarest label to be added to has.
+
+    Raises:
+        TuneshotError: a label has one message only, and so no neighbour.
+    """
+    growing = {label: count for label, count in counts.items() if targets[label] > count}
+    for label, count in growing.items():
+        if count < 2:
+            raise TuneshotError(
+                f"smote and adasyn need 2 messages of a label to put points between; label number "
+                f"{label} has {count} in the training part; choose oversample or rose"
+            )
+    return min([5, *(count - 1 for count in growing.values())])
+
+
+# --- fewer of the common labels -----------------------------------------------------------------
+
+
+def _undersample(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """Leaves out common messages at random; ratio 1 is the lecture's balanced training set."""
+    from imblearn.under_sampling import RandomUnderSampler
+
+    return RandomUnderSampler(sampling_strategy=_lowered(counts, ratio), random_state=seed)
+
+
+def _cluster_centroids(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """Replaces common points by the centres of their k-means clusters (prototype generation)."""
+    from imblearn.under_sampling import ClusterCentroids
+
+    return ClusterCentroids(sampling_strategy=_lowered(counts, ratio), random_state=seed)
+
+
+def _lowered(counts: Counts, ratio: float) -> dict[int, int]:
+    """The labels that have more than the rarest one / ``ratio``, brought to that, rounded down."""
+    rarest = min(counts.values())
+    return {label: int(rarest / ratio) for label, count in counts.items() if count > rarest / ratio}
+
+
+# --- cleaner borders. These decide themselves how many to remove, never of the rarest label. -----
+
+
+def _tomek_links(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """Removes the commoner of two mutual nearest neighbours of different labels (Tomek 1976a)."""
+    from imblearn.under_sampling import TomekLinks
+
+    return TomekLinks()
+
+
+def _enn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """Removes common points that have a stranger among their three neighbours (Wilson 1972).
+
+    Wilson removed a point when most of its neighbours were strangers; one is enough here, as
+    imbalanced-learn has it.
+    """
+    from imblearn.under_sampling import EditedNearestNeighbours
+
+    return EditedNearestNeighbours(n_neighbors=_neighbours_of_any_label(counts))
+
+
+def _repeated_enn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+    """Edits again until nothing changes or a common label has become the rarest (Tomek 1976b)."""
+    from imblearn.under_sampling import RepeatedEditedNearestNeighbours
+
+    return RepeatedEditedNearestNeighbours(n_neighbors=_neighbours_of_any_label(counts))
+
+
+def _neighbours_of_any_label(counts: Counts) -> int:
+    return min(3, sum(counts.values()) - 1)
+
+
+BALANCERS: dict[str, Balancer] = {
+    "none": Balancer("rows"),
+    "oversample": Balancer("rows", _oversample),
+    "rose": Balancer("points", _rose),
+    "smote": Balancer("points", _smote),
+    "adasyn": Balancer("points", _adasyn),
+    "undersample": Balancer("rows", _undersample),
+    "cluster_centroids": Balancer("points", _cluster_centroids),
+    "tomek_links": Balancer("neighbours", _tomek_links),
+    "enn": Balancer("neighbours", _enn),
+    "repeated_enn": Balancer("neighbours", _repeated_enn),
+    "class_weights": Balancer("weights"),
+}
+
+
+def balanced_rows(
+    labels: Sequence[int],
+    strategy: str,
+    seed: int,
+    ratio: float = 1.0,
+    vectors: np.ndarray | None = None,
+) -> list[int]:
+    """Row numbers to train on for one epoch, ascending; repeats where a row is shown again.
+
+    Args:
+        labels: (N,) label number of each training message.
+        strategy: a key of ``BALANCERS``.
+        seed: the draw is the same for the same seed.
+        ratio: rare labels are brought to this share of the commonest one, or common ones cut
+            until the rarest is this share of them; in (0, 1]. Strategies that only clean borders
+            or weigh the loss do not use it.
+        vectors: (N, C) one per message; strategies of kind ``neighbours`` need them.
+
+    Raises:
+        TuneshotError: unknown ``strategy``, a bad ``ratio``, missing ``vectors``, a strategy that
+            invents points, or messages it cannot balance.
+    """
+    balancer = _checked(strategy, ratio)
+    if balancer.kind == "points":
+        raise TuneshotError(
+            f"{strategy} invents points, and a point has no text: it works with the feature-based "
+            "approach (--layers none); these choose among the messages themselves: "
+            f"{_names('rows', 'neighbours', 'weights')}"
+        )
+    if balancer.kind == "neighbours" and vectors is None:
+        raise TuneshotError(
+            f"{strategy} compares the vectors of messages, and there are none here: use it with "
+            "the feature-based approach (--layers none), or choose one that needs labels only: "
+            f"{_names('rows', 'weights')}"
+        )
+    y = np.asarray(labels)
+    if balancer.build is None:
+        return list(range(len(y)))
+    counts = _counts(y)
+    x = np.zeros((len(y), 1)) if vectors is None else vectors
+    sampler = balancer.build(counts, ratio, seed)
+    _resampled(sampler, x, y, counts, strategy)
+    return np.sort(sampler.sample_indices_).tolist()
+
+
+def balanced_points(
+    vectors: np.ndarray, labels: Sequence[int], strategy: str, seed: int, ratio: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Vectors to train on, and their labels. Their order means nothing.
+
+    Args:
+        vectors: (N, C) float32, one per training message.
+        labels: (N,) label numbers.
+        strategy: any key of ``BALANCERS``.
+        seed: as in ``balanced_rows``.
+        ratio: as in ``balanced_rows``.
+
+    Returns:
+        (M, C) float32 and (M,) int64; copies.
+
+    Raises:
+        TuneshotError: as ``balanced_rows``, except that points may be invented here.
+    """
+    balancer, y = _checked(strategy, ratio), np.asarray(labels, np.int64)
+    if balancer.kind != "points" or balancer.build is None:
+        rows = balanced_rows(labels, strategy, seed, ratio, vectors)
+        return vectors[rows], y[rows]
+    counts = _counts(y)
+    sampler = balancer.build(counts, ratio, seed)
+    points, point_labels = _resampled(sampler, vectors, y, counts, strategy)
+    return points.astype(np.float32), point_labels
+
+
+def class_weights(labels: Sequence[int], strategy: str) -> list[float]:
+    """How much an error on each label counts: (K,) for labels 0 to K - 1, 1.0 is as usual.
+
+    For ``class_weights`` N / (K N_k), scikit-learn's "balanced": the labels weigh the same in
+    total, and a message weighs 1 on average. Every other strategy weighs nothing: all ones.
+
+    Raises:
+        TuneshotError: unknown ``strategy``, or a label without messages to weigh.
+    """
+    weighs = _checked(strategy, ratio=1.0).kind == "weights"
+    counts = np.bincount(labels)  # (N,) -> (K,)
+    if not weighs:
+        return [1.0] * len(counts)
+    if not counts.all():
+        raise TuneshotError(
+            f"label number {counts.argmin()} has no message in the training part, so it cannot be "
+            "weighed; add messages of it, or choose another seed for the split"
+        )
+    return (len(labels) / (len(counts) * counts)).tolist()
+
+
+def _checked(strategy: str, ratio: float) -> Balancer:
+    if strategy not in BALANCERS:
+        raise one_of("balance", strategy, BALANCERS)
+    if not 0 < ratio <= 1:
+        raise TuneshotError(f"the balance ratio must be above 0 and at most 1, not {ratio!r}")
+    return BALANCERS[strategy]
+
+
+def _names(*kinds: Kind) -> str:
+    return ", ".join(name for name, balancer in BALANCERS.items() if balancer.kind in kinds)
+
+
+def _counts(y: np.ndarray) -> Counts:
+    counts = Counter(y.tolist())
+    if len(counts) < 2:
+        raise TuneshotError(f"balancing needs messages of at least 2 labels, found {len(counts)}")
+    return counts
+
+
+def _resampled(
+    sampler: "BaseSampler", x: np.ndarray, y: np.ndarray, counts: Counts, strategy: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """``sampler.fit_resample``, with its refusals in one line."""
+    try:
+        new_x, new_y = sampler.fit_resample(x, y)
+    except (ValueError, RuntimeError) as error:  # e.g. ADASYN where the labels do not touch
+        reason = str(error).split("\n")[0]
+        raise TuneshotError(
+            f"{strategy} cannot balance these {len(y)} messages ({reason}); choose another strategy"
+        ) from error
+    if lost := counts.keys() - set(new_y.tolist()):
+        raise TuneshotError(
+            f"{strategy} would remove every message of label number {min(lost)}: it lies too close "
+            "to other labels; choose another strategy"
+        )
+    return new_x, new_y

@@ -1,0 +1,75 @@
+"""Labelled messages: load them, group duplicates, split without leaks."""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import NamedTuple
+
+from clfcore.data.corpus import check_corpus, corpus_path
+from clfcore.data.hub import read_dataset
+from clfcore.data.split import grouped_stratified_split
+from clfcore.data.tables import read_labelled
+from clfcore.errors import TuneshotError
+from clfcore.types import Example
+
+SPAM_LABELS = ("ham", "spam")
+
+
+# --- loading ------------------------------------------------------------------------------------
+
+
+class Source(NamedTuple):
+    """Messages and, in words, where they came from."""
+
+    examples: list[Example]
+    name: str
+
+
+def sample_messages() -> Source:
+    """The messages written for this project: bundled, so that a class never depends on wifi."""
+    path = Path(str(files("clfcore"))) / "assets" / "messages.tsv"
+    return Source(read_labelled(path), "sample messages of this project")
+
+
+def load_messages(
+    source: str | Path | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+) -> Source:
+    """What the user names, else the downloaded corpus, else the bundled sample.
+
+    Args:
+        source: a file or folder, see ``read_labelled``; or, if there is none of that name, a
+            dataset on Hugging Face, see ``read_dataset``.
+        text_column: name of the column with the messages; default: ``text``, or an alias.
+        label_column: name of the column with the labels; default: ``label``, or an alias.
+
+    Raises:
+        TuneshotError: what was named, or the downloaded corpus, cannot be used.
+    """
+    if source is not None:
+        if isinstance(source, Path) or os.path.exists(source):
+            return Source(read_labelled(Path(source), text_column, label_column), str(source))
+        return Source(read_dataset(source, text_column, label_column), f"{source}, Hugging Face")
+    if text_column or label_column:
+        raise TuneshotError("--text-column and --label-column are for data of your own; add --data")
+    if corpus_path().exists():
+        check_corpus(corpus_path().read_bytes(), str(corpus_path()))
+        return Source(read_labelled(corpus_path()), "SMS Spam Collection")
+    return sample_messages()
+
+
+def load_pool(source: str | Path | None = None) -> Source:
+    """What few-shot examples are chosen from: all of the named data, else the training part.
+
+    The bundled model has learnt from the same part, and a message of the test part is new to
+    both.
+
+    Raises:
+        TuneshotError: as ``load_messages``.
+    """
+    examples, name = load_messages(source)
+    if source is not None:
+        return Source(examples, name)
+    rows = grouped_stratified_split(examples).train
+    return Source([examples[row] for row in rows], f"{name}, training part")

@@ -1,0 +1,147 @@
+"""What should be known about labelled messages before a classifier learns from them."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from textwrap import shorten
+from typing import Any
+
+from clfcore.data.split import LEAST_PER_LABEL, distinct_per_label, duplicate_groups, normal_form
+from clfcore.types import Example
+
+SHOWN = 3  # conflicts, or rare labels, in a warning
+_IMBALANCED = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Counts over a data set. Copies are messages with an equal ``normal_form``.
+
+    Attributes:
+        messages: how many there are.
+        labels: label -> its messages, the commonest first.
+        imbalance: messages of the commonest label for one of the rarest.
+        rare: label -> its different messages, for the labels that cannot be split.
+        empty: messages of nothing but white space.
+        distinct: different messages.
+        copies: messages that repeat an earlier one; ``messages - distinct``.
+        conflicts: different messages that carry more than one label.
+        conflicts_shown: the first of them, text -> labels.
+        limit: tokens that the model reads of a message, if there is a limit.
+        truncated: messages with more tokens than that; None without a limit or a tokenizer.
+        longest: tokens of the longest message; None without a tokenizer.
+    """
+
+    messages: int
+    labels: dict[str, int]
+    imbalance: float
+    rare: dict[str, int]
+    empty: int
+    distinct: int
+    copies: int
+    conflicts: int
+    conflicts_shown: dict[str, tuple[str, ...]]
+    limit: int | None
+    truncated: int | None
+    longest: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def warnings(self) -> list[str]:
+        """One sentence for each thing worth knowing: what it is, and what happens or helps."""
+        return list(self._warnings())
+
+    def _warnings(self) -> Iterator[str]:
+        if len(self.labels) == 1:
+            yield f"all messages have the label {', '.join(self.labels)}; a classifier needs two"
+        if len(self.rare) > SHOWN:
+            yield (
+                f"{len(self.rare):,} labels have fewer than {LEAST_PER_LABEL} different messages; "
+                "the split refuses them: add some, remove the labels, or choose another column"
+            )
+        else:
+            for label, count in self.rare.items():
+                yield (
+                    f"label {label!r} has {_count(count, 'different message')}; the split refuses "
+                    f"fewer than {LEAST_PER_LABEL}: add some, or remove the label"
+                )
+        if self.imbalance >= _IMBALANCED:
+            yield (
+                f"the commonest label has {self.imbalance:.1f} times the messages of the rarest; "
+                "see --balance"
+            )
+        if self.empty:
+            verb = "holds" if self.empty == 1 else "hold"
+            yield f"{_count(self.empty, 'message')} {verb} no text; remove them, or they are learnt"
+        if self.copies:
+            verb = "repeats" if self.copies == 1 else "repeat"
+            yield (
+                f"{_count(self.copies, 'message')} {verb} another one; copies stay in one part of "
+                "the split"
+            )
+        if self.conflicts:
+            verb = "carries" if self.conflicts == 1 else "carry"
+            shown = "; ".join(
+                f"{shorten(text, 60, placeholder=' …')!r} ({', '.join(labels)})"
+                for text, labels in self.conflicts_shown.items()
+            )
+            more = "; …" if self.conflicts > len(self.conflicts_shown) else ""
+            yield (
+                f"{_count(self.conflicts, 'message')} {verb} more than one label: {shown}{more}; "
+                "correct them, or all of the labels are learnt"
+            )
+        if self.truncated:
+            verb = "has" if self.truncated == 1 else "have"
+            yield (
+                f"{_count(self.truncated, 'message')} {verb} more than {self.limit:,} tokens; only "
+                f"the first {self.limit:,} are read"
+            )
+
+
+def survey(
+    examples: Sequence[Example],
+    count_tokens: Callable[[str], int] | None = None,
+    limit: int | None = None,
+) -> Survey:
+    """Counts what may surprise: imbalance, copies, conflicts, empty and long messages.
+
+    Args:
+        examples: at least one.
+        count_tokens: tokens of a text, as the model will read it; None: lengths are not counted.
+        limit: tokens that the model reads of a message.
+    """
+    labels = dict(Counter(example.label for example in examples).most_common())
+    members: defaultdict[int, list[Example]] = defaultdict(list)
+    groups = duplicate_groups(example.text for example in examples)
+    for group, example in zip(groups.tolist(), examples, strict=True):
+        members[group].append(example)
+    conflicts = [copies for copies in members.values() if len(_labels(copies)) > 1]
+    lengths = [count_tokens(example.text) for example in examples] if count_tokens else None
+    return Survey(
+        messages=len(examples),
+        labels=labels,
+        imbalance=max(labels.values()) / min(labels.values()),
+        rare={
+            label: count
+            for label, count in sorted(distinct_per_label(examples).items())
+            if count < LEAST_PER_LABEL
+        },
+        empty=sum(not normal_form(example.text) for example in examples),
+        distinct=len(members),
+        copies=len(examples) - len(members),
+        conflicts=len(conflicts),
+        conflicts_shown={copies[0].text: _labels(copies) for copies in conflicts[:SHOWN]},
+        limit=limit,
+        truncated=sum(n > limit for n in lengths) if lengths and limit is not None else None,
+        longest=max(lengths) if lengths else None,
+    )
+
+
+def _labels(examples: Sequence[Example]) -> tuple[str, ...]:
+    return tuple(sorted({example.label for example in examples}))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

@@ -1,0 +1,144 @@
+"""Splits that never part a message from its copies; the same seed gives the same split."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from clfcore.errors import TuneshotError
+from clfcore.types import Example
+
+LEAST_PER_LABEL = 10
+
+
+# --- duplicates, split, identity ----------------------------------------------------------------
+
+
+def normal_form(text: str) -> str:
+    """What two copies of a message share: everything but case and spacing."""
+    return " ".join(text.casefold().split())
+
+
+def near_form(text: str) -> str:
+    """What two mailings of one campaign share: the words, whatever the numbers and punctuation.
+
+    Some test messages have such a near twin in the training part; figures without them are
+    reported beside the others.
+    """
+    return _NOT_WORD.sub(" ", _NUMBER.sub("0", text.casefold())).strip() or normal_form(text)
+
+
+_NUMBER = re.compile(r"\d+")
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+def duplicate_groups(texts: Iterable[str]) -> np.ndarray:
+    """Group number of each text, (N,) int64; equal ``normal_form`` gives an equal number."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(normal_form(t), len(numbers)) for t in texts], np.int64)
+
+
+def distinct_per_label(examples: Iterable[Example]) -> Counter[str]:
+    """How many messages each label has, copies not counted."""
+    return Counter(label for _, label in {(normal_form(e.text), e.label) for e in examples})
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Row numbers of the three parts, ascending; together every row once."""
+
+    train: list[int]
+    val: list[int]
+    test: list[int]
+
+
+def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Split:
+    """70 / 10 / 20 percent for training, validation and test, for any number of labels.
+
+    No duplicate group is in two parts, and each part keeps the natural class ratio
+    (scikit-learn's ``StratifiedGroupKFold``, ten folds).
+
+    Raises:
+        TuneshotError: there is only one label; or a label has fewer than ten different messages,
+            so that a part would miss it.
+    """
+    counts = distinct_per_label(examples)
+    if len(counts) < 2:
+        raise TuneshotError(
+            f"all messages have one label: {', '.join(counts) or 'none'}; "
+            "a classifier needs messages of at least two"
+        )
+    for label, count in sorted(counts.items()):
+        if count < LEAST_PER_LABEL:
+            raise TuneshotError(
+                f"label {label!r} has {count} messages, copies not counted; a split needs at "
+                f"least {LEAST_PER_LABEL} of each label: add some or remove the label"
+            )
+    folds = grouped_folds(examples, 10, seed)
+    return Split(
+        train=sorted(row for fold in folds[3:] for row in fold),
+        val=sorted(folds[2]),
+        test=sorted(folds[0] + folds[1]),
+    )
+
+
+def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[list[int]]:
+    """Row numbers of ``count`` stratified folds; no duplicate group is in two of them."""
+    from sklearn.model_selection import StratifiedGroupKFold  # a second; `--help` should not wait
+
+    folds = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed).split(
+        np.zeros(len(examples)),
+        [example.label for example in examples],
+        duplicate_groups(example.text for example in examples),
+    )
+    return [rows.tolist() for _, rows in folds]
+
+
+def content_hash(examples: Iterable[Example]) -> str:
+    """sha256 over labels and texts in order: the identity of a data set or of a part of it."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(f"{example.label}\t{example.text}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()
+
+
+class UnusableInput(TuneshotError, ValueError):
+    """Messages, labels or parameters that cannot be used; scikit-learn expects a ``ValueError``."""
+
+
+def validation_split(
+    examples: list[Example], share: float, seed: int
+) -> tuple[list[Example], list[Example]]:
+    """Training and validation part; every label is in both, copies of a message are in one.
+
+    Args:
+        examples: labelled messages.
+        share: of the validation part, at most 0.5; rounded to one half, third, quarter, …
+        seed: the same seed gives the same parts.
+
+    Raises:
+        UnusableInput: a bad ``share``, one label only, or a label with fewer different messages
+            than parts.
+    """
+    if not 0 < share <= 0.5:
+        raise UnusableInput(f"validation_share must be above 0 and at most 0.5, not {share!r}")
+    counts = distinct_per_label(examples)
+    if len(counts) < 2:
+        raise UnusableInput(
+            f"a classifier needs messages of at least 2 classes, found {len(counts)}; add some"
+        )
+    parts = round(1 / share)
+    for label, count in sorted(counts.items()):
+        if count < parts:
+            raise UnusableInput(
+                f"label {label!r} has {count} messages, copies not counted; a validation part of "
+                f"{share} needs at least {parts} of each label: add some, or raise validation_share"
+            )
+    val = set(grouped_folds(examples, parts, seed)[0])
+    return (
+        [example for row, example in enumerate(examples) if row not in val],
+        [example for row, example in enumerate(examples) if row in val],
+    )

@@ -1,0 +1,1 @@
+"""Metrics, intervals, paired tests, perturbations, records, and the one grid runner."""

@@ -1,0 +1,78 @@
+"""Judge any classifier on labelled messages."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clfcore.data.split import content_hash
+from clfcore.errors import TuneshotError
+from clfcore.evaluation.metrics import Metrics, Share, measure
+from clfcore.types import Classifier, Example, Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Metrics, the row that is always beside them, and the identity of the data.
+
+    Attributes:
+        majority: what always answering the commonest label would score.
+        ms_per_message: mean wall-clock milliseconds.
+        data_sha256: ``content_hash`` of the messages.
+        predictions: one a message, in order.
+    """
+
+    metrics: Metrics
+    majority: Share
+    ms_per_message: float
+    data_sha256: str
+    predictions: list[Prediction]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the single predictions, for JSON."""
+        return {
+            **asdict(self.metrics),
+            "majority": asdict(self.majority),
+            "ms_per_message": round(self.ms_per_message, 3),
+            "data_sha256": self.data_sha256,
+        }
+
+
+def evaluate(
+    classifier: Classifier,
+    examples: Sequence[Example],
+    progress: Callable[[int], None] = lambda done: None,
+    batch_size: int = 64,
+) -> Evaluation:
+    """Lets ``classifier`` answer every message and measures the answers.
+
+    Args:
+        classifier: fine-tuned, few-shot, or a baseline.
+        examples: the labelled messages.
+        progress: told after each batch how many messages have been answered so far.
+        batch_size: messages per call of ``predict``.
+
+    Raises:
+        TuneshotError: no messages, or a label the classifier does not know.
+    """
+    if not examples:
+        raise TuneshotError("there are no messages to evaluate on")
+    counts = Counter(example.label for example in examples)
+    if strange := sorted(counts.keys() - set(classifier.labels)):
+        raise TuneshotError(
+            f"the data has labels the classifier does not know: {', '.join(strange)}; "
+            f"it knows {', '.join(classifier.labels)}"
+        )
+    predictions: list[Prediction] = []
+    for start in range(0, len(examples), batch_size):
+        batch = examples[start : start + batch_size]
+        predictions += classifier.predict([example.text for example in batch])
+        progress(len(predictions))
+    truth = [example.label for example in examples]
+    return Evaluation(
+        metrics=measure(truth, predictions, classifier.labels),
+        majority=Share.count(max(counts.values()), len(examples)),
+        ms_per_message=sum(p.ms for p in predictions) / len(predictions),
+        data_sha256=content_hash(examples),
+        predictions=predictions,
+    )

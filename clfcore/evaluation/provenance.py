@@ -1,0 +1,48 @@
+"""What ran, where and when: versions, commit and machine beside every record."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from clfcore import __version__
+from clfcore.evaluation.records import Record
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def _machine(accelerator: "Accelerator | None") -> dict[str, Any]:
+    device = accelerator.device if accelerator else torch.device("cpu")
+    return {
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def cpu_name() -> str:
+    """The processor, as the system calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def about_this_run() -> Record:
+    """What every record says of where it comes from."""
+    return {
+        "versions": {
+            "python": platform.python_version(),
+            "tuneshot": __version__,
+            **{name: version(name) for name in ("torch", "transformers")},
+        },
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,1 @@
+"""The book's experiments and ours: suites, how they run, their table."""

@@ -1,0 +1,125 @@
+"""The fine-tuned side: a loaded checkpoint that answers messages."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from clfcore.errors import TuneshotError
+from clfcore.model.batching import by_length
+from clfcore.model.classifier import Reading, TextClassifier, class_log_probs
+from clfcore.model.tokenizer import encode
+from clfcore.types import Prediction
+from clfcore.weights.checkpoint import Meta, load_checkpoint
+from clfcore.weights.pretrained import load_chapter6
+
+BUNDLED = Path(str(files("clfcore"))) / "assets" / "gpt2-mini"
+# The book pads every message to the longest of its training set before reading the last column.
+_CHAPTER6_PAD = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FineTunedPrediction(Prediction):
+    """An answer, and how much was read for it.
+
+    Attributes:
+        tokens: that the model read.
+    """
+
+    tokens: int
+
+
+class FineTuned:
+    """A language model with a classification head. Use it from one thread at a time.
+
+    Args:
+        model: the classifier.
+        meta: what it says of itself.
+        encode: text -> token ids; default: GPT-2's.
+    """
+
+    def __init__(
+        self, model: TextClassifier, meta: Meta, encode: Callable[[str], list[int]] = encode
+    ) -> None:
+        self.model = model.eval()
+        self.meta = meta
+        self.encode = encode
+
+    @classmethod
+    def load(cls, path: Path | None = None) -> "FineTuned":
+        """A checkpoint folder, a chapter-6 ``.pth`` file, or by default the bundled gpt2-mini.
+
+        Raises:
+            TuneshotError: it does not exist or cannot be used.
+        """
+        path = BUNDLED if path is None else path.expanduser()
+        if not path.exists():
+            raise TuneshotError(f"no checkpoint at {path}; make one: clf train --out {path}")
+        if path.suffix == ".pth":
+            return cls._chapter6(path)
+        loaded = load_checkpoint(path)
+        return cls(loaded.model, loaded.meta, loaded.encode)
+
+    @classmethod
+    def _chapter6(cls, path: Path) -> "FineTuned":
+        gpt = load_chapter6(path)
+        classes = len(gpt.state_dict()["out_head.bias"])
+        labels = ("ham", "spam") if classes == 2 else tuple(f"class {i}" for i in range(classes))
+        reading = Reading("last_column", min(_CHAPTER6_PAD, gpt.cfg.context_length))
+        meta = Meta(path.stem, labels, gpt.cfg, reading=reading)
+        return cls(TextClassifier(gpt, reading), meta)
+
+    @property
+    def name(self) -> str:
+        """What to call it, e.g. ``gpt2-mini``."""
+        return self.meta.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels, in the order of the head's outputs."""
+        return self.meta.labels
+
+    @torch.inference_mode()
+    def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[FineTunedPrediction]:
+        """Answers in input order; padding never changes one.
+
+        Args:
+            texts: any strings, empty ones included.
+            batch_size: messages per forward pass; similar lengths share one.
+        """
+        start = perf_counter()
+        limit = self.model.trunk.context_length
+        whole = [self.encode(text) for text in texts]
+        tokens = [self.meta.reading.tokens(ids, limit) for ids in whole]
+        rows: list[list[float]] = [[]] * len(texts)
+        for batch in by_length(tokens, batch_size):
+            p = class_log_probs(self.model, batch).exp()  # (B, classes)
+            for row, values in zip(batch.rows, p.tolist(), strict=True):
+                rows[row] = values
+        ms = (perf_counter() - start) * 1000 / max(1, len(texts))
+        return [
+            FineTunedPrediction(
+                label=self._decide(values),
+                probabilities=dict(zip(self.labels, values, strict=True)),
+                ms=ms,
+                notes=tuple(self._notes(text, len(ids), limit, values)),
+                tokens=min(len(ids), limit),
+            )
+            for text, ids, values in zip(texts, whole, rows, strict=True)
+        ]
+
+    def _decide(self, p: list[float]) -> str:
+        if len(p) == 2:
+            return self.labels[int(p[1] >= self.meta.threshold)]
+        return self.labels[max(range(len(p)), key=p.__getitem__)]
+
+    def _notes(self, text: str, tokens: int, limit: int, p: list[float]) -> Iterator[str]:
+        if not text.strip():
+            yield "the message is empty"
+        if tokens > limit:
+            yield f"only the first {limit} of {tokens} tokens were read"
+        if len(p) == 2 and 0.5 <= p[1] < self.meta.threshold:
+            yield f"it answers {self.labels[1]} from {self.meta.threshold:.0%} on, to be careful"

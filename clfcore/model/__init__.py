@@ -1,0 +1,1 @@
+"""From token ids to logits: tokenizer, batching, the GPT, the classifier and its adapters."""

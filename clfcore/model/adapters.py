@@ -1,0 +1,376 @@
+"""Adapters: a few new weights learn, and the trunk stays as it was.
+
+Most of them change what the linear layers of the blocks compute, and can be merged into their
+weights afterwards. Soft prompts put learnt vectors in front of the message instead. The methods
+themselves are those of peft; the head learns beside every one of them.
+"""
+
+import inspect
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from clfcore.errors import TuneshotError, one_of
+from clfcore.model.classifier import Adapted, Chosen, TextClassifier, Trunk
+from clfcore.model.huggingface import HuggingFaceTrunk
+from clfcore.model.soft_prompts import VIRTUAL_TOKENS, Prefix, SoftPrompt
+
+_FREQUENCIES = 64  # of FourierFT for one rank: rank 16 has about as many as the paper's 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A kind of adapter.
+
+    Attributes:
+        insert: puts it into a trunk; gives peft's object that did it, if there is one.
+        merges: whether it can become part of the trunk's weights.
+        resumable: whether the weights that learn are all a stopped run needs to go on.
+    """
+
+    insert: Callable[[Trunk, Chosen], Any]
+    merges: bool = True
+    resumable: bool = True
+
+
+# --- methods that change what the linear layers compute ------------------------------------------
+
+
+def _lora(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W + B A (Hu et al. 2021). Rank: of the update."""
+    return _wrap(trunk, "LoraConfig", _linears(trunk), r=chosen.rank, lora_alpha=chosen.rank)
+
+
+def _adalora(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W + P Λ Q, where unimportant entries of Λ are set to zero (Zhang et al. 2023).
+
+    Rank: the average that is left over at the end; it starts with half as much again. The paper's
+    penalty on P and Q that are not orthogonal is left out.
+
+    Raises:
+        TuneshotError: a run too short to prune.
+    """
+    steps = chosen.total_steps
+    if steps < 2:
+        raise TuneshotError(
+            f"adalora prunes itself step by step and needs at least 2, not {steps}; train for more "
+            "epochs, or choose lora"
+        )
+    first_rank = chosen.rank + (chosen.rank + 1) // 2
+    return _wrap(
+        trunk, "AdaLoraConfig", _linears(trunk),
+        target_r=chosen.rank, init_r=first_rank, lora_alpha=first_rank,
+        total_step=steps, tinit=steps // 10, tfinal=3 * steps // 10,
+    )  # fmt: skip
+
+
+def _ia3(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """Each feature times a learnt number (IA³, Liu et al. 2022). No rank.
+
+    What a layer gives is scaled; or, if it does not read the stream, what it reads, as the paper
+    does between the two layers of a feed-forward.
+    """
+    linears = _linears(trunk)
+    inner = [name for name, linear in linears.items() if linear.in_features != trunk.emb_dim]
+    return _wrap(trunk, "IA3Config", linears, feedforward_modules=inner)
+
+
+def _loha(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W + (B₁ A₁) ⊙ (B₂ A₂) (Hyeon-Woo et al. 2022). Rank: of each factor, so rank² of both."""
+    return _wrap(trunk, "LoHaConfig", _linears(trunk), r=chosen.rank, alpha=chosen.rank)
+
+
+def _lokr(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W + A ⊗ B (Edalati et al. 2022, Yeh et al. 2024). Rank: at most, of the larger factor B.
+
+    peft divides every width into two factors near its square root, so any width will do.
+    """
+    return _wrap(trunk, "LoKrConfig", _linears(trunk), r=chosen.rank, alpha=chosen.rank)
+
+
+def _oft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W R, where R rotates blocks of features (Qiu et al. 2023). Rank: features a block, at most.
+
+    Raises:
+        TuneshotError: no block size fits.
+    """
+    linears = _linears(trunk)
+    return _wrap(
+        trunk, "OFTConfig", linears,
+        r=0, oft_block_size=_block_size(linears, chosen), use_cayley_neumann=False,
+    )  # fmt: skip
+
+
+def _boft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W R times a learnt number for each output (Liu et al. 2024). Rank: as for OFT.
+
+    Has one butterfly factor, because peft needs a compiled CUDA extension for more.
+
+    Raises:
+        TuneshotError: no block size fits.
+    """
+    from peft.tuners.boft import layer
+
+    layer._FBD_CUDA = False  # peft would try to compile it even so
+    linears = _reading_the_stream(trunk)
+    return _wrap(trunk, "BOFTConfig", linears, boft_block_size=_block_size(linears, chosen))
+
+
+def _vera(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W + Λ B Λ' A, where A and B are random and shared (Kopiczko et al. 2024).
+
+    Rank: of A and B, which cost nothing to keep: the seed gives them. The paper has 256 and more.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft would rather save A and B, once for every layer
+        return _wrap(
+            trunk, "VeraConfig", _linears(trunk), r=chosen.rank,
+            projection_prng_key=chosen.seed, save_projection=False,
+        )  # fmt: skip
+
+
+def _fourierft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W + the inverse Fourier transform of a few learnt coefficients (Gao et al. 2024).
+
+    Rank: 64 coefficients each. They start at zero and not at random, so that nothing changes.
+    """
+    linears = _linears(trunk)
+    most = min(linear.weight.numel() for linear in linears.values())
+    return _wrap(
+        trunk, "FourierFTConfig", linears,
+        n_frequency=min(_FREQUENCIES * chosen.rank, most), init_weights=True,
+        random_loc_seed=chosen.seed,
+    )  # fmt: skip
+
+
+def _hra(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W H₁ H₂ …, a chain of reflections (Yuan et al. 2024). Rank: how many.
+
+    peft multiplies full matrices, one reflection at a time: ten times slower than the others.
+
+    Raises:
+        TuneshotError: an odd rank; reflections undo each other in pairs at the start.
+    """
+    if chosen.rank % 2:
+        raise TuneshotError(f"hra reflects in pairs and needs an even rank, not {chosen.rank}")
+    return _wrap(trunk, "HRAConfig", _reading_the_stream(trunk), r=chosen.rank)
+
+
+def _miss(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+    """W + one small block, repeated (MiSS, formerly Bone; Kang & Yin 2024). Rank: its rows.
+
+    Raises:
+        TuneshotError: the block is larger than a layer.
+    """
+    linears = _linears(trunk)
+    narrowest = min(linear.in_features for linear in linears.values())
+    if chosen.rank > narrowest:
+        raise TuneshotError(
+            f"miss repeats a block of {chosen.rank} rows, but a layer reads {narrowest} features; "
+            f"choose a rank up to {narrowest}"
+        )
+    return _wrap(trunk, "MissConfig", linears, r=chosen.rank)
+
+
+def _ln_tuning(trunk: Trunk, chosen: Chosen) -> None:
+    """Only the norms learn (Zhao et al. 2023). No rank.
+
+    The one method that changes the trunk itself; there is nothing to merge.
+    """
+    for module in (*trunk.trf_blocks.modules(), trunk.final_norm):
+        is_leaf = not list(module.children())
+        if is_leaf and all(weight.dim() == 1 for weight in module.parameters()):
+            module.requires_grad_(True)
+
+
+def _wrap(trunk: Trunk, config: str, linears: dict[str, nn.Linear], **settings: Any) -> Any:  # noqa: ANN401
+    """Replaces ``linears`` of ``trunk`` by peft's layers around them."""
+    import peft  # 2 s
+
+    made = getattr(peft, config)(target_modules=list(linears), **settings)
+    return peft.PEFT_TYPE_TO_TUNER_MAPPING[made.peft_type](trunk, made, "default")
+
+
+def _linears(trunk: Trunk) -> dict[str, nn.Linear]:
+    """The linear layers of the blocks, by their name in ``trunk``."""
+    inside = set(trunk.trf_blocks.modules())
+    found = {
+        name: module
+        for name, module in trunk.named_modules()
+        if isinstance(module, nn.Linear) and module in inside
+    }
+    if not found:
+        raise TuneshotError(
+            "this base keeps its weights elsewhere than in linear layers, where an adapter could "
+            "sit; choose prompt, ln_tuning or last_block, or another base"
+        )
+    return found
+
+
+def _reading_the_stream(trunk: Trunk) -> dict[str, nn.Linear]:
+    """The linear layers that are as wide as the stream.
+
+    Some methods make a full (in, in) matrix for each layer in each pass. Behind the wide part of a
+    feed-forward it would cost more than the whole trunk.
+    """
+    return {name: linear for name, linear in _linears(trunk).items()
+            if linear.in_features == trunk.emb_dim}  # fmt: skip
+
+
+def _block_size(linears: dict[str, nn.Linear], chosen: Chosen) -> int:
+    """The largest number up to the rank that divides the width of every layer."""
+    common = math.gcd(*(linear.in_features for linear in linears.values()))
+    sizes = [size for size in range(2, common + 1) if common % size == 0]
+    if not sizes or chosen.rank < sizes[0]:
+        hint = f"choose a rank from {sizes[0]} on" if sizes else "choose another adapter"
+        raise TuneshotError(
+            f"{chosen.name} cuts the features of a layer into equal blocks, and none of up to "
+            f"{chosen.rank} fits all layers; {hint}"
+        )
+    return max(size for size in sizes if size <= chosen.rank)
+
+
+def _prompt(trunk: Trunk, chosen: Chosen) -> None:
+    """Virtual tokens that start as tokens of the vocabulary (Lester et al. 2021). No rank."""
+    from peft import PromptEmbedding, PromptTuningConfig
+
+    config = PromptTuningConfig(
+        num_virtual_tokens=VIRTUAL_TOKENS, token_dim=trunk.emb_dim, num_transformer_submodules=1,
+        prompt_tuning_init="SAMPLE_VOCAB",
+    )  # fmt: skip
+    _leave_room(trunk)
+    trunk.soft_prompt = SoftPrompt(PromptEmbedding(config, trunk.tok_emb))
+
+
+def _p_tuning(trunk: Trunk, chosen: Chosen) -> None:
+    """Virtual tokens made by a small network, as wide as the stream (Liu et al. 2021). No rank."""
+    from peft import PromptEncoder, PromptEncoderConfig
+
+    config = PromptEncoderConfig(
+        num_virtual_tokens=VIRTUAL_TOKENS, token_dim=trunk.emb_dim, num_transformer_submodules=1,
+        encoder_hidden_size=trunk.emb_dim,
+    )  # fmt: skip
+    _leave_room(trunk)
+    trunk.soft_prompt = SoftPrompt(PromptEncoder(config))
+
+
+def _prefix(trunk: Trunk, chosen: Chosen) -> None:
+    """Keys and values made by a small network (Li & Liang 2021). Rank: its width.
+
+    Raises:
+        TuneshotError: the trunk has no cache of keys and values to put them into.
+    """
+    if not isinstance(trunk, HuggingFaceTrunk) or (
+        "past_key_values" not in inspect.signature(trunk.body.forward).parameters
+    ):
+        raise TuneshotError(
+            "prefix writes into a cache of keys and values, and this base has none; choose prompt "
+            "or p_tuning, or another base"
+        )
+    _leave_room(trunk)
+    trunk.prefix = Prefix(trunk.body.config.get_text_config(), chosen.rank)
+
+
+def _leave_room(trunk: Trunk) -> None:
+    if trunk.context_length <= VIRTUAL_TOKENS:
+        raise TuneshotError(
+            f"{VIRTUAL_TOKENS} virtual tokens leave no room for a message in a context of "
+            f"{trunk.context_length}; choose lora, or another base"
+        )
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+ADAPTERS: dict[str, Adapter] = {
+    "lora": Adapter(_lora),
+    "adalora": Adapter(_adalora, resumable=False),  # what it knows of importance is not saved
+    "ia3": Adapter(_ia3),
+    "loha": Adapter(_loha),
+    "lokr": Adapter(_lokr),
+    "oft": Adapter(_oft),
+    "boft": Adapter(_boft),
+    "vera": Adapter(_vera),
+    "fourierft": Adapter(_fourierft),
+    "hra": Adapter(_hra),
+    "miss": Adapter(_miss),
+    "ln_tuning": Adapter(_ln_tuning),
+    "prompt": Adapter(_prompt, merges=False),
+    "prefix": Adapter(_prefix, merges=False),
+    "p_tuning": Adapter(_p_tuning, merges=False),
+}
+
+
+def adapt(model: TextClassifier, name: str, rank: int, total_steps: int, seed: int) -> None:
+    """Puts an adapter into ``model``; from then on only it and the head learn.
+
+    The same arguments give the same adapter. So the weights that require gradients are all that
+    has to be kept beside ``adapter_record``.
+
+    Args:
+        model: without an adapter; changed in place. Soft prompts take some of its context.
+        name: a key of ``ADAPTERS``.
+        rank: how large the adapter is. Of lora, loha and vera the rank of their matrices; of
+            adalora the average one left at the end; of lokr the largest of its larger factor; of
+            oft and boft the largest block of features; of fourierft one 64th of its coefficients;
+            of hra its reflections; of miss the rows of its block; of prefix the width of the
+            network behind it; ia3, ln_tuning, prompt and p_tuning have none.
+        total_steps: optimiser steps of the run, which adalora plans by.
+        seed: of everything that is random in it.
+
+    Raises:
+        TuneshotError: unknown ``name``; a rank or a number of steps the method cannot use; a trunk
+            that cannot take it; a model that has an adapter.
+    """
+    if name not in ADAPTERS:
+        raise one_of("adapter", name, ADAPTERS)
+    if model.adapter is not None:
+        raise TuneshotError(
+            f"the model has an adapter ({model.adapter.chosen.name}) already; merge that first, or "
+            "start from the model it was made for"
+        )
+    chosen = Chosen(name, rank, total_steps, seed)
+    model.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):  # torch's own generator is left alone
+        torch.manual_seed(seed)
+        tuner = ADAPTERS[name].insert(model.trunk, chosen)
+    model.trunk.out_head.requires_grad_(True)
+    model.adapter = Adapted(chosen, tuner)
+
+
+def adapter_record(model: TextClassifier) -> dict[str, Any]:
+    """What ``adapt`` needs, as plain values, to make the adapter of ``model`` again."""
+    assert model.adapter is not None
+    return asdict(model.adapter.chosen)
+
+
+def after_step(model: TextClassifier) -> Callable[[int], None]:
+    """What to call with the number of each optimiser step, from 1, while its gradients are there.
+
+    Does something for adalora only: it prunes itself.
+    """
+    tuner = None if model.adapter is None else model.adapter.tuner
+    return getattr(tuner, "update_and_allocate", lambda step: None)
+
+
+def merge(model: TextClassifier) -> None:
+    """Makes the adapter a part of the trunk's weights: a plain trunk again, with equal logits.
+
+    Raises:
+        TuneshotError: there is no adapter, or it is a soft prompt.
+    """
+    if model.adapter is None:
+        raise TuneshotError("the model has no adapter to merge; it can be used as it is")
+    name = model.adapter.chosen.name
+    if not ADAPTERS[name].merges:
+        raise TuneshotError(
+            f"{name} is no change of weights and cannot be merged; use the model as it is, or "
+            "train another adapter"
+        )
+    if model.adapter.tuner is not None:
+        model.adapter.tuner.merge_and_unload()
+    model.adapter = None

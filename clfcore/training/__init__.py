@@ -1,0 +1,1 @@
+"""Fine-tuning: settings, the loop, what makes it fast, calibration, resuming, the recipe."""

@@ -1,0 +1,284 @@
+"""``rehearsal.py`` in a process of its own: the program that asked goes on answering meanwhile.
+
+The parent sends one line, the job, to ``python -m clfcore.training.background``, and reads one
+line for every event. Texts travel through the pipe, never in the command line, which others can
+read. The child's standard input stays open as long as the parent lives: when it ends, so does the
+child.
+"""
+
+import asyncio
+import glob
+import json
+import os
+import shutil
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Lock, Thread
+from time import perf_counter
+from typing import Any, Self
+
+from clfcore.errors import TuneshotError
+from clfcore.types import Example
+
+# -P: no file of the working folder is taken for a module.
+_COMMAND = (sys.executable, "-P", "-m", "clfcore.training.background")
+_NICENESS = 10  # the programs that answer come first
+_STOPPED = "the training was stopped; the model that was there goes on answering"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is. Losses in nats.
+
+    Attributes:
+        step: optimiser steps done; 0 before the first.
+        steps: how many there will be.
+        loss: of the messages of this step; ``None`` before the first.
+        val_loss: on the validation part, at step 0 and once an epoch.
+        val_accuracy: share of its messages answered right, once an epoch; not yet calibrated, and
+            without the threshold that the finished model answers by.
+        seconds_left: to the last event, from the speed so far; ``None`` while there is none.
+    """
+
+    step: int
+    steps: int
+    loss: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The end, with a checkpoint.
+
+    Attributes:
+        folder: of the checkpoint.
+        taught: messages that were to be learnt.
+        learnt: those among them that are now answered as taught.
+        accuracy_before, accuracy: share of the validation part answered right.
+        seconds: all of it, starting the process included.
+    """
+
+    folder: Path
+    taught: int
+    learnt: int
+    accuracy_before: float
+    accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The end, without a checkpoint: one line that says why."""
+
+    problem: str
+
+
+Event = Progress | Done | Failed
+
+
+class BackgroundTraining:
+    """One run: ``start`` it, follow its ``events``, ``stop`` it at any time.
+
+    Attributes:
+        out: where the checkpoint will be.
+    """
+
+    def __init__(self, process: Process, out: Path) -> None:
+        self.out = out
+        self._process = process
+        self._stopped = self._ended = False
+
+    @classmethod
+    async def start(
+        cls,
+        taught: Sequence[Example],
+        out: Path,
+        *,
+        checkpoint: Path | None = None,
+        data: Path | None = None,
+        seed: int = 0,
+        threads: int = 1,
+    ) -> Self:
+        """Starts the process; returns at once.
+
+        Args:
+            taught: labelled messages to learn.
+            out: folder of the new checkpoint; must not exist, and is this run's alone.
+            checkpoint: what learns more; default: the bundled model.
+            data: labelled messages of its task; default: as ``load_messages``.
+            seed: the same seed gives the same weights.
+            threads: for PyTorch.
+
+        Raises:
+            TuneshotError: ``out`` exists.
+        """
+        if out.exists():
+            raise TuneshotError(f"{out} exists; choose a new folder for what is learnt")
+        process = await asyncio.create_subprocess_exec(
+            *_COMMAND,
+            stdin=PIPE,
+            stdout=PIPE,
+            start_new_session=True,  # Ctrl-C is for the parent, which then takes this one along
+        )
+        job = {
+            "taught": [asdict(example) for example in taught],
+            "out": str(out),
+            "checkpoint": checkpoint and str(checkpoint),
+            "data": data and str(data),
+            "seed": seed,
+            "threads": threads,
+        }
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(job).encode() + b"\n")
+        with suppress(ConnectionError):  # it has died already; ``events`` will say so
+            await process.stdin.drain()
+        return cls(process, out)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Every ``Progress``, then one ``Done`` or ``Failed``, whatever happens to the process.
+
+        To be read once. A reader that gives up early calls ``stop``.
+        """
+        last: Event | None = None
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            event = _from_line(line)
+            if not isinstance(event, Progress):
+                last = event
+            elif not self._stopped:
+                yield event
+        status = await self._process.wait()
+        if self._stopped:
+            last = Failed(_STOPPED)
+        elif last is None:
+            last = Failed(_cause_of_death(status))
+        if isinstance(last, Failed):
+            self._clear()
+        self._ended = True
+        yield last
+
+    async def stop(self) -> None:
+        """Ends the run and leaves nothing of it; after the last event there is nothing to end."""
+        if self._ended:
+            return
+        self._stopped = True
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        self._clear()
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.out, ignore_errors=True)
+        for scratch in self.out.parent.glob(f".{glob.escape(self.out.name)}.*"):
+            shutil.rmtree(scratch, ignore_errors=True)  # it was killed while it saved
+
+
+def _from_line(line: bytes) -> Event:
+    kind, fields = json.loads(line)
+    if kind == "Done":
+        return Done(**{**fields, "folder": Path(fields["folder"])})
+    return Progress(**fields) if kind == "Progress" else Failed(**fields)
+
+
+def _cause_of_death(status: int) -> str:
+    if status == -9:  # SIGKILL
+        return "the training process was killed, perhaps for want of memory; try again later"
+    how = f"by signal {-status}" if status < 0 else f"with status {status}"
+    return f"the training process ended {how}; the program's log has the details"
+
+
+# --- in the child -------------------------------------------------------------------------------
+
+
+def _main() -> None:
+    start = perf_counter()
+    # What a library prints must not be taken for an event.
+    pipe = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(_NICENESS)
+
+    def report(event: Event) -> None:
+        pipe.write(json.dumps([type(event).__name__, asdict(event)], default=str) + "\n")
+
+    job = json.loads(sys.stdin.readline())
+    saving = Lock()
+    Thread(target=_end_with_parent, args=[saving], daemon=True).start()
+    try:
+        _train(job, saving, report, start)
+    except TuneshotError as error:
+        report(Failed(str(error)))
+
+
+def _end_with_parent(saving: Lock) -> None:
+    os.read(sys.stdin.fileno(), 1)  # comes back when the parent is gone
+    with saving:
+        os._exit(1)
+
+
+def _train(
+    job: dict[str, Any], saving: Lock, report: Callable[[Event], None], start: float
+) -> None:
+    import torch  # the parent, which imports this file, should not wait for these
+
+    from clfcore.data.messages import load_messages
+    from clfcore.evaluation.evaluate import evaluate
+    from clfcore.fine_tuned import FineTuned
+    from clfcore.training.loop import Step
+    from clfcore.training.rehearsal import learn_more, prepare
+    from clfcore.weights.checkpoint import save_checkpoint
+
+    torch.set_num_threads(job["threads"])
+    checkpoint, data, out = (
+        job[name] and Path(job[name]) for name in ("checkpoint", "data", "out")
+    )
+    parent = FineTuned.load(checkpoint)
+    taught = [Example(**example) for example in job["taught"]]
+    lesson = prepare(parent, taught, load_messages(data), job["seed"])
+
+    begin = perf_counter()
+    before = evaluate(parent, lesson.val).metrics
+    judging = perf_counter() - begin
+    report(Progress(0, lesson.steps, val_loss=before.negative_log_likelihood))
+    first: float | None = None
+
+    def watch(step: Step) -> None:
+        nonlocal first
+        now = perf_counter()
+        seconds_left = None
+        if first is None:
+            first = now
+        else:
+            a_step = (now - first) / (step.step - 1)
+            # The validation part is looked at twice more: to calibrate and to judge.
+            seconds_left = (step.steps - step.step) * a_step + 2 * judging
+        report(
+            Progress(
+                step.step, step.steps, step.loss, step.val_loss, step.val_accuracy, seconds_left
+            )
+        )
+
+    learnt = learn_more(parent, lesson, watch)
+    about = learnt.meta.about
+    with saving:
+        save_checkpoint(out, learnt.model, learnt.meta)
+    report(
+        Done(
+            folder=out,
+            taught=about["taught"]["messages"],
+            learnt=about["taught"]["answered_as_taught"],
+            accuracy_before=before.accuracy.value,
+            accuracy=about["val_metrics"]["accuracy"]["value"],
+            seconds=round(perf_counter() - start, 1),
+        )
+    )
+
+
+if __name__ == "__main__":
+    _main()

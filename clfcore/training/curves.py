@@ -1,0 +1,218 @@
+"""Training curves: loss and accuracy while a model learns, as in the book (figures 6.16 and 6.17).
+
+Figures are made without pyplot, which keeps a list of windows behind the scenes.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from operator import mul
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from clfcore.errors import TuneshotError
+from clfcore.paths import atomic_write
+from clfcore.training.loop import Step
+
+FORMATS = (".png", ".svg", ".pdf")
+_DPI = 150
+_TEXT, _TITLE = 15, 18  # points; read from the last row
+_BETWEEN_NAMES = 0.08  # of the height of a panel, at least
+
+
+class Curve(NamedTuple):
+    """How a part of the data is drawn: told apart by colour, by dashes and by marker."""
+
+    name: str
+    color: str  # of Okabe & Ito, distinct for colour-blind people too
+    line: str
+    marker: str
+
+
+TRAINING = Curve("training", "#0072B2", "-", "o")
+VALIDATION = Curve("validation", "#D55E00", "--", "s")
+
+
+def history_of(about: Mapping[str, Any]) -> list[Step]:
+    """The looks at the validation part that a checkpoint remembers.
+
+    Args:
+        about: of its ``Meta``, or of its ``meta.json``.
+
+    Raises:
+        TuneshotError: it remembers none, or they are damaged.
+    """
+    rows = about.get("train", {}).get("history")
+    if not rows:
+        raise TuneshotError(
+            "this checkpoint has no training curves: a chapter-6 file remembers none, and with "
+            "--layers none scikit-learn fits the head at once; make one with other layers: "
+            "clf train --layers last_block"
+        )
+    try:
+        return [Step(**row) for row in rows]
+    except TypeError as error:
+        raise TuneshotError(
+            f"the training curves of this checkpoint are damaged ({error}); train it again"
+        ) from error
+
+
+def training_curves(history: Sequence[Step], title: str) -> Figure:
+    """Loss and accuracy side by side, over epochs and, on top, over the examples seen.
+
+    A training figure is the mean over the messages since the look before, each as it was when it
+    was learnt from; so it lags behind, and validation may look better at first.
+
+    Args:
+        history: at least one look at the validation part. Figures that it lacks are not drawn.
+        title: of the whole figure.
+
+    Raises:
+        TuneshotError: no loss is a finite number.
+    """
+    # A look at the end of an epoch has the most steps an epoch: all of them.
+    steps_an_epoch = max(look.step / look.epoch for look in history)
+    epochs = [look.step / steps_an_epoch for look in history]
+    figure = Figure(figsize=(13, 5.5), layout="constrained")
+    figure.suptitle(title, fontsize=_TITLE, parse_math=False)  # a name may have $ signs
+    loss, accuracy = figure.subplots(1, 2)
+    figure.get_layout_engine().set(w_pad=0.15)  # type: ignore[union-attr, call-arg]
+
+    curves = _curves([look.train_loss for look in history], [look.val_loss for look in history])
+    loss.set_ylabel("loss (nats)", fontsize=_TEXT)
+    loss.set_ylim(0, 1.05 * max(map(np.nanmax, curves.values())))
+    _draw(loss, epochs, curves)
+
+    curves = _curves(
+        [look.train_accuracy for look in history], [look.val_accuracy for look in history]
+    )
+    lowest = min(map(np.nanmin, curves.values()))
+    low = max(0, math.floor(10 * lowest - 0.2) / 10)  # a tenth, and not the lowest point itself
+    accuracy.set_ylabel("accuracy", fontsize=_TEXT)
+    accuracy.set_ylim(low, 1 + 0.02 * (1 - low))
+    _draw(accuracy, epochs, curves)
+
+    examples_an_epoch = history[-1].examples_seen / epochs[-1]
+    for panel in (loss, accuracy):
+        _label_epochs(panel, epochs[-1], examples_an_epoch)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes ``figure`` as its suffix says; an older file is replaced in one step.
+
+    Raises:
+        TuneshotError: another suffix than those of ``FORMATS``, or ``path`` cannot be written.
+    """
+    if path.suffix.lower() not in FORMATS or path.is_dir():
+        raise TuneshotError(f"cannot draw {path}; give a file that ends in {', '.join(FORMATS)}")
+    with atomic_write(path) as new:
+        figure.savefig(new, dpi=_DPI)
+
+
+def _curves(train: Sequence[float | None], val: Sequence[float | None]) -> dict[Curve, np.ndarray]:
+    """The curves that have a point. NaN is a gap: what was not measured, or is not finite."""
+    curves = {}
+    for curve, measured in ((TRAINING, train), (VALIDATION, val)):
+        values = np.array(measured, dtype=float)  # None becomes NaN
+        values[~np.isfinite(values)] = np.nan
+        if not np.isnan(values).all():
+            curves[curve] = values
+    if not curves:
+        raise TuneshotError(
+            "there is no curve to draw: no loss of this training is a finite number; train again "
+            "with a smaller learning rate"
+        )
+    return curves
+
+
+def _draw(panel: Axes, epochs: Sequence[float], curves: Mapping[Curve, np.ndarray]) -> None:
+    """The curves, each with its name at its end."""
+    for curve, values in curves.items():
+        panel.plot(
+            epochs, values, curve.line, color=curve.color, marker=curve.marker, linewidth=2.5,
+            markersize=8 if len(epochs) <= 25 else 0, clip_on=False,
+        )  # fmt: skip
+    low, high = panel.get_ylim()
+    last = {curve: values[~np.isnan(values)][-1] for curve, values in curves.items()}
+    ends = {curve: (value - low) / (high - low) for curve, value in last.items()}
+    for curve, height in _apart(ends).items():
+        panel.text(
+            1.03, height, curve.name, color=curve.color, fontsize=_TEXT, va="center",
+            transform=panel.transAxes,
+        )  # fmt: skip
+
+
+def _apart(heights: Mapping[Curve, float]) -> dict[Curve, float]:
+    """Heights at which two names do not overlap, in their order."""
+    order = sorted(heights, key=heights.__getitem__)
+    if len(order) < 2:
+        return dict(heights)
+    below, above = order
+    missing = max(0.0, _BETWEEN_NAMES - (heights[above] - heights[below])) / 2
+    return {below: heights[below] - missing, above: heights[above] + missing}
+
+
+def _label_epochs(panel: Axes, epochs: float, examples_an_epoch: float) -> None:
+    panel.set_xlim(0, epochs)
+    panel.set_xlabel("epochs", fontsize=_TEXT)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.yaxis.set_major_locator(MaxNLocator(6))
+    scale = partial(mul, examples_an_epoch), partial(mul, 1 / examples_an_epoch)
+    top = panel.secondary_xaxis("top", functions=scale)
+    top.set_xlabel("examples seen", fontsize=_TEXT, labelpad=8)
+    top.xaxis.set_major_locator(MaxNLocator(5))
+    top.xaxis.set_major_formatter(EngFormatter(sep=""))  # 20k
+    for axes in (panel, top):
+        axes.tick_params(labelsize=_TEXT)
+    panel.grid(alpha=0.3)
+    panel.spines["right"].set_visible(False)
+
+
+@contextmanager
+def tensorboard_watch(folder: Path) -> Iterator[Callable[[Step], None]]:
+    """Writes curves for TensorBoard: ``tensorboard --logdir FOLDER`` shows them.
+
+    The x axis is the number of examples seen. Losses are in nats.
+
+    Args:
+        folder: created where it is missing; one for each run, or TensorBoard mixes them.
+
+    Yields:
+        A function that takes every step: ``learn(..., watch=…)``.
+
+    Raises:
+        TuneshotError: the package tensorboard is missing, or ``folder`` cannot be written.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise TuneshotError(
+            "the package tensorboard is missing; run: pip install tensorboard"
+        ) from error
+    try:
+        writer = SummaryWriter(str(folder))
+    except OSError as error:
+        raise TuneshotError(
+            f"cannot write {folder}: {error.strerror}; choose another folder"
+        ) from error
+
+    def watch(step: Step) -> None:
+        curves = {
+            "loss/train": step.train_loss,
+            "loss/validation": step.val_loss,
+            "accuracy/train": step.train_accuracy,
+            "accuracy/validation": step.val_accuracy,
+        }
+        for name, value in curves.items():
+            if value is not None:
+                writer.add_scalar(name, value, step.examples_seen)
+
+    with writer:
+        yield watch

@@ -1,0 +1,389 @@
+"""The training loop: no files, no prints, no globals. Progress leaves through callbacks.
+
+One step takes ``batch_size * accumulate`` messages. However they are divided, into passes to save
+memory or among processes to save time, the gradient is that of their mean loss.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clfcore.data.balance import BALANCERS, balanced_rows, class_weights
+from clfcore.errors import TuneshotError
+from clfcore.model.batching import Encoded, by_length, of_equal_length, pad, shuffled
+from clfcore.model.classifier import TextClassifier, frozen_depth, sentence_vectors
+from clfcore.model.precision import autocast, resolve
+from clfcore.training.distributed import is_sharded, own_part, spread
+from clfcore.training.frozen import Streams, resting_below
+from clfcore.training.settings import TrainConfig
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+_VALIDATION_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the callback hears after every optimiser step; losses in nats.
+
+    The last four are there after a look at the validation part. The training figures are those
+    of the messages learnt from since the look before, each as it was when it was learnt from.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    examples_seen: int
+    loss: float
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+
+
+@dataclass(slots=True)
+class RunState:
+    """Everything a run needs to go on after a step as if it had never stopped.
+
+    Attributes:
+        step: optimiser steps done.
+        examples_seen: messages learnt from, repeats counted.
+        history: the looks at the validation part so far.
+        tally: messages, summed loss and right answers since the last look.
+        best_loss: smallest validation loss so far, in nats.
+        since_best: looks since then.
+        tensors: the weights that learn (``weight/…``), the optimiser's moments (``moment/…``), the
+            best weights (``best/…``) and the random number generator (``random``).
+    """
+
+    step: int = 0
+    examples_seen: int = 0
+    history: list[Step] = field(default_factory=list)
+    tally: tuple[int, float, int] = (0, 0.0, 0)
+    best_loss: float = float("inf")
+    since_best: int = 0
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+def fit(
+    model: TextClassifier,
+    train: Encoded,
+    val: Encoded,
+    config: TrainConfig,
+    on_step: Callable[[Step], None] = lambda step: None,
+    *,
+    accelerator: "Accelerator | None" = None,
+    resume: RunState | None = None,
+    offer_state: Callable[[Callable[[], RunState]], None] = lambda make: None,
+    after_step: Callable[[int], None] = lambda step: None,
+) -> list[Step]:
+    """Teaches ``model``, in place, the weights that require gradients.
+
+    Args:
+        model: a classifier; left on its device, in evaluation mode.
+        train: rows to learn from; balancing draws from these only.
+        val: rows to watch.
+        config: how.
+        on_step: called after every step.
+        accelerator: on which device and among how many processes; default: alone, on the CPU.
+        resume: go on from here.
+        offer_state: called after every step with a function that makes the state to resume from.
+        after_step: called with the step's number while its gradients are still there (adapters
+            that prune themselves).
+
+    Returns:
+        The looks at the validation part.
+
+    Raises:
+        TuneshotError: a balancing strategy that these rows do not allow, or a loss that is no
+            longer a number.
+    """
+    run = _Run(model, train, val, config, accelerator, after_step)
+    if resume is not None:
+        run.restore(resume)
+    for step in run.steps():
+        on_step(step)
+        offer_state(run.snapshot)
+    run.finish()
+    return run.state.history
+
+
+def planned_steps(labels: Sequence[int], config: TrainConfig) -> int:
+    """Optimiser steps of a run; strategies that look at neighbours may leave out a few."""
+    rows: Sequence[int] = range(len(labels))
+    if BALANCERS[config.balance].kind == "rows":
+        rows = balanced_rows(labels, config.balance, config.seed, config.balance_ratio)
+    return config.epochs * math.ceil(len(rows) / (config.batch_size * config.accumulate))
+
+
+class _Run:
+    """One training run: what stays the same through it, and its state."""
+
+    def __init__(
+        self,
+        model: TextClassifier,
+        train: Encoded,
+        val: Encoded,
+        config: TrainConfig,
+        accelerator: "Accelerator | None",
+        after_step: Callable[[int], None],
+    ) -> None:
+        self.model, self.train, self.val, self.config = model, train, val, config
+        self.accelerator, self.after_step = accelerator, after_step
+        self.world = accelerator.num_processes if accelerator else 1
+        self.rank = accelerator.process_index if accelerator else 0
+        self.device = accelerator.device if accelerator else torch.device("cpu")
+        self.precision = resolve(config.precision, self.device)
+        self.state = RunState()
+
+        if not is_sharded(accelerator):  # shards are moved where they belong, not the whole
+            model.to(self.device)
+        vectors = None
+        if BALANCERS[config.balance].kind == "neighbours":
+            vectors = sentence_vectors(model, train.tokens, self.precision)
+        self.rows = balanced_rows(
+            train.labels, config.balance, config.seed, config.balance_ratio, vectors
+        )
+        self.lengths = [len(ids) for ids in train.tokens]
+        self.widths = {"longest": max(self.lengths), "full_context": model.trunk.context_length}
+        self.step_size = config.batch_size * config.accumulate
+        self.steps_an_epoch = math.ceil(len(self.rows) / self.step_size)
+        self.total = config.epochs * self.steps_an_epoch
+
+        self.depth = frozen_depth(model.trunk)
+        self.streams = self.val_streams = None
+        both = [*train.tokens, *val.tokens]
+        if self.depth and self.world == 1 and Streams.fit_in_memory(model, both):
+            with resting_below(model.trunk, self.depth):
+                self.streams = Streams(model, train.tokens, self.depth, self.precision)
+                self.val_streams = Streams(model, val.tokens, self.depth, self.precision)
+
+        weights = class_weights(train.labels, config.balance)
+        self.label_weights = torch.tensor(weights, device=self.device)  # (classes,)
+        self.targets = torch.tensor(train.labels, device=self.device)  # (N,)
+        self.val_targets = torch.tensor(val.labels, device=self.device)
+        self.wrapped: nn.Module = model
+        self.optimizer, self.schedule = _optimizer(model, config, self.total)
+        if accelerator is not None and self.world > 1:
+            self.wrapped, self.optimizer = spread(accelerator, model, self.optimizer)
+        self.learning = {n: w for n, w in model.named_parameters() if w.requires_grad}
+        torch.manual_seed(config.seed + self.rank)  # dropout
+
+    def steps(self) -> Iterator[Step]:
+        """Learns, one step at a time."""
+        state, config = self.state, self.config
+        while state.step < self.total and not self._out_of_patience():
+            epoch, done = divmod(state.step, self.steps_an_epoch)
+            # Seeded by the epoch, so that a resumed run finds its place in the same order.
+            order = shuffled(
+                self.lengths, self.rows, self.step_size, np.random.default_rng([config.seed, epoch])
+            )
+            for rows in islice(order, done, None):
+                loss = self._learn(rows)
+                state.step += 1
+                state.examples_seen += len(rows)
+                step = Step(state.step, self.total, epoch + 1, state.examples_seen, loss)
+                end = state.step % self.steps_an_epoch == 0
+                if end or (config.validate_every and state.step % config.validate_every == 0):
+                    step = self._look(step)
+                yield step
+                if self._out_of_patience():
+                    break
+
+    def _learn(self, rows: list[int]) -> float:
+        """One optimiser step on ``rows``; their mean loss in nats."""
+        self.wrapped.train()
+        self.optimizer.zero_grad()
+        parts = self._parts(rows)
+        weight = self.label_weights[self.targets[rows]].sum()
+        loss_sum, right = 0.0, 0.0
+        for number, part in enumerate(parts, start=1):
+            mine = part[self.rank :: self.world]
+            # A process without a message still takes part, with nothing to say.
+            rows_here, voice = (mine, 1) if mine else (part[:1], 0)
+            with self._no_sync() if number < len(parts) else nullcontext():
+                logits = self._logits(rows_here)  # (B, classes)
+                y = self.targets[rows_here]
+                loss = voice * F.cross_entropy(
+                    logits, y, self.label_weights, reduction="sum",
+                    label_smoothing=self.config.label_smoothing,
+                ) / weight  # fmt: skip
+                (loss * self.world).backward()  # processes average their gradients
+            loss_sum += loss.item()
+            right += voice * int((logits.argmax(dim=-1) == y).sum())
+        loss_sum, right = self._sum_over_processes(loss_sum, right)
+        if not math.isfinite(loss_sum):
+            raise TuneshotError(
+                f"the loss is {loss_sum} in step {self.state.step + 1}; choose a smaller "
+                f"--learning-rate than {self.config.learning_rate:g}"
+            )
+        nn.utils.clip_grad_norm_(list(self.learning.values()), self.config.grad_clip)
+        self.optimizer.step()
+        self.schedule.step()
+        self.after_step(self.state.step + 1)
+        seen, total, correct = self.state.tally
+        self.state.tally = (seen + len(rows), total + loss_sum * len(rows), correct + int(right))
+        return loss_sum
+
+    def _parts(self, rows: list[int]) -> list[list[int]]:
+        """The passes of one step."""
+        size = self.config.batch_size
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        if self.config.padding == "none":
+            return [group for part in parts for group in of_equal_length(self.lengths, part)]
+        return parts
+
+    def _logits(self, rows: list[int]) -> Tensor:
+        """(B, classes) float32."""
+        if self.streams is not None:
+            x, lengths = self.streams.batch(rows)
+            with autocast(self.precision, self.device):
+                return self.model.above(x, lengths, self.depth).float()
+        width = self.widths.get(self.config.padding)
+        batch = pad(self.train.tokens, rows, width).to(self.device)
+        with autocast(self.precision, self.device):
+            return self.wrapped(batch.ids, batch.lengths).float()
+
+    def _look(self, step: Step) -> Step:
+        """``step`` with figures; remembers the best weights."""
+        state = self.state
+        val_loss, val_accuracy = self._validate()
+        seen, loss, right = state.tally
+        step = replace(step, train_loss=loss / seen, train_accuracy=right / seen,
+                       val_loss=val_loss, val_accuracy=val_accuracy)  # fmt: skip
+        state.history.append(step)
+        state.tally = (0, 0.0, 0)
+        state.since_best += 1
+        if val_loss < state.best_loss:
+            state.best_loss, state.since_best = val_loss, 0
+            if self.config.keep == "best":
+                self._copy_weights("best")
+        return step
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float, float]:
+        """Mean loss in nats and accuracy on the validation part; every process does all of it."""
+        self.wrapped.eval()
+        loss, right = 0.0, 0
+        for batch in by_length(self.val.tokens, _VALIDATION_BATCH):
+            with autocast(self.precision, self.device):
+                if self.val_streams is not None:
+                    logits = self.model.above(*self.val_streams.batch(batch.rows), self.depth)
+                else:
+                    logits = self.model(batch.ids.to(self.device), batch.lengths.to(self.device))
+            y = self.val_targets[batch.rows]
+            loss += F.cross_entropy(logits.float(), y, reduction="sum").item()
+            right += int((logits.argmax(dim=-1) == y).sum())
+        return loss / len(self.val.labels), right / len(self.val.labels)
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self.config.patience <= self.state.since_best
+
+    # --- state ----------------------------------------------------------------------------------
+
+    def snapshot(self) -> RunState:
+        """The state to resume from, on the CPU and no longer changing."""
+        self._copy_weights("weight")
+        tensors = self.state.tensors
+        for name, weight in self.learning.items():
+            for key, value in self.optimizer.state.get(weight, {}).items():
+                tensors[f"moment/{name}/{key}"] = torch.as_tensor(value).detach().cpu().clone()
+        tensors["random"] = torch.get_rng_state()
+        return self.state
+
+    @torch.no_grad()
+    def restore(self, state: RunState) -> None:
+        """Goes back to ``state``."""
+        self.state = state
+        for name, weight in self.learning.items():
+            weight.copy_(state.tensors[f"weight/{name}"])
+            moments = {
+                key: state.tensors[f"moment/{name}/{key}"].to(self.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"moment/{name}/{key}" in state.tensors
+            }
+            if moments:
+                self.optimizer.state[weight] = moments
+        with warnings.catch_warnings():  # it would rather see the optimiser's steps in between
+            warnings.simplefilter("ignore")
+            for _ in range(state.step):
+                self.schedule.step()
+        torch.set_rng_state(state.tensors["random"])
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Brings the best weights back where they are asked for."""
+        if self.config.keep == "best":
+            for name, weight in self.learning.items():
+                own_part(weight).copy_(self.state.tensors[f"best/{name}"])
+        self.model.eval()
+
+    def _copy_weights(self, kind: str) -> None:
+        for name, weight in self.learning.items():
+            self.state.tensors[f"{kind}/{name}"] = own_part(weight.detach()).cpu().clone()
+
+    # --- several processes ----------------------------------------------------------------------
+
+    def _no_sync(self) -> Any:  # noqa: ANN401
+        return self.accelerator.no_sync(self.wrapped) if self.accelerator else nullcontext()
+
+    def _sum_over_processes(self, *numbers: float) -> list[float]:
+        if self.accelerator is None or self.world == 1:
+            return list(numbers)
+        own = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        return self.accelerator.reduce(own, "sum").tolist()
+
+
+def _optimizer(
+    model: TextClassifier, config: TrainConfig, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW over three groups: token embedding, matrices (decayed), vectors (not decayed)."""
+    embedding: list[nn.Parameter] = []
+    matrices: list[nn.Parameter] = []
+    vectors: list[nn.Parameter] = []
+    for weight in model.parameters():
+        if not weight.requires_grad:
+            continue
+        group = (
+            embedding if weight is model.trunk.tok_emb.weight
+            else matrices if weight.squeeze().dim() > 1 else vectors
+        )  # fmt: skip
+        group.append(weight)
+    groups: list[dict[str, Any]] = [
+        {"params": embedding, "lr": config.embedding_learning_rate, "weight_decay": 0.0},
+        {"params": matrices, "lr": config.learning_rate, "weight_decay": config.weight_decay},
+        {"params": vectors, "lr": config.learning_rate, "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    if config.schedule == "one_cycle":
+        peaks = [group["lr"] for group in groups]
+        return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps)
+    warmup = round(config.warmup * steps)
+    shape = SHAPES[config.schedule]
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return shape((step - warmup) / max(1, steps - warmup))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+# Share of the peak learning rate after a share of the steps that follow the warm-up.
+SHAPES: dict[str, Callable[[float], float]] = {
+    "constant": lambda done: 1.0,
+    "linear": lambda done: 1 - done,
+    "cosine": lambda done: (1 + math.cos(math.pi * done)) / 2,
+}

@@ -1,0 +1,164 @@
+"""What fine-tuning starts from: a trunk, its tokenizer, and where its weights can be had again."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from clfcore.errors import TuneshotError
+from clfcore.model.classifier import Trunk
+from clfcore.model.gpt import GPTModel
+from clfcore.model.huggingface import HuggingFaceTrunk
+from clfcore.model.sizes import GPT_PRESETS, MINI, GPTConfig
+from clfcore.model.tokenizer import encode
+from clfcore.paths import atomic_write, cache_dir
+from clfcore.types import Say, unheard
+from clfcore.weights.int8 import from_int8, to_int8
+from clfcore.weights.language_model import DEFAULT_LM, load_transformer
+from clfcore.weights.pretrained import is_gpt2, load_gpt2
+
+# gpt2-mini before fine-tuning. No label and no message of the corpus has touched it.
+TRUNK = Path(str(files("clfcore"))) / "assets" / "gpt2-mini-trunk.safetensors"
+_PRACTICE_TEXTS = 24_000
+_PRACTICE_EPOCHS = 3
+_DROP_RATE = 0.1  # of gpt2-mini, which is small enough to learn its few messages by heart
+_DISTILLATION = 1  # counts changes of distill.py, so that no old trunk is taken from the cache
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A trunk with a fresh head.
+
+    Attributes:
+        name: what to call it.
+        trunk: the model.
+        encode: text -> token ids, never empty.
+        source: where the trunk's weights can be had again; ``None`` if nowhere.
+    """
+
+    name: str
+    trunk: Trunk
+    encode: Callable[[str], list[int]]
+    source: str | None
+
+
+def load_base(
+    base: str,
+    classes: int,
+    weights: str = "pretrained",
+    texts: Sequence[str] = (),
+    texts_seed: int = 0,
+    seed: int = 0,
+    say: Say = unheard,
+) -> Base:
+    """``base`` with a fresh classification head, which starts undecided.
+
+    Args:
+        base: ``gpt2-mini`` (made here, offline), ``gpt2`` … ``gpt2-xl``, the few-shot side's
+            ``SmolLM2-135M-Instruct``, another Hugging Face repository, or a folder.
+        classes: labels.
+        weights: ``pretrained``, or ``random`` ones in the same shape.
+        texts: unlabelled training messages; only ``gpt2-mini`` is made of them, which takes
+            minutes. None: the bundled trunk, made of the sample messages, without their labels.
+        texts_seed: of what ``gpt2-mini`` learns before fine-tuning.
+        seed: of the random weights.
+        say: hears (stage, done, total, figures).
+
+    Raises:
+        TuneshotError: the base is not to be had, or is no causal language model.
+    """
+    torch.manual_seed(seed)
+    trunk: Trunk
+    if base == MINI:
+        cfg = replace(GPT_PRESETS[MINI], drop_rate=_DROP_RATE)
+        state = None
+        if weights == "pretrained":
+            state = _distilled(texts, texts_seed, say) if texts else from_int8(load_file(TRUNK))
+        trunk = _gpt2(cfg, classes, state)
+        start = Base(base, trunk, encode, source=None)
+    elif weights == "random" and base in GPT_PRESETS:
+        start = Base(base, _gpt2(GPT_PRESETS[base], classes, None), encode, source=None)
+    elif base != DEFAULT_LM and is_gpt2(base):
+        cfg, state = load_gpt2(base)
+        trunk = _gpt2(cfg, classes, state if weights == "pretrained" else None)
+        start = Base(Path(base).name, trunk, encode, base if weights == "pretrained" else None)
+    else:
+        start = _transformer(base, classes, weights)
+    with torch.no_grad():
+        for weight in start.trunk.out_head.parameters():
+            weight.zero_()  # the first loss is ln(classes)
+    return start
+
+
+def _transformer(base: str, classes: int, weights: str) -> Base:
+    if weights == "random":
+        raise TuneshotError(
+            f"random weights are for the shapes of GPT-2, not for {base}; choose from "
+            f"{', '.join(GPT_PRESETS)}"
+        )
+    tokenizer, body = load_transformer(base, "AutoModel")
+    return Base(Path(base).name, HuggingFaceTrunk(body, classes), partial(_ids, tokenizer), base)
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
+    # A message that contains "<|im_end|>" means those characters, not the control token.
+    clean = text.encode("utf-8", "replace").decode("utf-8")
+    found: list[int] = tokenizer(clean, split_special_tokens=True)["input_ids"]
+    return found or [tokenizer.eos_token_id or 0]
+
+
+def fingerprint(trunk: nn.Module) -> str:
+    """A hash that tells one set of weights from another: of the first values of each tensor."""
+    digest = hashlib.sha256()
+    for name, weight in trunk.named_parameters():
+        if not name.startswith("out_head"):
+            first = weight.detach().flatten()[:16].float().cpu().numpy().tobytes()
+            digest.update(f"{name} {tuple(weight.shape)}".encode() + first)
+    return digest.hexdigest()
+
+
+def _distilled(texts: Sequence[str], seed: int, say: Say) -> dict[str, Tensor]:
+    """gpt2-mini before fine-tuning; made once for a training part and kept in the user's cache."""
+    digest = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    key = f"{MINI}-trunk-{_DISTILLATION}-{digest[:16]}-{seed}.safetensors"
+    path = cache_dir() / "models" / key
+    if not path.exists():
+        state = _distil(texts, seed, say)
+        with atomic_write(path) as new:
+            save_file(state, new)
+    return load_file(path)
+
+
+def _distil(texts: Sequence[str], seed: int, say: Say) -> dict[str, Tensor]:
+    from clfcore.weights.distill import distilled_gpt2  # brings sentence-transformers: seconds
+
+    model = distilled_gpt2(GPT_PRESETS[MINI], texts, _PRACTICE_TEXTS, _PRACTICE_EPOCHS, seed, say)
+    return {n: t for n, t in model.state_dict().items() if not n.startswith("out_head")}
+
+
+def bundle_trunk(texts: Sequence[str], path: Path = TRUNK, say: Say = unheard) -> None:
+    """Makes the bundled trunk again, on one machine bit for bit: ``make trunk``, ten minutes.
+
+    ``texts`` are those of the sample messages.
+    """
+    with atomic_write(path) as new:
+        save_file(to_int8(_distil(texts, 0, say)), new)
+
+
+def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTModel:
+    """With the weights of ``state``, its head aside; names and shapes were checked before."""
+    if state is None:
+        return GPTModel(cfg, classes)
+    with torch.device("meta"):  # no memory for weights that would be replaced at once
+        trunk = GPTModel(cfg, classes)
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("out_head")}
+    trunk.load_state_dict(state, strict=False, assign=True)
+    trunk.out_head = nn.Linear(cfg.emb_dim, classes)
+    return trunk

@@ -1,0 +1,250 @@
+"""A trained classifier on disk: a folder that explains itself.
+
+    meta.json           format, trunk, labels, reading, threshold, data, training, metrics
+    model.safetensors   the weights (never pickle)
+
+A GPT-2 is stored whole. Of a trunk that can be had again from where it came (a Hugging Face
+model, or any base under an adapter) only what was learnt is stored, beside the trunk's name and
+fingerprint.
+
+Written to a scratch name and renamed when complete, so a crash or a full disk leaves the old
+folder as it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from clfcore import __version__
+from clfcore.errors import TuneshotError
+from clfcore.model.adapters import adapt, merge
+from clfcore.model.classifier import Reading, TextClassifier
+from clfcore.model.gpt import GPTModel
+from clfcore.model.heads import head_from_state, last_linear
+from clfcore.model.sizes import GPTConfig
+from clfcore.model.tokenizer import encode
+from clfcore.paths import atomic_write
+from clfcore.weights.bases import Base, fingerprint, load_base
+from clfcore.weights.int8 import from_int8, to_int8
+from clfcore.weights.pretrained import check_state
+
+FORMAT = 2
+READABLE = (1, 2)  # 1: a GPT-2, stored whole, read at the last token, or padded as in chapter 6
+KIND = "tuneshot-classifier"
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a checkpoint knows about itself.
+
+    Attributes:
+        name: what to call the model, e.g. ``"gpt2-mini"``.
+        labels: in the order of the head's outputs.
+        model: the shape of a GPT-2; ``None`` for another trunk.
+        source: where the trunk is to be had; ``None``: the file holds all of it.
+        fingerprint: of that trunk's weights.
+        adapter: how to put the adapter in; ``None``: there is none.
+        reading: how a message becomes one vector.
+        threshold: probability of the second of two labels from which it is answered.
+        about: data, training settings, metrics, versions: for people and for records.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    model: GPTConfig | None = None
+    source: str | None = None
+    fingerprint: str | None = None
+    adapter: Mapping[str, Any] | None = None
+    reading: Reading = Reading()  # noqa: RUF009 - frozen
+    threshold: float = 0.5
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bool = False) -> None:
+    """Writes ``folder`` in one step.
+
+    Args:
+        folder: created, or replaced if it is a checkpoint already.
+        model: a classifier. Where ``meta.source`` is given, the weights that require gradients
+            are what was learnt.
+        meta: must describe ``model``.
+        compact: store matrices as one int8 row and one scale each, about a quarter of the size.
+
+    Raises:
+        TuneshotError: the disk is full, or ``folder`` is something else than a checkpoint.
+    """
+    check_free(folder)
+    trunk = model.trunk
+    learnt = {name for name, weight in trunk.named_parameters() if weight.requires_grad}
+    learnt |= {name for name in trunk.state_dict() if name.startswith("out_head.")}
+    state = {name: tensor.detach().contiguous() for name, tensor in trunk.state_dict().items()
+             if meta.source is None or name in learnt}  # fmt: skip
+    weights = save(to_int8(state) if compact else state)
+    record = {
+        "format": FORMAT,
+        "kind": KIND,
+        "clfcore": __version__,
+        "name": meta.name,
+        "labels": list(meta.labels),
+        "model": meta.model and meta.model.to_dict(),
+        "source": meta.source,
+        "fingerprint": meta.fingerprint,
+        "adapter": meta.adapter and dict(meta.adapter),
+        "reading": asdict(meta.reading),
+        "threshold": meta.threshold,
+        "weights": {
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "storage": "int8" if compact else "float32",
+        },
+        "about": dict(meta.about),
+    }
+    with atomic_write(folder) as new:
+        new.mkdir()
+        (new / "model.safetensors").write_bytes(weights)
+        (new / "meta.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def check_free(folder: Path) -> None:
+    """Raises ``TuneshotError`` if ``folder`` holds something else than a checkpoint."""
+    if folder.exists() and not (folder / "meta.json").exists():
+        raise TuneshotError(f"{folder} exists and is not a checkpoint; choose another --out")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint in memory: the model in evaluation mode, its tokenizer, its description."""
+
+    model: TextClassifier
+    encode: Callable[[str], list[int]]
+    meta: Meta
+
+
+def load_checkpoint(folder: Path) -> Loaded:
+    """The classifier in ``folder``, float32.
+
+    Raises:
+        TuneshotError: missing, truncated, altered, of a newer format or another kind, without its
+            head, or on a trunk that is not to be had or is another one now. Nothing is ever
+            filled in with random weights.
+    """
+    record = read_meta(folder)
+    try:
+        meta = _meta(record)
+        storage, expected = record["weights"]["storage"], record["weights"]["sha256"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise TuneshotError(f"{folder}/meta.json is damaged: {error!r}") from error
+    path = folder / "model.safetensors"
+    try:
+        raw = path.read_bytes()
+        stored = load(raw)
+    except (OSError, SafetensorError) as error:
+        raise TuneshotError(f"{path} is missing or truncated ({error})") from error
+    state = from_int8(stored) if storage == "int8" else stored
+    base = _base(meta, folder)
+    model = TextClassifier(base.trunk, meta.reading)
+    head = {name.removeprefix("out_head."): tensor for name, tensor in state.items()
+            if name.startswith("out_head.")}  # fmt: skip
+    if not head:
+        raise TuneshotError(f"{path}: the classification head is missing")
+    model.trunk.out_head = head_from_state(head)
+    if (outputs := last_linear(model.trunk.out_head).out_features) != len(meta.labels):
+        raise TuneshotError(
+            f"{path}: the head has {outputs} outputs, this model needs {len(meta.labels)}"
+        )
+    if meta.adapter is not None:
+        adapt(model, **meta.adapter)
+    needed = model.trunk.state_dict()
+    if meta.source is not None:  # only what was learnt is here
+        needed = {name: tensor for name, tensor in needed.items() if name in state}
+    check_state(state, needed, name=str(path))
+    if hashlib.sha256(raw).hexdigest() != expected:
+        raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")
+    model.trunk.load_state_dict(state, strict=False)
+    for name, weight in model.trunk.named_parameters():  # so that it can be saved again
+        weight.requires_grad_(name in state)
+    return Loaded(model.eval(), base.encode, meta)
+
+
+def merged(folder: Path) -> Loaded:
+    """The classifier in ``folder`` with its adapter folded into the trunk's weights.
+
+    Raises:
+        TuneshotError: as ``load_checkpoint``; or there is no adapter, or it cannot be merged.
+    """
+    loaded = load_checkpoint(folder)
+    if loaded.meta.adapter is None:
+        raise TuneshotError(f"{folder} has no adapter to merge")
+    merge(loaded.model)
+    whole = loaded.meta.model is not None  # a GPT-2 is now like any other
+    if not whole:
+        loaded.model.trunk.requires_grad_(True)  # all of it differs from its source
+    source = None if whole else loaded.meta.source
+    return replace(loaded, meta=replace(loaded.meta, adapter=None, source=source))
+
+
+def _meta(record: dict[str, Any]) -> Meta:
+    if record["format"] == 1:
+        pad_to = record["pad_to"]
+        reading = Reading("last_column", pad_to) if pad_to else Reading()
+        record = {**record, "source": None, "fingerprint": None, "adapter": None}
+    else:
+        reading = Reading.from_dict(record["reading"])
+    return Meta(
+        name=record["name"],
+        labels=tuple(record["labels"]),
+        model=record["model"] and GPTConfig.from_dict(record["model"]),
+        source=record["source"],
+        fingerprint=record["fingerprint"],
+        adapter=record["adapter"],
+        reading=reading,
+        threshold=float(record["threshold"]),
+        about=record["about"],
+    )
+
+
+def _base(meta: Meta, folder: Path) -> Base:
+    """The trunk to put the stored weights into."""
+    if meta.source is None:
+        if meta.model is None:
+            raise TuneshotError(f"{folder}/meta.json is damaged: it names no trunk")
+        return Base(meta.name, GPTModel(meta.model, len(meta.labels)), encode, source=None)
+    base = load_base(meta.source, len(meta.labels))
+    if fingerprint(base.trunk) != meta.fingerprint:
+        raise TuneshotError(
+            f"{folder} was trained on other weights of {meta.source!r} than those found now; "
+            "bring those back, or train again"
+        )
+    return base
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """``meta.json`` as it is, after checking that this version can read the checkpoint.
+
+    Raises:
+        TuneshotError: as ``load_checkpoint``.
+    """
+    path = folder / "meta.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TuneshotError(
+            f"{folder} is not a checkpoint ({path.name} cannot be read); make one: clf train"
+        ) from error
+    except ValueError as error:
+        raise TuneshotError(f"{path} is damaged: {error}") from error
+    kind = record.get("kind") if isinstance(record, dict) else None
+    if kind != KIND:
+        raise TuneshotError(f"{folder} holds another kind of model ({kind!r}, not {KIND!r})")
+    if record.get("format") not in READABLE:
+        raise TuneshotError(
+            f"{folder} has checkpoint format {record.get('format')!r}, this version "
+            f"({__version__}) reads {', '.join(map(str, READABLE))}; upgrade to clfcore "
+            f"{record.get('clfcore')}"
+        )
+    return record

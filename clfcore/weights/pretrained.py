@@ -1,0 +1,225 @@
+"""Weights from elsewhere: GPT-2 as Hugging Face stores it, and the book's chapter-6 classifier."""
+
+import json
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from clfcore.errors import TuneshotError
+from clfcore.model.gpt import GPTModel
+from clfcore.model.sizes import GPTConfig
+
+State = dict[str, Tensor]
+
+# The published models; any other name is taken as a Hugging Face repository or a local folder.
+REPOSITORIES = {
+    name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
+}
+
+# Hugging Face's name -> ours. c_attn is query, key and value side by side, split below.
+_OUTSIDE = {
+    "wte.weight": "tok_emb.weight",
+    "wpe.weight": "pos_emb.weight",
+    "ln_f.weight": "final_norm.scale",
+    "ln_f.bias": "final_norm.shift",
+}
+_INSIDE = {
+    "ln_1.weight": "norm1.scale",
+    "ln_1.bias": "norm1.shift",
+    "ln_2.weight": "norm2.scale",
+    "ln_2.bias": "norm2.shift",
+    "attn.c_proj.weight": "att.out_proj.weight",
+    "attn.c_proj.bias": "att.out_proj.bias",
+    "mlp.c_fc.weight": "ff.layers.0.weight",
+    "mlp.c_fc.bias": "ff.layers.0.bias",
+    "mlp.c_proj.weight": "ff.layers.2.weight",
+    "mlp.c_proj.bias": "ff.layers.2.bias",
+}
+_QKV = ("att.W_query", "att.W_key", "att.W_value")
+_IGNORED = re.compile(r"lm_head\.weight|h\.\d+\.attn\.(masked_)?bias")  # tied head; mask buffers
+
+
+def is_gpt2(source: str) -> bool:
+    """Whether ``source``, as for ``load_gpt2``, is a GPT-2 and not another kind of model.
+
+    Raises:
+        TuneshotError: its ``config.json`` cannot be had.
+    """
+    return _read_json(_file_of(source, "config.json")).get("model_type") == "gpt2"
+
+
+def load_gpt2(source: str) -> tuple[GPTConfig, State]:
+    """The trunk of a GPT-2 in Hugging Face's format.
+
+    Args:
+        source: ``gpt2`` … ``gpt2-xl``, another repository, or a folder with ``config.json`` and
+            ``model.safetensors``. A local folder is tried first, then the Hugging Face cache,
+            then the network.
+
+    Returns:
+        The shape and our state dict without ``out_head`` (float32).
+
+    Raises:
+        TuneshotError: not found, not a GPT-2, truncated, or a tensor of a wrong name or shape.
+    """
+    settings = _read_json(_file_of(source, "config.json"))
+    cfg = _config(source, settings)
+    weights = _file_of(source, "model.safetensors")
+    try:
+        theirs = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise TuneshotError(f"{weights} cannot be read ({error}); fetch it again") from error
+    state = from_hugging_face(theirs)
+    check_state(state, gpt2_tensors(cfg), name=source, optional={"out_head.weight"})
+    return cfg, state
+
+
+def from_hugging_face(theirs: Mapping[str, Tensor]) -> State:
+    """Our names and layouts for the tensors of a ``GPT2Model`` or ``GPT2LMHeadModel``.
+
+    Their linear layers are stored as (in, out) ("Conv1D"), ours as PyTorch's (out, in).
+
+    Raises:
+        TuneshotError: a tensor GPT-2 does not have.
+    """
+    ours: State = {}
+    for full_name, tensor in theirs.items():
+        name = full_name.removeprefix("transformer.")
+        if _IGNORED.fullmatch(name):
+            continue
+        if name in _OUTSIDE:
+            ours[_OUTSIDE[name]] = tensor.float()
+            continue
+        match = re.fullmatch(r"h\.(\d+)\.(.+)", name)
+        if not match:
+            raise TuneshotError(f"not a GPT-2: unexpected tensor {full_name!r}")
+        block, inner = f"trf_blocks.{match[1]}", match[2]
+        if inner in ("attn.c_attn.weight", "attn.c_attn.bias"):
+            kind = inner.rsplit(".", 1)[1]
+            for part, chunk in zip(_QKV, tensor.float().chunk(3, dim=-1), strict=True):
+                ours[f"{block}.{part}.{kind}"] = chunk.T.contiguous() if kind == "weight" else chunk
+        elif inner in _INSIDE:
+            linear = inner.startswith(("attn.", "mlp.")) and inner.endswith("weight")
+            ours[f"{block}.{_INSIDE[inner]}"] = (
+                tensor.float().T.contiguous() if linear else tensor.float()
+            )
+        else:
+            raise TuneshotError(f"not a GPT-2: unexpected tensor {full_name!r}")
+    return ours
+
+
+def load_chapter6(path: Path) -> GPTModel:
+    """The classifier that chapter 6 of the book saves as ``review_classifier.pth``.
+
+    The file holds weights only, so the shape is read off them; GPT-2's heads are 64 wide in all
+    sizes. Its class 0 is ham and class 1 is spam.
+
+    Raises:
+        TuneshotError: unreadable, holds more than plain tensors, or is another kind of model.
+    """
+    try:
+        # weights_only: a .pth is a pickle, and a pickle may run code. Never without it.
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        reason = str(error).split("\n")[0]
+        raise TuneshotError(f"{path} is not a readable state dict: {reason}") from error
+    wanted = ("tok_emb.weight", "pos_emb.weight", "out_head.weight", "out_head.bias")
+    if not isinstance(loaded, dict) or any(name not in loaded for name in wanted):
+        raise TuneshotError(
+            f"{path} is not a chapter-6 classifier: expected a state dict with {', '.join(wanted)}"
+        )
+    state = {name: t.float() for name, t in loaded.items() if not name.endswith("att.mask")}
+    blocks = {name.split(".")[1] for name in state if name.startswith("trf_blocks.")}
+    vocab_size, emb_dim = state["tok_emb.weight"].shape
+    cfg = GPTConfig(
+        vocab_size=vocab_size,
+        context_length=state["pos_emb.weight"].shape[0],
+        emb_dim=emb_dim,
+        n_heads=max(1, emb_dim // 64),
+        n_layers=len(blocks),
+        qkv_bias="trf_blocks.0.att.W_query.bias" in state,
+    )
+    classes = state["out_head.bias"].shape[0]
+    check_state(state, gpt2_tensors(cfg, classes), name=str(path))
+    model = GPTModel(cfg, classes)
+    model.load_state_dict(state)
+    return model
+
+
+def check_state(
+    state: State,
+    expected: Mapping[str, Tensor],
+    name: str,
+    optional: frozenset[str] | set[str] = frozenset(),
+) -> None:
+    """Compares names and shapes with those a model needs, before any weight is used.
+
+    Raises:
+        TuneshotError: naming the first tensor that is missing, unexpected or misshapen.
+    """
+    for key, tensor in expected.items():
+        if key not in state:
+            if key in optional:
+                continue
+            what = "the classification head" if key.startswith("out_head") else f"the tensor {key}"
+            raise TuneshotError(f"{name}: {what} is missing")
+        if state[key].shape != tensor.shape:
+            raise TuneshotError(
+                f"{name}: {key} has shape {tuple(state[key].shape)}, "
+                f"this model needs {tuple(tensor.shape)}"
+            )
+    for key in state.keys() - expected.keys():
+        raise TuneshotError(f"{name}: unexpected tensor {key}")
+
+
+def gpt2_tensors(cfg: GPTConfig, num_classes: int | None = None) -> State:
+    """The tensors of a ``GPTModel``: names and shapes only, no memory."""
+    with torch.device("meta"):
+        return GPTModel(cfg, num_classes).state_dict()
+
+
+def _file_of(source: str, filename: str) -> Path:
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        if not (folder / filename).exists():
+            raise TuneshotError(f"{folder} holds no {filename}; expected a Hugging Face folder")
+        return folder / filename
+    repository = REPOSITORIES.get(source, source)
+    try:
+        try:
+            return Path(hf_hub_download(repository, filename, local_files_only=True))
+        except LocalEntryNotFoundError:
+            return Path(hf_hub_download(repository, filename))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise TuneshotError(
+            f"cannot get {filename} of {repository!r} ({type(error).__name__}); choose one of "
+            f"{', '.join(REPOSITORIES)}, or download it elsewhere and pass the folder"
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TuneshotError(f"{path} cannot be read as JSON") from error
+    if not isinstance(loaded, dict):
+        raise TuneshotError(f"{path} is not a model configuration")
+    return loaded
+
+
+def _config(source: str, settings: Mapping[str, object]) -> GPTConfig:
+    names = ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer")
+    if settings.get("model_type") != "gpt2" or any(name not in settings for name in names):
+        raise TuneshotError(
+            f"{source} is not a GPT-2 (config.json says {settings.get('model_type')!r})"
+        )
+    vocab_size, context_length, emb_dim, n_heads, n_layers = (int(str(settings[n])) for n in names)
+    return GPTConfig(vocab_size, context_length, emb_dim, n_heads, n_layers)

@@ -1,0 +1,1 @@
+"""A file of messages, classified by both methods."""

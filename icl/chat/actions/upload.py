@@ -1,0 +1,207 @@
+"""A file in the chat: read, classified with progress and a stop, shown, given back."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import chainlit as cl
+
+from clfcore.errors import TuneshotError
+from icl.batch.read import read_messages
+from icl.batch.result import BatchResult, Summary
+from icl.batch.run import BatchRun, Progress
+from icl.chat.cards import label_word, method_name, method_title, percent, plain, share
+from icl.chat.conversation import picture
+from icl.chat.language import numeral, say
+from icl.figures.answers import confusion
+from icl.prompt.tasks import TASKS
+from icl.session.session import Side
+from icl.session.settings import Settings
+from icl.session.workers import Workers, classify
+
+SHOWN = 50  # rows of the table
+EVERY = 0.5  # seconds between two lines of progress
+
+
+async def classify_file(
+    workers: Workers, path: Path, name: str, methods: Sequence[str], settings: Settings
+) -> None:
+    """Sends answers to all messages of a file: figures, the rows worth reading, a file of results.
+
+    Stopping it shows what was answered by then.
+
+    Args:
+        workers: what answers, after everybody who types.
+        path: where the upload is.
+        name: what the visitor calls it.
+        methods: those to ask.
+        settings: how.
+
+    Raises:
+        TuneshotError: the file cannot be read.
+    """
+    labels = TASKS[settings.task].labels
+    messages = await asyncio.to_thread(read_messages, path, name, labels)
+
+    async def ask(method: str, texts: Sequence[str]) -> Sequence[Side]:
+        asked = (workers.do(classify, method, settings, text, background=True) for text in texts)
+        return await asyncio.gather(*asked)
+
+    run = BatchRun(messages, ask, methods=methods)
+    said = await cl.Message(content=plain(_line(run.progress()))).send()
+    told = time.monotonic()
+
+    async def heard(progress: Progress) -> None:
+        nonlocal told
+        if time.monotonic() - told > EVERY:
+            told = time.monotonic()
+            said.content = plain(_line(progress))
+            await said.update()
+
+    try:
+        await run.run(heard)
+    finally:  # stopped or not
+        await said.remove()
+        await _show(run.result(), name)
+
+
+def _line(progress: Progress) -> str:
+    done = ", ".join(
+        f"{method_name(method)} {numeral(f'{count:,}')}" for method, count in progress.done.items()
+    )
+    rows, left = numeral(f"{progress.rows:,}"), progress.seconds_left
+    lines = [say("Of {rows} messages: {done}.", rows=rows, done=done)]
+    if left is not None:
+        lines.append(say("About {duration} left.", duration=_duration(left)))
+    return " ".join([*lines, say("The stop button shows what is there.")])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return say("{count} minutes", count=f"{seconds / 60:.0f}")
+
+
+async def _show(result: BatchResult, name: str) -> None:
+    summary = await asyncio.to_thread(result.summary)
+    content = await asyncio.to_thread(result.to_csv)
+    rows = result.table(SHOWN)
+    given = result.messages.given is not None
+    methods = list(result.answers)
+    count = numeral(f"{len(result.messages.texts):,}")
+    table = {
+        "caption": say(
+            "Disagreements first; {shown} of {count} rows", shown=len(rows), count=count
+        ),
+        "columns": [
+            *(say("Row"), say("Message")),
+            *([say("Label")] if given else []),
+            *(method_title(method) for method in methods),
+            say("Why here"),
+        ],
+        "rows": [
+            [
+                str(row.number),
+                row.text[:200],
+                *([label_word(row.given)] if given else []),
+                *(_said(row.answers.get(method)) for method in methods),
+                row.reason,
+            ]
+            for row in rows
+        ],
+    }
+    elements = [
+        cl.CustomElement(name="AnswersTable", props=table, display="inline"),
+        cl.File(name=_results_name(name), content=content, mime="text/csv", display="inline"),
+        *(
+            picture(
+                confusion(
+                    figures.confusion, [label_word(label) for label in result.messages.labels],
+                    method_title(method),
+                ),
+                f"confusion {method}",
+            )
+            for method, figures in summary.figures.items()
+        ),
+    ]  # fmt: skip
+    stopped = [say("It was {stopped}.", stopped=result.stopped)] if result.stopped else []
+    lines = [*stopped, *_lines(summary)]
+    if result.messages.empty:
+        lines.append(say("{count} rows without a text were skipped.", count=result.messages.empty))
+    await cl.Message(content="\n\n".join(plain(line) for line in lines), elements=elements).send()
+
+
+def _said(answer: object) -> str:
+    label, p = getattr(answer, "label", ""), getattr(answer, "p", 0.0)
+    return f"{label_word(label)} {percent(p)}" if label else "–"
+
+
+def _lines(summary: Summary) -> list[str]:
+    """The figures in sentences."""
+    lines = []
+    for method, counts in summary.counts.items():
+        answers = [f"{numeral(f'{n:,}')} {label_word(label)}" for label, n in counts.items()]
+        if problems := summary.problems[method]:
+            answers.append(say("{count} without an answer", count=numeral(f"{problems:,}")))
+        lines.append(f"{method_title(method)}: {', '.join(answers)}.")
+    if summary.agreement:
+        agreement = share(summary.agreement.value)
+        lines.append(say("They agree on {share} of the messages.", share=agreement))
+    for method, figures in summary.figures.items():
+        found = figures.accuracy
+        lines.append(
+            say(
+                "{method}: accuracy {accuracy} ({low} to {high}), balanced {balanced}.",
+                method=method_title(method),
+                accuracy=share(found.value),
+                low=share(found.low),
+                high=share(found.high),
+                balanced=share(figures.balanced_accuracy),
+            )
+        )
+    if summary.majority:
+        lines.append(
+            say(
+                "Always giving the commonest label would be right in {share}.",
+                share=share(summary.majority.value),
+            )
+        )
+    if summary.right_alone:
+        alone = ", ".join(f"{method_name(m)} {n}" for m, n in summary.right_alone.items())
+        lines.append(say("Right where the other is wrong: {alone}.", alone=alone))
+    return lines
+
+
+def _results_name(name: str) -> str:
+    """What the file of results is called: ASCII letters only, whatever the upload was called."""
+    stem = "".join(
+        c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in Path(name).stem
+    )
+    return f"{stem[:60] or 'messages'}_answers.csv"
+
+
+async def ask_for_file() -> tuple[Path, str]:
+    """Asks for a file, for five minutes.
+
+    Raises:
+        TuneshotError: none came.
+    """
+    answer = await cl.AskFileMessage(
+        content=say("Send a .csv, .tsv or .txt file with messages, labelled or not."),
+        accept=ACCEPT,
+        max_size_mb=2,
+        timeout=300,
+    ).send()
+    if not answer:
+        raise TuneshotError("no file came; send /batch again when you have one")
+    return Path(answer[0].path), answer[0].name
+
+
+# Browsers do not agree on what a CSV is.
+ACCEPT = {
+    "text/csv": [".csv"],
+    "text/plain": [".csv", ".tsv", ".txt"],
+    "text/tab-separated-values": [".tsv"],
+    "application/vnd.ms-excel": [".csv"],
+}

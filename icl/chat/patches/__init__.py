@@ -1,0 +1,1 @@
+"""Repairs of Chainlit 2.12, each with the test that shows why."""

@@ -1,0 +1,1 @@
+"""Kept chats, in SQLite or PostgreSQL."""

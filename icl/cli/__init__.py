@@ -1,0 +1,1 @@
+"""The icl and tuneshot commands."""

@@ -1,0 +1,1 @@
+"""Fine-tune or few-shot: methods, label budgets and seeds on one split."""

@@ -1,0 +1,182 @@
+"""Which cells a comparison runs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+from clfcore.config import Checked
+from clfcore.errors import TuneshotError, one_of
+from clfcore.evaluation.paired import METRICS
+from clfcore.evaluation.perturb import PERTURBATIONS
+from clfcore.evaluation.runner import identity_of
+from clfcore.model.sizes import MINI
+from icl.compare.methods import METHODS, Method
+from icl.compare.task_split import Contest
+
+DEFAULT_LM = "bf16:SmolLM2-135M-Instruct"
+ORDERS = 4  # of the same demonstrations
+KEYS = ("method", "budget", "seed", "sha256", "test_size")  # what every record's config has
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell(Checked):
+    """One method at one budget and seed.
+
+    Attributes:
+        method: a key of ``METHODS``.
+        budget: labelled messages; 0 for a method that needs none.
+        seed: of which they are, and of all else that is random in learning.
+        sha256: of all messages.
+        task: name of the task.
+        split_seed: of the split into pool and test part.
+        test_size: messages asked about.
+        balanced: as many of each label.
+        base: what fine-tuning starts from; "" where nothing is fine-tuned.
+        lm: which language model is shown examples; "" where none is asked.
+        k: how many.
+        more: what else is measured: ``memory``; ``second``, the other corpus; ``hard``, some test
+            messages as they are; a key of ``PERTURBATIONS``, the same in other words; ``order 1``,
+            ``order 2``, …: the same with the demonstrations in other orders.
+
+    Raises:
+        TuneshotError: an unknown name, or values that cannot be meant.
+    """
+
+    method: str
+    budget: int
+    seed: int
+    sha256: str
+    task: str
+    split_seed: int = 0
+    test_size: int = 200
+    balanced: bool = False
+    base: str = MINI
+    lm: str = DEFAULT_LM
+    k: int = 4
+    more: tuple[str, ...] = ()
+
+    def problems(self) -> list[str]:
+        found = []
+        if self.method not in METHODS:
+            found.append(f"unknown method {self.method!r}; choose from {', '.join(METHODS)}")
+        found += [
+            f"{name} must be {least} or more, not {getattr(self, name)}"
+            for name, least in (("budget", 0), ("seed", 0), ("test_size", 1), ("k", 1))
+            if getattr(self, name) < least
+        ]
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), "more": list(self.more)}  # as JSON gives it back
+
+    @cached_property
+    def identity(self) -> str:
+        """What makes this cell this cell and no other."""
+        return identity_of(self.to_dict())
+
+    @property
+    def name(self) -> str:
+        """For people, and for the name of a file."""
+        return f"{self.method} {self.budget} seed{self.seed}"
+
+    @property
+    def wants_gpu(self) -> bool:
+        """All models run on the CPU here."""
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which cells are run, and how what they measured is read.
+
+    Attributes:
+        methods: keys of ``METHODS``.
+        budgets: ascending; the last is the whole pool, if ``all`` was asked for.
+        seeds: at least one.
+        base, lm, k: as in ``Cell``.
+        balanced: as in ``contest``.
+        metric: a key of ``paired.METRICS``, what the crossover is about.
+        robust: also measure memory, other words, other orders and the second corpus, at the
+            largest budget and with the first seed.
+
+    Raises:
+        TuneshotError: nothing to run, or an unknown name.
+    """
+
+    methods: tuple[str, ...]
+    budgets: tuple[int, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    base: str = MINI
+    lm: str = DEFAULT_LM
+    k: int = 4
+    balanced: bool = False
+    metric: str = "balanced_accuracy"
+    robust: bool = True
+
+    def __post_init__(self) -> None:
+        for what in ("methods", "budgets", "seeds"):
+            if not getattr(self, what):
+                raise TuneshotError(f"a comparison needs {what}; name at least one")
+        for name in self.methods:
+            if name not in METHODS:
+                raise one_of("method", name, METHODS)
+        if self.metric not in METRICS:
+            raise one_of("metric", self.metric, METRICS)
+
+    def cells(self, contest: Contest) -> tuple[Cell, ...]:
+        """All budgets and methods with the first seed, then with the next.
+
+        The longest first within a seed, so that several at a time end together.
+        """
+        shared: dict[str, Any] = {
+            "sha256": contest.sha256, "task": contest.task.name, "k": self.k,
+            "split_seed": contest.split_seed, "test_size": len(contest.test),
+            "balanced": self.balanced,
+        }  # fmt: skip
+        largest = self.budgets[-1]
+        found = {}
+        for seed, budget, name in product(self.seeds, reversed(self.budgets), self.methods):
+            method = METHODS[name]
+            if budget > method.most:
+                continue
+            if not method.chooses:  # nothing depends on budget or seed
+                seed, budget = self.seeds[0], 0
+            more: tuple[str, ...] = ()
+            if self.robust and seed == self.seeds[0] and budget in (0, largest):
+                more = tuple(self._more(method, contest))
+            # A model that a method does not use makes no other cell of it.
+            base = self.base if method.family == "fine_tuned" else ""
+            lm = self.lm if method.asks_lm else ""
+            cell = Cell(
+                method=name, budget=budget, seed=seed, base=base, lm=lm, more=more, **shared
+            )
+            found[cell.identity] = cell
+        return tuple(found.values())
+
+    def _more(self, method: Method, contest: Contest) -> Iterator[str]:
+        yield "memory"
+        yield "hard"
+        yield from PERTURBATIONS
+        if method.family == "few_shot":
+            yield from (f"order {number}" for number in range(1, ORDERS + 1))
+        if contest.second:
+            yield "second"
+
+
+def budgets_of(asked: str, pool: int) -> tuple[int, ...]:
+    """The budgets of ``8,16,all``, ascending; those beyond the pool are the whole pool.
+
+    Raises:
+        TuneshotError: something else than positive numbers and ``all``.
+    """
+    found = set()
+    for word in asked.replace(" ", "").split(","):
+        if word != "all" and not (word.isascii() and word.isdecimal() and int(word) > 0):
+            raise TuneshotError(
+                f"--budgets wants numbers of labelled messages and all, such as 8,64,all; "
+                f"not {word!r}"
+            )
+        found.add(pool if word == "all" else min(int(word), pool))
+    return tuple(sorted(found))

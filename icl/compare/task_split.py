@@ -1,0 +1,138 @@
+"""The parts of a task that a comparison uses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from clfcore.data.draw import draw
+from clfcore.data.messages import Source
+from clfcore.data.split import (
+    content_hash,
+    duplicate_groups,
+    grouped_stratified_split,
+    normal_form,
+)
+from clfcore.errors import TuneshotError, one_of
+from clfcore.types import Example
+from icl.prompt.tasks import TASKS, Task, task_of
+
+HARD = 60  # messages that are asked again in other words, as many of each label
+
+
+# --- what is asked ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The messages of a comparison: the same for every method.
+
+    Attributes:
+        source: where they come from, in words.
+        sha256: of all of them.
+        task: labels and prompt format.
+        pool: different messages that may be labelled, none a copy of one that is asked about.
+        test: messages to ask about.
+        split_seed: what decided which is which.
+        second: messages of another corpus to ask about.
+        second_source: where they come from.
+    """
+
+    source: str
+    sha256: str
+    task: Task
+    pool: tuple[Example, ...]
+    test: tuple[Example, ...]
+    split_seed: int = 0
+    second: tuple[Example, ...] = ()
+    second_source: str = ""
+
+    @cached_property
+    def hard(self) -> tuple[Example, ...]:
+        """Some of the test messages, as many of each label."""
+        return tuple(draw(self.test, HARD, balanced=True, seed=self.split_seed))
+
+    @cached_property
+    def words(self) -> Mapping[str, str]:
+        """Label -> its word in prompts."""
+        words = self.task.template.words
+        return {label: words[label][0].strip() for label in self.task.labels}
+
+
+def contest(
+    source: Source,
+    task: str = "",
+    *,
+    test_size: int = 200,
+    balanced: bool = False,
+    split_seed: int = 0,
+    second: Source | None = None,
+) -> Contest:
+    """Splits labelled messages into a pool and messages to ask about.
+
+    Args:
+        source: all of them.
+        task: whose prompt format; by default that of ``TASKS`` with the same labels, or a plain
+            one.
+        test_size: messages to ask about, at most.
+        balanced: as many of each label, or in their natural shares.
+        split_seed: the same seed gives the same parts.
+        second: messages of another corpus, in the same labels.
+
+    Raises:
+        TuneshotError: labels that the task does not know, too few messages, or a test part too
+            small for one message of each label.
+    """
+    known = find_task(source, task)
+    split = grouped_stratified_split(source.examples, split_seed)
+    test = draw([source.examples[row] for row in split.test], test_size, balanced, split_seed)
+    few = sorted(set(known.labels) - {example.label for example in test})
+    if few:
+        raise TuneshotError(
+            f"of {len(test)} test messages none is {', '.join(few)}; choose a larger --test-size"
+        )
+    train = [source.examples[row] for row in split.train]
+    first = np.unique(duplicate_groups(e.text for e in train), return_index=True)[1]
+    others: list[Example] = []
+    if second is not None:
+        if strange := sorted({e.label for e in second.examples} - set(known.labels)):
+            raise TuneshotError(
+                f"{second.name} has the label {strange[0]!r}, and {source.name} has not; it has "
+                f"{', '.join(known.labels)}"
+            )
+        learnt = {normal_form(example.text) for example in train}
+        new = [e for e in second.examples if normal_form(e.text) not in learnt]
+        others = draw(new, test_size, balanced, split_seed)
+    return Contest(
+        source=source.name,
+        sha256=content_hash(source.examples),
+        task=known,
+        pool=tuple(train[row] for row in sorted(first.tolist())),
+        test=tuple(test),
+        split_seed=split_seed,
+        second=tuple(others),
+        second_source=second.name if second is not None else "",
+    )
+
+
+def find_task(source: Source, name: str = "") -> Task:
+    """The task called ``name``; without a name, the one with the labels of ``source``.
+
+    Raises:
+        TuneshotError: no such task, or messages with labels that it does not know.
+    """
+    labels = {example.label for example in source.examples}
+    if name:
+        if name not in TASKS:
+            raise one_of("task", name, TASKS)
+        if strange := sorted(labels - set(TASKS[name].labels)):
+            raise TuneshotError(
+                f"{source.name} has the label {strange[0]!r}, and task {name} has not; it has "
+                f"{', '.join(TASKS[name].labels)}"
+            )
+        return TASKS[name]
+    for task in TASKS.values():
+        if set(task.labels) == labels:
+            return task
+    return task_of("own", tuple(sorted(labels)))

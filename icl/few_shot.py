@@ -1,0 +1,357 @@
+"""The few-shot classifier: select, balance, arrange, prompt, score."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+
+from clfcore.data.draw import generator
+from clfcore.errors import TuneshotError, one_of
+from clfcore.types import Example, Prediction
+from icl.lm.api import ApiLM
+from icl.lm.base import LM
+from icl.lm.open import open_lm
+from icl.pool.embed import Embedder, SentenceEmbedder
+from icl.pool.pool import Pool
+from icl.prompt.calibration import CALIBRATIONS, Prior
+from icl.prompt.prompt import Prompt, as_text, build_prompt
+from icl.prompt.scoring import (
+    SCORINGS,
+    first_token_scores,
+    log_softmax,
+    parse_label,
+    scoring_hint,
+    softmax,
+    vote,
+)
+from icl.prompt.tasks import TASKS, Task
+from icl.prompt.template import Demonstration
+from icl.selectors.arrange import (
+    ARRANGEMENTS,
+    BALANCES,
+    hints,
+    without_long,
+    without_near_copies,
+)
+from icl.selectors.base import Dropped, Selection
+from icl.selectors.reader import PromptReader
+from icl.selectors.table import SELECTORS
+from icl.settings import FewShotConfig
+
+_PRACTICE = 32  # messages of the pool whose answers are the prior of batch calibration
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FewShotPrediction(Prediction):
+    """An answer, and everything it was based on.
+
+    Attributes:
+        demonstrations: as they stand in the prompt; for a vote, the neighbours, nearest last.
+        prompt: the exact text the language model read; empty for a vote.
+        prompt_tokens: its length in the language model's tokens.
+        dropped: how many chosen demonstrations did not fit.
+        passed_over: what ranked high enough and is not shown, and why.
+        said: what a model without log-probabilities answered, in its words.
+        dollars: what the answer cost; 0 for a local model, ``None`` if nobody knows.
+    """
+
+    demonstrations: tuple[Demonstration, ...]
+    prompt: str
+    prompt_tokens: int
+    dropped: int
+    passed_over: tuple[Dropped, ...] = ()
+    said: str = ""
+    dollars: float | None = 0.0
+
+
+class FewShot:
+    """Classifies by showing a language model a few labelled messages.
+
+    ``FewShot("sms_spam", "topk", lm="gpt2", k=4).fit(examples).predict(texts)``
+
+    Args:
+        task: labels and prompt format; or the name of one of ``TASKS``.
+        selector: a key of ``SELECTORS``. The random ones and the vote have a balance of their
+            own, which wins; one that arranges has its order, too.
+        lm: what scores the labels, or what ``open_lm`` makes it of; default: the bundled model.
+            A selector that votes needs none.
+        embedder: embeds pool and queries; default: the bundled one.
+        settings: further fields of ``FewShotConfig``.
+
+    Attributes:
+        config: all settings.
+        selector: fitted; see its class for what can be inspected.
+
+    Raises:
+        TuneshotError: settings that are not allowed.
+    """
+
+    selector: Any
+    pool: Pool
+
+    def __init__(
+        self,
+        task: Task | str = "sms_spam",
+        selector: str = "topk",
+        *,
+        lm: LM | str | None = None,
+        embedder: Embedder | None = None,
+        **settings: Any,  # noqa: ANN401
+    ) -> None:
+        if isinstance(task, str) and task not in TASKS:
+            raise one_of("task", task, TASKS)
+        self.task = TASKS[task] if isinstance(task, str) else task
+        self.config = FewShotConfig(selector=selector, **settings)
+        self.embedder = embedder or SentenceEmbedder()
+        self.votes = SELECTORS[selector].votes
+        self.balance = SELECTORS[selector].balance or self.config.balance
+        self.lm: LM | None = None
+        if not self.votes:
+            self.lm = open_lm(lm) if lm is None or isinstance(lm, str) else lm
+        self._prior: Prior | None = None
+        self._hint: str | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.task.labels
+
+    # --- fit ------------------------------------------------------------------------------------
+
+    def fit(self, pool: Pool | Sequence[Example]) -> Self:
+        """Takes ``pool`` as what may be shown. Nothing is trained.
+
+        Raises:
+            TuneshotError: labels the task does not have; a pool, or a language model, that the
+                settings do not allow.
+        """
+        self.pool = pool if isinstance(pool, Pool) else Pool.build(pool, self.embedder)
+        if unknown := sorted(set(self.pool.label_names) - set(self.labels)):
+            raise TuneshotError(
+                f"the pool has labels the task does not know: {', '.join(map(repr, unknown))}; "
+                f"use {', '.join(self.labels)}"
+            )
+        self._counts = Counter(self.pool.labels)
+        config = self.config
+        reader = None
+        if self.lm is not None:
+            self._check_language_model(self.lm)
+            if self.lm.scores:
+                reader = PromptReader(self.task.template, self.pool, self.lm)
+        make = SELECTORS[config.selector]
+        self.selector = make(seed=config.seed, **config.options).fit(self.pool, reader)
+        calibration = CALIBRATIONS[config.calibration]
+        if calibration.probes is not None:
+            self._probes = calibration.probes(self.pool.texts, config.seed)
+        if calibration.batch and not self.votes:
+            self._prior = self._practise()
+        return self
+
+    def _check_language_model(self, lm: LM) -> None:
+        """Before any work: refuses a model that cannot answer, or not as asked."""
+        template, config = self.task.template, self.config
+        query = self.pool.texts[0]
+        words = [word for own in template.words_for(query).values() for word in own]
+        prompt = template.turns([], query) if config.chat else template.render([], query)
+        if template.choices and CALIBRATIONS[config.calibration].probes is not None:
+            raise TuneshotError(
+                f"calibration {config.calibration} reads messages without content, and "
+                f"{self.task.name} has choices in every message; choose none or batch"
+            )
+        if lm.scores:
+            lm.check(prompt, words)
+            if not template.choices:  # else the words differ from message to message
+                self._hint = scoring_hint(config.scoring, template.words, lm.read(prompt, words))
+            return
+        wants = {"scoring": config.scoring != "sum", "calibration": config.calibration != "none"}
+        for setting, wanted in wants.items():
+            if wanted:
+                raise TuneshotError(
+                    f"{lm.name} answers in words and gives no log-probabilities, so {setting} "
+                    f"{getattr(config, setting)} cannot be computed; leave it out, or choose a "
+                    "local model"
+                )
+
+    def _practise(self) -> Prior:
+        """The mean answer to some messages of the pool; their labels are not looked at."""
+        rng = np.random.default_rng(self.config.seed)
+        rows = rng.permutation(self.pool.representatives)[:_PRACTICE]
+        texts = [self.pool.texts[row] for row in rows]
+        scores = []
+        for text, selection in zip(texts, self._select(texts), strict=True):
+            ranked, _ = self._shown(selection)
+            scores.append(self._scores(text, self._build(text, ranked)))
+        return Prior.of(scores)
+
+    # --- predict --------------------------------------------------------------------------------
+
+    def predict(self, texts: Sequence[str]) -> list[FewShotPrediction]:
+        """Answers for ``texts``, in input order.
+
+        Raises:
+            TuneshotError: the pool has fewer than k messages to offer; an API that fails.
+        """
+        if not texts:
+            return []
+        start = time.perf_counter()
+        selections = self._select(texts)
+        selecting = (time.perf_counter() - start) / len(texts)
+        return [
+            self._answer(text, selection, selecting)
+            for text, selection in zip(texts, selections, strict=True)
+        ]
+
+    def prompt(self, text: str) -> Prompt:
+        """What the language model would read for ``text``; raises as ``predict`` does."""
+        (selection,) = self._select([text])
+        return self._build(text, self._shown(selection)[0])
+
+    def select(self, text: str) -> tuple[list[Demonstration], tuple[Dropped, ...]]:
+        """What would be shown for ``text``, best first, and what was passed over."""
+        (selection,) = self._select([text])
+        return self._shown(selection)
+
+    def _select(self, texts: Sequence[str]) -> list[Selection]:
+        vectors = self.embedder.embed(texts) if self.selector.needs_vectors else None
+        found: list[Selection] = self.selector.select(texts, vectors, self.config.k)
+        return found
+
+    def _answer(self, text: str, selection: Selection, selecting: float) -> FewShotPrediction:
+        start = time.perf_counter()
+        ranked, passed_over = self._shown(selection)
+        said = ""
+        dollars: float | None = 0.0
+        notes: tuple[str, ...] = ()
+        if self.votes:
+            prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query_cut=False)
+            probabilities = vote(
+                self.labels,
+                [shown.label for shown in ranked],
+                [shown.similarity or 0.0 for shown in ranked],
+            )
+        else:
+            assert self.lm is not None  # made at construction
+            prompt = self._build(text, ranked)
+            if self.lm.scores:
+                dollars = None if isinstance(self.lm, ApiLM) else 0.0
+                scores = self._calibrated(self._scores(text, prompt), prompt)
+                probabilities = softmax(dict(zip(self.labels, scores.tolist(), strict=True)))
+            else:
+                generation = self.lm.generate(prompt.text, stop=("\n",))
+                said, dollars = generation.text, generation.dollars
+                probabilities, notes = self._from_words(text, said, generation.first)
+        return FewShotPrediction(
+            label=max(probabilities, key=probabilities.__getitem__),  # a tie: the earlier label
+            probabilities=probabilities,
+            ms=1000 * (selecting + time.perf_counter() - start),
+            notes=(*notes, *self._notes(ranked, prompt)),
+            demonstrations=prompt.demonstrations,
+            passed_over=passed_over,
+            prompt=as_text(prompt.text),
+            prompt_tokens=prompt.tokens,
+            dropped=prompt.dropped,
+            said=said,
+            dollars=dollars,
+        )
+
+    # --- what is shown --------------------------------------------------------------------------
+
+    def _shown(self, selection: Selection) -> tuple[list[Demonstration], tuple[Dropped, ...]]:
+        """The demonstrations, best first (prompt order, of a selector that arranges)."""
+        config, rows = self.config, selection.rows
+        similarities: Sequence[float | None] = selection.similarities or [None] * len(rows)
+        scores: Sequence[float | None] = selection.scores or [None] * len(rows)
+        ranked = [
+            Demonstration(self.pool.texts[row], self.pool.labels[row], similarity, row, score)
+            for row, similarity, score in zip(rows, similarities, scores, strict=True)
+        ]
+        if self.selector.arranges:
+            return ranked, selection.dropped
+        near: tuple[Dropped, ...] = ()
+        long: tuple[Dropped, ...] = ()
+        if config.longest and self.lm is not None:
+            ranked, long = without_long(ranked, self.lm.count_tokens, config.longest)
+        if config.near < 1:
+            vectors = self.pool.vectors[[shown.row for shown in ranked]]
+            ranked, near = without_near_copies(ranked, vectors, config.near)
+        shown = BALANCES[self.balance](ranked, config.k, self._counts)
+        return shown, (*selection.dropped, *long, *near)
+
+    def _build(self, text: str, ranked: Sequence[Demonstration]) -> Prompt:
+        assert self.lm is not None
+        order = "as_given" if self.selector.arranges else self.config.order
+        return build_prompt(
+            self.task.template,
+            ranked,
+            text,
+            # A new generator at every call: the order depends on the message, not on the calls.
+            lambda kept: ARRANGEMENTS[order](kept, generator(self.config.seed, text)),
+            self.lm.count_tokens,
+            self.lm.budget,
+            self.config.chat,
+        )
+
+    # --- what it says ---------------------------------------------------------------------------
+
+    def _scores(self, text: str, prompt: Prompt) -> np.ndarray:
+        """Label scores in nats, (C,)."""
+        assert self.lm is not None
+        template, scoring = self.task.template, SCORINGS[self.config.scoring]
+        questions = scoring.ask(template, prompt.text, prompt.demonstrations, text)
+        return scoring.combine([self.lm.read(*q) for q in questions], template.words_for(text))
+
+    def _calibrated(self, scores: np.ndarray, prompt: Prompt) -> np.ndarray:
+        """(C,) -> (C,) log-probabilities without the prompt's own bias."""
+        calibration, prior = CALIBRATIONS[self.config.calibration], self._prior
+        if calibration.probes is not None:
+            template, shown = self.task.template, prompt.demonstrations
+            write = template.turns if self.config.chat else template.render
+            prior = Prior.of(
+                [
+                    self._scores(probe, replace(prompt, text=write(shown, probe)))
+                    for probe in self._probes
+                ]
+            )
+        if prior is None:
+            return log_softmax(scores)
+        if self.config.shares == "equal":
+            return prior.calibrate(scores)
+        counts = np.array([self._counts[label] for label in self.labels])  # (C,)
+        return prior.calibrate(scores, counts / counts.sum())
+
+    def _from_words(
+        self, text: str, said: str, first: Mapping[str, float] | None
+    ) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Label probabilities from an answer in words, and what the reader should know of them."""
+        words = self.task.template.words_for(text)
+        if first is not None and (scores := first_token_scores(first, words)) is not None:
+            return softmax(scores), ()
+        label = parse_label(said, words)
+        if label is None:
+            equal = {known: 1 / len(self.labels) for known in self.labels}
+            return equal, (f"the model said {said[:60]!r}, which is none of the labels",)
+        certain = {known: float(known == label) for known in self.labels}
+        return certain, ("the model gives no probabilities; its answer counts as certain",)
+
+    def _notes(self, ranked: Sequence[Demonstration], prompt: Prompt) -> Iterator[str]:
+        if self._hint:
+            yield self._hint
+        counts = dict.fromkeys(self.labels, 0)
+        for shown in ranked:
+            counts[shown.label] += 1
+        if self.balance == "equal" and max(counts.values()) - min(counts.values()) > 1:
+            shares = ", ".join(f"{count} {label}" for label, count in counts.items())
+            short = min(counts, key=counts.__getitem__)
+            yield f"the pool has too few {short} messages for an equal share: {shares}"
+        if not self.votes:
+            vectors = self.pool.vectors[[shown.row for shown in prompt.demonstrations]]
+            yield from hints(prompt.demonstrations, self.labels, self.task.template, vectors)
+        if prompt.dropped:
+            yield (
+                f"{prompt.dropped} of {len(ranked)} examples were left out: "
+                f"the prompt may have {self.lm.budget if self.lm else 0} tokens"
+            )
+        if prompt.query_cut:
+            yield "the message is long: the language model read its two ends only"

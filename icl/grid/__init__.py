@@ -1,0 +1,1 @@
+"""Selectors times settings times seeds on one task: cells, runs, the table."""

@@ -1,0 +1,215 @@
+"""Records of a grid in the form of the survey the lecture shows, its published figures beside ours.
+
+Rows are models and selectors, columns are tasks.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from clfcore.evaluation.intervals import over_seeds, over_tasks
+from clfcore.evaluation.records import Record
+from clfcore.evaluation.runner import current
+from icl.settings import FewShotConfig
+
+SURVEY_TASKS = ("sst5", "sst2", "commonsense_qa", "snli", "ag_news")
+COLUMNS = {
+    "sst5": "SST5",
+    "sst2": "SST2",
+    "commonsense_qa": "CQA",
+    "snli": "SNLI",
+    "ag_news": "News",
+    "sms_spam": "SMS",
+}
+
+# Dong et al., "A Survey on In-context Learning", arXiv 2301.00234v6, Table 2: accuracy in percent,
+# in the order of SURVEY_TASKS.
+PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
+    "GPT2": {
+        "topk": (40.1, 74.9, 30.2, 39.7, 62.7),
+        "votek": (32.4, 51.0, 29.8, 35.8, 25.5),
+        "mdl": (43.3, 86.7, 32.7, 41.4, 68.0),
+    },
+    "GPT-J": {
+        "topk": (46.9, 84.6, 58.4, 60.7, 69.1),
+        "votek": (33.8, 87.3, 63.4, 43.1, 25.3),
+        "mdl": (37.6, 87.9, 64.1, 59.8, 68.2),
+    },
+    "Qwen2": {
+        "topk": (54.1, 83.3, 76.3, 68.2, 64.9),
+        "votek": (55.3, 86.9, 76.1, 51.6, 65.3),
+        "mdl": (54.6, 86.1, 77.1, 65.0, 63.2),
+    },
+    "Llama3": {
+        "topk": (53.0, 90.3, 76.1, 64.0, 74.0),
+        "votek": (54.9, 88.9, 72.6, 57.7, 78.3),
+        "mdl": (54.4, 89.1, 76.5, 59.9, 74.6),
+    },
+}
+
+BASELINES = ("zero", "random", "knn")  # beside every other selector, always
+_FIRST = (*BASELINES, "topk", "votek", "mdl")
+_VARIED = ("task", "lm", "selector", "options", "k", "seed")  # within one section of the table
+_DRAWN = ("limit", "balanced")
+CONFIG_KEYS = {*_VARIED, *_DRAWN}  # what every record's config has
+
+_NOTES = """\
+- Accuracy in percent: the mean over the seeds. A seed draws its own test messages, the same ones
+  for every row, and changes whatever is random in a selector.
+- In brackets: 95 % intervals, for other messages and other seeds. Wilson's (1927) for the mean p,
+  whose variance is taken as p(1 − p)/n + s²/S, with Student's t for Satterthwaite's (1946) degrees
+  of freedom. n counts the messages of one seed: those of the others overlap with them. s² is the
+  variance among the S seeds' accuracies; a part of it is messages once more, so the interval is
+  rather too wide than too narrow. With one seed, it is for other messages only.
+- All rows answer the same messages, so two of them may differ for certain though their intervals
+  overlap. To find out, compare them message by message; the answers are kept beside the records.
+- *zero* shows no examples; *random* shows k drawn from the pool, labels as they come; *knn* is the
+  vote of the k most similar messages, without a language model."""
+
+_AVERAGE = """\
+- *average*: of the five tasks of the survey, each counting the same."""
+
+_SURVEY = """\
+- *published*: Dong et al., "A Survey on In-context Learning", arXiv 2301.00234v6, Table 2. It gives
+  no intervals, and its set-up (prompts, k, test messages) is not known here: a context, not a goal.
+  Its *votek* fits one fixed list for all messages, as here; *votek_pool* is the use in the vote-k
+  paper."""
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+def table(records: Iterable[Record]) -> str:
+    """Records of ``run_grid`` as Markdown: a section for each way of prompting and of drawing.
+
+    A section's heading has what differs from the defaults of ``FewShotConfig``.
+    """
+    usual = FewShotConfig().to_dict()
+    sections: dict[str, list[Record]] = {}
+    newest = current(records)
+    for record in newest:
+        settings = {
+            name: value
+            for name, value in record["config"].items()
+            if name not in _VARIED and (name in _DRAWN or value != usual.get(name))
+        }
+        sections.setdefault(_assignments(settings), []).append(record)
+    columns = {_column(record) for record in newest}
+    notes = [_NOTES]
+    if columns.issuperset(map(_shown, SURVEY_TASKS)):
+        notes.append(_AVERAGE)
+    if columns.intersection(map(_shown, SURVEY_TASKS)):
+        notes.append(_SURVEY)
+    notes += _failures(newest) + _strangers(newest)
+    parts = [f"## {settings}\n\n{_section(some)}" for settings, some in sections.items()]
+    return "\n\n".join(["# Few-shot grid", *parts, "\n".join(notes)]) + "\n"
+
+
+def _section(records: Sequence[Record]) -> str:
+    """The table of records that differ in ``_VARIED`` only."""
+    in_order = dict.fromkeys([*COLUMNS.values(), *map(_column, records)])
+    present = {_column(record) for record in records}
+    columns = [column for column in in_order if column in present]
+    five = [_shown(task) for task in SURVEY_TASKS]
+    averaged = present.issuperset(five)
+    header = ["model", "selector", "k", "seeds", *columns, *["average"] * averaged]
+    lines = [header, ["---"] * len(header)]
+
+    for (model, selector, k), row in _rows(records).items():
+        of = {column: [r for r in row if _column(r) == column] for column in columns}
+        worked = {column: [r for r in some if "test" in r] for column, some in of.items()}
+        figures = {
+            column: over_seeds([r["test"]["accuracy"] for r in some])
+            for column, some in worked.items()
+            if some
+        }
+        seeds = sorted({len(some) for some in worked.values() if some})
+        cells = [
+            str(figures[column]) if column in figures else "failed" if of[column] else "–"
+            for column in columns
+        ]
+        if averaged:
+            whole = figures.keys() >= set(five)
+            cells.append(str(over_tasks([figures[c] for c in five])) if whole else "–")
+        counted = "–".join(str(n) for n in dict.fromkeys([*seeds[:1], *seeds[-1:]])) or "–"
+        lines.append([model, selector, k, counted, *cells])
+
+    for model, selectors in PUBLISHED.items() if present.intersection(five) else ():
+        for selector, published in selectors.items():
+            by_column = dict(zip(five, published, strict=True))
+            cells = [f"{by_column[c]:.1f}" if c in by_column else "–" for c in columns]
+            average = [f"{mean(published):.1f}"] * averaged
+            lines.append([f"{model}, published", selector, "–", "–", *cells, *average])
+    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+
+
+def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]:
+    """(model, selector, k) -> its records; the baselines have rows even if they were not run."""
+    rows: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        config = record["config"]
+        selector = config["selector"]
+        if config["options"]:
+            selector += f" ({_assignments(config['options'])})"
+        rows.setdefault((_model(record), selector, str(config["k"])), []).append(record)
+    models = list(dict.fromkeys(["no model", *map(_model, records)]))
+    run = {(model, selector) for model, selector, _ in rows}
+    for model in models:
+        for selector in ("knn",) if model == "no model" else ("zero", "random"):
+            if (model, selector) not in run:
+                rows[model, selector, "–"] = []
+
+    def rank(row: tuple[str, str, str]) -> tuple[int, int]:
+        name = row[1].split(" ")[0]
+        return models.index(row[0]), _FIRST.index(name) if name in _FIRST else len(_FIRST)
+
+    return {row: rows[row] for row in sorted(rows, key=rank)}
+
+
+def _failures(records: Sequence[Record]) -> list[str]:
+    return [
+        f"- *failed*: {_model(record)}, {config['selector']}, k={config['k']}, "
+        f"{_column(record)}, seed {config['seed']}: {record['error']}"
+        for record in records
+        if "error" in record
+        for config in [record["config"]]
+    ]
+
+
+def _strangers(records: Sequence[Record]) -> list[str]:
+    """Says where rows did not answer the same messages: the data has changed in between."""
+    messages: dict[tuple[Any, ...], set[str]] = {}
+    for record in records:
+        if "test" in record:
+            drawn = tuple(record["config"][name] for name in ("task", "seed", *_DRAWN))
+            messages.setdefault(drawn, set()).add(record["test"]["data_sha256"])
+    return [
+        f"- **Not comparable**: the rows of {_shown(task)}, seed {seed}, limit {limit}, answered "
+        f"{len(digests)} different sets of messages; run them again into a new folder."
+        for (task, seed, limit, _), digests in messages.items()
+        if len(digests) > 1
+    ]
+
+
+def _model(record: Record) -> str:
+    return record["config"]["lm"] or "no model"
+
+
+def _column(record: Record) -> str:
+    return _shown(record["config"]["task"])
+
+
+def _shown(task: str) -> str:
+    return COLUMNS.get(task, task)
+
+
+def _assignments(values: Mapping[str, Any]) -> str:
+    def shown(value: Any) -> str:  # noqa: ANN401
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    return ", ".join(f"{name}={shown(value)}" for name, value in values.items())
+
+
+def _cell(text: str) -> str:
+    """``text`` where a bar or a line break would end the cell."""
+    return " ".join(text.split()).replace("|", "\\|")

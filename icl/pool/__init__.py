@@ -1,0 +1,1 @@
+"""Labelled messages, their embeddings, and the index that searches them."""

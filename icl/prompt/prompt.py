@@ -1,0 +1,108 @@
+"""From candidates to one prompt: how many of each label, in which order, in how many tokens.
+
+The lecture's rules: one format throughout, labels balanced, fewer than eight examples, the most
+relevant ones nearest to the query, and, as an option, the simple before the complex.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from icl.lm.base import PromptText
+from icl.prompt.template import (
+    Demonstration as Demonstration,  # the next two: for our callers as well
+)
+from icl.prompt.template import Template as Template
+
+# --- the budget ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the language model reads, for all labels alike.
+
+    Attributes:
+        text: ends with the empty label slot, always; of a chat, the last turn does.
+        tokens: length of ``text`` in the language model's tokens.
+        demonstrations: the ones in ``text``, in its order.
+        dropped: how many more were chosen but did not fit.
+        query_cut: whether the middle of the query is missing.
+    """
+
+    text: PromptText
+    tokens: int
+    demonstrations: tuple[Demonstration, ...]
+    dropped: int
+    query_cut: bool
+
+
+def as_text(prompt: PromptText) -> str:
+    """A prompt for people; of a chat, who says what."""
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"[{turn.role}] {turn.content}" for turn in prompt)
+
+
+def build_prompt(
+    template: Template,
+    ranked: Sequence[Demonstration],
+    query: str,
+    arrange: Callable[[Sequence[Demonstration]], list[Demonstration]],
+    count_tokens: Callable[[PromptText], int],
+    budget: int,
+    chat: bool = False,
+) -> Prompt:
+    """The longest prompt of at most ``budget`` tokens.
+
+    A query longer than half the budget loses its middle. Then, while the prompt is too long, the
+    lowest-ranked demonstration of the label that has most is dropped (of labels with equally
+    many: the lowest-ranked of all), so that the labels stay balanced.
+
+    Args:
+        template: the format.
+        ranked: the chosen demonstrations, best first.
+        query: the message to classify.
+        arrange: puts demonstrations into the order in which they are shown.
+        count_tokens: length of a prompt for the language model.
+        budget: tokens that instruction, demonstrations, query and label slots may take.
+        chat: whether the language model reads turns, not one text.
+    """
+    write: Callable[[Sequence[Demonstration], str], PromptText]
+    write = template.turns if chat else template.render
+    shown_query = _fit(query, count_tokens, budget // 2)
+    kept = list(ranked)
+    while True:
+        arranged = arrange(kept)
+        text = write(arranged, shown_query)
+        tokens = count_tokens(text)
+        if tokens <= budget or not kept:
+            break
+        counts = Counter(demonstration.label for demonstration in kept)
+        most = max(counts.values())
+        kept.pop(max(i for i, shown in enumerate(kept) if counts[shown.label] == most))
+    return Prompt(text, tokens, tuple(arranged), len(ranked) - len(kept), shown_query != query)
+
+
+def _fit(text: str, count_tokens: Callable[[str], int], limit: int) -> str:
+    """``text``, or its two ends with ``…`` between them, in at most ``limit`` tokens.
+
+    Greetings and the words that give a message away stand at its ends.
+    """
+    # A token of running text has about 4 characters: eight times the limit is beyond use, and a
+    # text that long need not be tokenised to know that it does not fit.
+    most = 8 * limit
+    if len(text) <= most and count_tokens(text) <= limit:
+        return text
+
+    def ends(characters: int) -> str:
+        head = (characters + 1) // 2
+        return text[:head] + " … " + text[len(text) - (characters - head) :]
+
+    low, high = 0, min(len(text) - 1, most)  # ends(low) fits, ends(high + 1) does not
+    while low < high:
+        middle = (low + high + 1) // 2
+        if count_tokens(ends(middle)) <= limit:
+            low = middle
+        else:
+            high = middle - 1
+    return ends(low)

@@ -1,0 +1,328 @@
+"""The tasks few-shot learning knows: labels, format, and where labelled messages come from.
+
+A task's labels and their words stand in its template, ``templates/<name>.txt``.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from clfcore.data.messages import load_messages
+from clfcore.data.split import Split, grouped_stratified_split
+from clfcore.errors import TuneshotError, one_of
+from clfcore.types import Example
+from icl.prompt.template import Template, read_template
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+Row = Mapping[str, Any]  # column -> value
+
+
+class Source(Protocol):
+    """Where a task's labelled messages come from.
+
+    Attributes:
+        parts: what there is; always "train", for the pool, and "test", to ask about.
+    """
+
+    @property
+    def parts(self) -> tuple[str, ...]: ...
+
+    def load(self, part: str, folder: Path | None) -> list[Example]:
+        """The messages of a part, from files in ``folder`` where one is given."""
+        ...
+
+
+@dataclass(frozen=True)
+class Task:
+    """A classification task.
+
+    Attributes:
+        name: of the task, of its sub-folder in a folder of data, and of its template.
+        source: where its messages come from.
+        template_file: where that is not ``templates/<name>.txt``.
+        own_labels: the labels where the template has none of its own.
+    """
+
+    name: str
+    source: Source
+    template_file: Path | None = None
+    own_labels: tuple[str, ...] = ()
+
+    @cached_property
+    def template(self) -> Template:
+        """The prompt's format, read when first asked for; has words for every label.
+
+        Raises:
+            TuneshotError: the file is missing or not a template.
+        """
+        return read_template(
+            self.template_file or TEMPLATES / f"{self.name}.txt", labels=self.own_labels
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In a fixed order; ties in probability go to the earlier one."""
+        return tuple(self.template.words)
+
+    def load(self, part: str, folder: Path | None = None) -> list[Example]:
+        """The labelled messages of one part; those without a label are left out.
+
+        Args:
+            part: one of ``source.parts``.
+            folder: has a sub-folder with this task's name and one table a part in it; without
+                it, the messages come from Hugging Face (``sms_spam``: from ``clf data fetch``).
+
+        Raises:
+            TuneshotError: no such part; it cannot be loaded; a label that the template lacks.
+        """
+        if part not in self.source.parts:
+            raise one_of(f"part of {self.name}", part, self.source.parts)
+        examples = self.source.load(part, None if folder is None else folder / self.name)
+        if unknown := {example.label for example in examples} - set(self.labels):
+            raise TuneshotError(
+                f"the data of {self.name} has the label {min(unknown)!r}, and its template has "
+                f"not; it has {', '.join(self.labels)}"
+            )
+        return examples
+
+
+# --- one file, split here -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OneFile:
+    """A single table of messages, split as for fine-tuning: copies stay in one part.
+
+    Attributes:
+        where: what ``load_messages`` understands; ``None`` is the SMS corpus, or the sample.
+        file: its name in a local folder.
+    """
+
+    where: str | Path | None = None
+    file: str = ""
+    parts: tuple[str, ...] = ("train", "dev", "test")
+
+    def load(self, part: str, folder: Path | None) -> list[Example]:
+        messages = load_messages(folder / self.file if folder and self.file else self.where)
+        split = _split(tuple(messages.examples))
+        rows = {"train": split.train, "dev": split.val, "test": split.test}[part]
+        return [messages.examples[row] for row in rows]
+
+
+@lru_cache(maxsize=2)  # it takes seconds, and whoever asks for one part asks for another
+def _split(examples: tuple[Example, ...]) -> Split:
+    return grouped_stratified_split(examples)
+
+
+# --- published data sets, split by their authors ------------------------------------------------
+
+
+def plain(row: Row) -> Example:
+    """A message and its label."""
+    return Example(row["text"], row["label"])
+
+
+def sentence_pair(row: Row) -> Example:
+    """Two sentences as one line, so that everything else needs to know of one text only."""
+    return Example(f"{row['text_a']} Hypothesis: {row['text_b']}", row["label"])
+
+
+def multiple_choice(row: Row) -> Example:
+    """A question with its choices as one line; the label is the letter of the right one.
+
+    The choices differ from question to question, the letters do not, so balance, votes and
+    calibration work as for any task. What the language model scores is up to the template: the
+    choices themselves, after the question alone, or the letters. Of 32 questions (three fixed
+    examples, SmolLM2-135M) the first way answers 14 (sum) or 17 (mean); the letters answer 6, as
+    guessing would, and so do the choices where the prompt lists them.
+    """
+    choices = row["choices"]  # a JSON list in a table; letters and texts on Hugging Face
+    texts = json.loads(choices) if isinstance(choices, str) else choices["text"]
+    listed = " ".join(f"({letter}) {text}" for letter, text in zip("ABCDE", texts, strict=True))
+    return Example(f"{row['question']} {listed}", row["answer"])
+
+
+THREE_PARTS = {
+    "train": ("train.tsv", "train"),
+    "dev": ("dev.tsv", "validation"),
+    "test": ("test.tsv", "test"),
+}
+TWO_PARTS = {"train": ("train.tsv", "train"), "test": ("test.tsv", "test")}
+
+
+@dataclass(frozen=True)
+class Published:
+    """A data set on Hugging Face, or its copy in a folder.
+
+    Attributes:
+        dataset: its name there.
+        files: part -> the table's name in a folder, and the split's name on Hugging Face.
+        columns: a table's column -> the same column on Hugging Face.
+        example: makes a message of a row with a table's columns.
+    """
+
+    dataset: str
+    files: Mapping[str, tuple[str, str]]
+    columns: Mapping[str, str] = field(default_factory=lambda: {"text": "text", "label": "label"})
+    example: Callable[[Row], Example] = plain
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return tuple(self.files)
+
+    def load(self, part: str, folder: Path | None) -> list[Example]:
+        file, split = self.files[part]
+        if folder is None:
+            place, rows = f"{self.dataset} ({split})", self._from_hub(split)
+        else:
+            place, rows = str(folder / file), _from_table(folder / file)
+        try:
+            return list(_labelled(map(self.example, rows)))
+        except (KeyError, TypeError, ValueError) as error:
+            raise TuneshotError(
+                f"{place} has not the form of this data set ({type(error).__name__}: {error}); "
+                f"its columns should be {', '.join(self.columns)}"
+            ) from error
+
+    def _from_hub(self, split: str) -> Iterator[Row]:
+        import datasets  # a second; `--help` should not wait
+
+        try:
+            table = datasets.load_dataset(self.dataset, split=split)
+        except Exception as error:  # other people's servers and files: not our bug
+            raise TuneshotError(
+                f"cannot load {self.dataset} ({split}) from Hugging Face: "
+                f"{type(error).__name__}; check the network, or give a folder with its tables"
+            ) from error
+        names = {
+            column: feature.names
+            for column, feature in table.features.items()
+            if isinstance(feature, datasets.ClassLabel)
+        }
+        for row in table:
+            yield {
+                ours: _named(row[theirs], names.get(theirs))
+                for ours, theirs in self.columns.items()
+            }
+
+
+def _named(value: object, names: list[str] | None) -> object:
+    """A class label's name in place of its number, None in place of -1."""
+    if names is None or not isinstance(value, int):
+        return value
+    return names[value] if value >= 0 else None
+
+
+def _from_table(path: Path) -> Iterator[Row]:
+    """Rows of a tab-separated table with a header and without quoting."""
+    try:
+        with path.open(encoding="utf-8", newline="\n") as file:
+            header, *rows = [line.rstrip("\r\n").split("\t") for line in file]
+    except OSError as error:
+        raise TuneshotError(
+            f"cannot read {path}: {error.strerror}; a folder of data has a sub-folder for each "
+            "task, with a table for each part"
+        ) from error
+    for row in rows:
+        yield dict(zip(header, row, strict=True))
+
+
+def _labelled(examples: Iterable[Example]) -> Iterator[Example]:
+    """Those with a label; "very negative" becomes very_negative."""
+    for example in examples:
+        if example.label and example.label != "-":  # as SNLI marks pairs without agreement
+            yield Example(example.text, example.label.replace(" ", "_"))
+
+
+# The SMS format was chosen on validation messages among those listed in docs/few-shot.md.
+TASKS: dict[str, Task] = {
+    "sms_spam": Task("sms_spam", OneFile(file="sms_spam.tsv")),
+    "sst2": Task(
+        "sst2",
+        Published("SetFit/sst2", THREE_PARTS, {"text": "text", "label": "label_text"}),
+    ),
+    "sst5": Task(
+        "sst5",
+        Published("SetFit/sst5", THREE_PARTS, {"text": "text", "label": "label_text"}),
+    ),
+    "ag_news": Task(
+        "ag_news",
+        Published("fancyzhx/ag_news", TWO_PARTS | {"train": ("train_5k.tsv", "train")}),
+    ),
+    "snli": Task(
+        "snli",
+        Published(
+            "stanfordnlp/snli",
+            # The half million pairs of its training part would take hours to embed.
+            TWO_PARTS | {"train": ("dev.tsv", "validation")},
+            {"text_a": "premise", "text_b": "hypothesis", "label": "label"},
+            sentence_pair,
+        ),
+    ),
+    "commonsense_qa": Task(
+        "commonsense_qa",
+        Published(
+            "tau/commonsense_qa",
+            # The answers to its test part are not public.
+            TWO_PARTS | {"test": ("dev.tsv", "validation")},
+            {"question": "question", "choices": "choices", "answer": "answerKey"},
+            multiple_choice,
+        ),
+    ),
+    "trec": Task(
+        "trec",
+        Published("SetFit/TREC-QC", TWO_PARTS, {"text": "text", "label": "label_coarse_original"}),
+    ),
+    "banking77": Task("banking77", Published("legacy-datasets/banking77", TWO_PARTS)),
+    "emotion": Task("emotion", Published("dair-ai/emotion", THREE_PARTS)),
+}
+
+
+# --- one's own ----------------------------------------------------------------------------------
+
+MAX_LABELS = 200
+MAX_LABEL = 50  # characters
+
+
+def own_task(where: str | Path, template: Path | None = None) -> Task:
+    """A task out of a file of one's own.
+
+    Args:
+        where: labelled messages: a file, a folder or a Hugging Face name, see ``load_messages``.
+        template: its format; by default a plain one, in which each label is its own word.
+
+    Raises:
+        TuneshotError: the file cannot be read, or its labels cannot be words.
+    """
+    labels = tuple(sorted({example.label for example in load_messages(where).examples}))
+    return task_of(where, labels, template)
+
+
+def task_of(where: str | Path, labels: tuple[str, ...], template: Path | None = None) -> Task:
+    """A task with these labels; ``where`` is what messages, and complaints, are about.
+
+    Raises:
+        TuneshotError: the labels cannot be words.
+    """
+    if not 2 <= len(labels) <= MAX_LABELS:
+        raise TuneshotError(
+            f"{where} has {len(labels)} different labels; a task has 2 to {MAX_LABELS}: is it the "
+            "column with the labels?"
+        )
+    spoken: dict[str, str] = {}
+    for label in labels:
+        if not label.isprintable() or label != label.strip() or len(label) > MAX_LABEL:
+            raise TuneshotError(
+                f"{where}: the label {label[:MAX_LABEL]!r} is no word; write labels on one line, "
+                f"without spaces around them, in at most {MAX_LABEL} characters"
+            )
+        other = spoken.setdefault(label.casefold().replace("_", " "), label)
+        if other != label:
+            raise TuneshotError(
+                f"{where}: labels {other!r} and {label!r} read the same; rename or join them"
+            )
+    return Task(Path(where).stem, OneFile(where), template or TEMPLATES / "own.txt", labels)

@@ -1,0 +1,272 @@
+"""The report's first figure: how good each method is with so many labels, and where lines cross."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import plotly.graph_objects as go
+
+from icl.figures.look import ACCENT, TEXT, Drawing, described, new_figure, plain
+from icl.report.figures import DASHES, Style, scale_up, styles
+from icl.report.findings import Findings, Metric, capital, count, listed
+
+BANDS = 3  # with more lines, their bands cover each other: bars instead
+
+Curve = Sequence[tuple[int, Mapping[str, float]]]  # (labels, quality), labels ascending
+
+
+def crossover(findings: Findings) -> Drawing:
+    """The metric of every method against the number of labelled messages, and where lines cross.
+
+    A crossing is a diamond; its interval stands below, where it covers no line.
+    """
+    look, metric = styles(findings), findings.metric
+    curves, flat, budgets = _lines(findings)
+    crossings = _crossings(findings)
+    figure = _frame(budgets, crossings)
+
+    for key, side in zip(flat, ("top left", "bottom left", "top right"), strict=False):
+        _add_baseline(figure, findings, key, flat[key], side)
+    banded = len(curves) <= BANDS and len(budgets) > 1
+    for (key, curve), shift in zip(curves.items(), _apart(len(curves), budgets), strict=True):
+        if banded:
+            _add_band(figure, key, curve, look[key].color)
+        _add_curve(figure, findings, key, curve, look[key], 1.0 if banded else shift, not banded)
+    for place, crossing in enumerate(crossings, start=1):
+        heights = [
+            flat[side] if side in flat else _height(curves[side], crossing.labels)
+            for side in crossing.sides
+        ]
+        height = sum(heights) / 2
+        _add_crossing(figure, place, crossing, height, budgets, len(crossings) > 1)
+    values = [q[end] for curve in curves.values() for _, q in curve for end in ("low", "high")]
+    values += flat.values()
+    scale_up(figure, metric, values)
+
+    most, least = f"{budgets[-1]:,}", f"{budgets[0]:,} to " * (len(budgets) > 1)
+    ends = [f"{findings.name(key)} {_from_to(metric, curve)}" for key, curve in curves.items()]
+    level = [f"{findings.name(key)} at {metric.show(value)}" for key, value in flat.items()]
+    said = f"{capital(metric.name)} with {least}{most} labelled messages"
+    said += f": {', '.join(ends)}" if ends else ""
+    said += f"; dashed, {listed(level)}" if level else ""
+    said += f"; {count(len(crossings), 'crossing')} marked with a diamond" if crossings else ""
+    return described(figure, said + ".")
+
+
+def _from_to(metric: Metric, curve: Curve) -> str:
+    first, *_, last = [metric.show(q["value"]) for _, q in (curve[0], curve[-1])]
+    return f"from {first} to {last}" if len(curve) > 1 else first
+
+
+def _lines(findings: Findings) -> tuple[dict[str, Curve], dict[str, float], list[int]]:
+    """The curves, the baselines' levels, and the budgets of either's figure."""
+    curves: dict[str, Curve] = {
+        key: [(p["budget"], q) for p in points if p["budget"] > 0 and (q := findings.quality(p))]
+        for key, points in findings.learners.items()
+    }
+    curves = {key: curve for key, curve in curves.items() if curve}
+    flat = {
+        key: q["value"]
+        for key, point in findings.last.items()
+        if key not in findings.learners and (q := findings.quality(point))
+    }
+    budgets = sorted({budget for curve in curves.values() for budget, _ in curve})
+    return curves, flat, budgets or findings.budgets or [1]
+
+
+def _frame(budgets: Sequence[int], crossings: Sequence["_Crossing"]) -> go.Figure:
+    """Axes: the budgets across; up, the metric, and below it a row for each crossing."""
+    strip = 26 * len(crossings) + 12 if crossings else 0  # pixels
+    area = 380 + strip
+    figure = new_figure(height=area + 90)
+    low, high = math.log10(budgets[0]), math.log10(budgets[-1])
+    room = 0.04 * (high - low) or 0.3
+    figure.update_xaxes(
+        type="log",
+        range=[low - room, high + room],
+        tickvals=budgets,
+        ticktext=[f"{budget:,}" for budget in budgets],
+        title_text="labelled messages",
+    )
+    figure.update_yaxes(domain=[(strip + 14) / area if crossings else 0, 1])
+    if crossings:
+        places = list(range(1, len(crossings) + 1))
+        names = [f"crossing {place}" for place in places] if places[1:] else ["crossing"]
+        figure.update_xaxes(anchor="y2")
+        figure.update_layout(
+            yaxis2={
+                "domain": [0, strip / area],
+                "range": [places[-1] + 0.6, 0.4],
+                "tickvals": places,
+                "ticktext": names,
+                "showgrid": False,
+                "zeroline": False,
+                "automargin": True,
+                "ticks": "",
+                "anchor": "x",
+            }
+        )
+    return figure
+
+
+def _apart(lines: int, budgets: Sequence[int]) -> list[float]:
+    """Factors that put the bars of one budget side by side."""
+    steps = [b / a for a, b in pairwise(budgets)]
+    width = 0.25 * math.log(min(steps, default=3))
+    middle = (lines - 1) / 2
+    return [math.exp(width * (n - middle) / max(lines, 2)) for n in range(lines)]
+
+
+def _add_curve(
+    figure: go.Figure,
+    findings: Findings,
+    key: str,
+    curve: Curve,
+    style: Style,
+    shift: float,
+    bars: bool,
+) -> None:
+    values = [q["value"] for _, q in curve]
+    figure.add_scatter(
+        x=[budget * shift for budget, _ in curve],
+        y=values,
+        mode="lines+markers",
+        name=plain(findings.name(key)),
+        legendgroup=key,
+        line={"color": style.color, "width": 3, "dash": style.dash},
+        marker={"symbol": style.symbol, "size": 11},
+        error_y={
+            "array": [q["high"] - q["value"] for _, q in curve],
+            "arrayminus": [q["value"] - q["low"] for _, q in curve],
+            "thickness": 1.5,
+            "width": 4,
+            "visible": bars,
+        },
+        hovertext=[
+            f"<b>{plain(findings.name(key))}</b><br>{count(budget, 'label')}: "
+            f"{findings.metric.interval(q)}"
+            for budget, q in curve
+        ],
+        hoverinfo="text",
+    )
+
+
+def _add_band(figure: go.Figure, key: str, curve: Curve, color: str) -> None:
+    there = [(budget, q["high"]) for budget, q in curve]
+    back = [(budget, q["low"]) for budget, q in reversed(curve)]
+    figure.add_scatter(
+        x=[x for x, _ in there + back],
+        y=[y for _, y in there + back],
+        mode="lines",
+        fill="toself",
+        fillcolor=_faint(color, 0.16),
+        line={"width": 0},
+        legendgroup=key,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+def _add_baseline(
+    figure: go.Figure, findings: Findings, key: str, value: float, place: str
+) -> None:
+    """A dashed line through the whole figure, with its name on it; two names stand apart."""
+    ends = [10**end for end in figure.layout.xaxis.range]
+    at_left = "right" in place
+    said = plain(f"{findings.name(key)} {findings.metric.show(value)}")
+    figure.add_scatter(
+        x=ends,
+        y=[value, value],
+        mode="lines+markers+text",
+        line={"color": TEXT, "width": 1.8, "dash": DASHES["baseline"]},
+        marker={"size": 8, "opacity": 0},  # keeps the words off the line
+        text=[said, ""] if at_left else ["", said],
+        textposition=place,
+        textfont={"size": 13},
+        cliponaxis=False,
+        name=plain(findings.name(key)),
+        legendgroup=key,
+        showlegend=False,
+        hoverinfo="skip",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Crossing:
+    """Where two methods' lines cross: labels, with their interval."""
+
+    sides: tuple[str, str]
+    labels: float
+    low: float | None
+    high: float | None
+    sentence: str
+
+
+def crossings(findings: Findings) -> list[str]:
+    """The sentences of the crossings that the figure marks, in the order of their numbers."""
+    return [found.sentence for found in _crossings(findings)]
+
+
+def _crossings(findings: Findings) -> list[_Crossing]:
+    """Those that were found, between lines that are drawn."""
+    curves, flat, _ = _lines(findings)
+    return [
+        _Crossing((f["of"], f["over"]), f["budget"], f["low"], f["high"], f["sentence"])
+        for f in findings.summary["crossovers"]
+        if f["budget"] is not None and {f["of"], f["over"]} <= curves.keys() | flat.keys()
+    ]
+
+
+def _height(curve: Curve, labels: float) -> float:
+    """A line's height, as drawn: straight between two points on the logarithmic axis."""
+    before = [(b, q["value"]) for b, q in curve if b <= labels][-1:]
+    after = [(b, q["value"]) for b, q in curve if b > labels][:1]
+    if not before or not after:
+        return (before or after)[0][1]
+    (x0, y0), (x1, y1) = before[0], after[0]
+    return y0 + (y1 - y0) * math.log(labels / x0) / math.log(x1 / x0)
+
+
+def _add_crossing(
+    figure: go.Figure,
+    place: int,
+    crossing: _Crossing,
+    height: float,
+    budgets: Sequence[int],
+    several: bool,
+) -> None:
+    """A diamond where the lines cross, and one with the interval in the strip below."""
+    low = budgets[0] if crossing.low is None else crossing.low
+    high = budgets[-1] if crossing.high is None else crossing.high
+    look = {"symbol": "diamond-open", "color": ACCENT, "line": {"width": 3}}
+    said = {"hovertext": [plain(crossing.sentence)], "hoverinfo": "text", "showlegend": False}
+    figure.add_scatter(
+        x=[crossing.labels],
+        y=[height],
+        mode="markers+text",
+        marker={**look, "size": 17},
+        text=[str(place)] if several else [""],
+        textposition="bottom center",
+        **said,
+    )
+    figure.add_scatter(
+        x=[crossing.labels],
+        y=[place],
+        yaxis="y2",
+        mode="markers",
+        marker={**look, "size": 11},
+        error_x={
+            "array": [high - crossing.labels],
+            "arrayminus": [crossing.labels - low],
+            "color": ACCENT,
+            "thickness": 2.5,
+            "width": 5,
+        },
+        **said,
+    )
+
+
+def _faint(color: str, opacity: float) -> str:
+    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

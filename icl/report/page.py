@@ -1,0 +1,156 @@
+"""The report of a comparison: one HTML file that needs nothing else, not even a network.
+
+Data flows one way: the summary is read (findings.py), drawn (figures.py, crossover.py) and
+tabulated (tables.py), and assets/report.html says where all of it stands. Jinja escapes what it
+is given; what it is not to escape is made here, in four places marked ``Markup``.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from clfcore.errors import TuneshotError
+from clfcore.paths import atomic_write
+from icl.figures.look import Drawing, to_json
+from icl.report import figures as report_figures
+from icl.report import findings as words
+from icl.report import tables as report_tables
+from icl.report.crossover import crossings, crossover
+from icl.report.findings import Findings
+from icl.report.tables import markdown
+
+__all__ = ["latest", "markdown", "report_page", "reports_folder", "write_report"]
+
+SUMMARY = "summary.json"
+
+_PAGE = Path(__file__).with_name("assets")
+
+
+def write_report(summary: Mapping[str, Any], path: Path) -> None:
+    """Writes the report as one HTML file of about two megabytes.
+
+    Args:
+        summary: what ``tuneshot compare`` has found, see there; may lack every optional part.
+        path: of the file; an older one stays until the new one is complete.
+
+    Raises:
+        TuneshotError: the disk is full, or the place cannot be written.
+    """
+    page = report_page(summary)
+    with atomic_write(path) as new:
+        new.write_bytes(page)
+
+
+def report_page(summary: Mapping[str, Any]) -> bytes:
+    """The report as the bytes of an HTML file."""
+    page = _render(Findings(summary))
+    # A message may hold half a surrogate pair, which is no UTF-8.
+    return page.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def reports_folder() -> Path:
+    """Where comparisons lie: ``$TUNESHOT_REPORTS``, or ``runs``."""
+    return Path(os.environ.get("TUNESHOT_REPORTS") or "runs")
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest comparison's summary.json: in ``folder`` itself or one level below it."""
+
+    def written(path: Path) -> float:
+        try:
+            return path.stat().st_mtime
+        except OSError:  # removed in this moment
+            return 0.0
+
+    found = [*folder.glob(SUMMARY), *folder.glob(f"*/{SUMMARY}")]
+    return max(filter(_is_comparison, found), key=written, default=None)
+
+
+def _is_comparison(path: Path) -> bool:
+    """Other programs have files of this name, too."""
+    try:
+        Findings.read(path)
+    except TuneshotError:
+        return False
+    return True
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def _render(findings: Findings) -> str:
+    costs = report_figures.costs(findings)
+    figures = {"crossover": crossover(findings)}
+    figures |= {f"cost {n}": report_figures.cost_figure(findings, c) for n, c in enumerate(costs)}
+    curves = report_figures.reliability(findings)
+    figures |= {f"reliability {key}": drawing for key, drawing in curves.items()}
+
+    plotly = get_plotlyjs()
+    script = _asset("report.js")
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "capital": words.capital,
+        "count": words.count,
+        "duration": words.duration,
+        "moment": words.moment,
+        "number": words.number,
+        "share": words.share,
+        "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
+        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+    }
+    return environment.get_template("report.html").render(
+        findings=findings,
+        summary=findings.summary,
+        look=report_figures.styles(findings),
+        costs=costs,
+        figures=figures,
+        curves=curves,
+        crossings=crossings(findings),
+        tables=report_tables,
+        ece=words.METRICS["ece"],
+        policy=_policy(plotly, script),
+        style=Markup(_asset("report.css")),
+        script=Markup(script),
+        plotly=Markup(_packed(plotly)),
+        island=Markup(_island(figures)),
+    )
+
+
+def _policy(*scripts: str) -> str:
+    """A content security policy that runs these scripts and asks nobody for anything."""
+    digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
+    hashes = " ".join(f"'sha256-{base64.b64encode(d).decode()}'" for d in digests)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _packed(script: str) -> str:
+    """A third of its size; the page unpacks it. No time in it: same script, same text."""
+    return base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode()
+
+
+def _island(figures: Mapping[str, Drawing]) -> str:
+    """JSON for a script element: without ``<``, nothing in it can end the element."""
+    content = {name: json.loads(to_json(drawing)) for name, drawing in figures.items()}
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _asset(name: str) -> str:
+    return (_PAGE / name).read_text(encoding="utf-8")

@@ -1,0 +1,331 @@
+"""The report's tables as plain text cells, and the table.md beside it.
+
+How a cell looks is the business of page/report.html; nothing is escaped here.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from icl.report.figures import costs
+from icl.report.findings import (
+    METRICS,
+    NBSP,
+    SURE,
+    Findings,
+    Metric,
+    Point,
+    capital,
+    metric_of,
+    number,
+    probability,
+)
+
+MOST_LABELS = 12  # a matrix of more cannot be read; its most frequent mistakes can
+MISTAKES = 12
+
+ACCURACY = METRICS["accuracy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes:
+        text: what it says.
+        note: quieter lines below.
+        shade: how much colour it has, 0 to 1.
+        tone: which colour: "good", "bad", or none.
+        mark: a word that stands out: what colour alone must not say.
+    """
+
+    text: str
+    note: str = ""
+    shade: float = 0.0
+    tone: str = ""
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; the first cells of a row are its heading.
+
+    Attributes:
+        caption: what it shows.
+        columns: the headings.
+        rows: as many cells each.
+        headings: how many cells head a row.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    headings: int = 1
+
+
+def cells(texts: Iterable[str]) -> list[Cell]:
+    """Plain cells."""
+    return [Cell(text) for text in texts]
+
+
+# --- all figures ----------------------------------------------------------------------------------
+
+
+def everything(findings: Findings) -> Table:
+    """Every method and budget: every metric with its interval, and what it costs."""
+    header, rows = _everything(findings)
+    caption = "Every method and number of labels; in brackets, 95 % intervals"
+    return Table(caption, header, [cells(row) for row in rows], headings=2)
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """The figures as a Markdown table: a row for each method and budget."""
+    header, rows = _everything(Findings(summary))
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join("| " + " | ".join(map(_cell, line)) + " |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """``text`` with plain spaces, where a bar or a line break would end the cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
+    points = [point for points in findings.points.values() for point in points]
+    used = {key for point in points for key, figure in point["metrics"].items() if figure}
+    known = [*METRICS, *sorted(used - set(METRICS))]
+    metrics = [findings.summary["metric"], *known]  # what it is about comes first
+    metrics = [key for key in dict.fromkeys(metrics) if key in used]
+    models = list(findings.spent)
+    header = [
+        *("method", "labels"),
+        *(metric_of(key).name for key in metrics),
+        *("learn (s)", "message (ms)", "tokens", "memory (MB)"),
+        *(f"$ / 1,000, {model}" for model in models),
+    ]
+    rows = [
+        [
+            findings.name(point["method"]),
+            f"{point['labels_used']:,}",
+            *(metric_of(key).interval(point["metrics"].get(key)) for key in metrics),
+            number(point["learn_seconds"]),
+            number(point["ms"]),
+            number(point["prompt_tokens"]),
+            number(findings.summary["memory_mb"].get(point["method"])),
+            *(number(findings.dollars(model, point)) for model in models),
+        ]
+        for point in points
+    ]
+    return header, rows
+
+
+# --- what it costs --------------------------------------------------------------------------------
+
+
+def cost_table(findings: Findings) -> Table:
+    """What each method costs with the most labels, the best first."""
+    known = costs(findings)
+    rows = []
+    for key, point in findings.last.items():
+        quality = findings.metric.interval(findings.quality(point))
+        prices = (number(cost.of(point)) for cost in known)
+        rows.append(cells([findings.name(key), quality, *prices]))
+    header = ["method", findings.metric.name, *(cost.name for cost in known)]
+    return Table(
+        f"Costs with {findings.most:,} labelled messages, the best method first", header, rows
+    )
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+def confusions(findings: Findings) -> list[Table]:
+    """Each method's answers by label, with the most labels."""
+    labels = findings.summary["data"]["labels"]
+    draw = _matrix if len(labels) <= MOST_LABELS else _mistakes
+    return [
+        draw(findings.name(key), point["confusion"], labels)
+        for key, point in findings.last.items()
+        if point["confusion"]
+    ]
+
+
+def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
+    rows = []
+    for place, (label, counts) in enumerate(zip(labels, matrix, strict=True)):
+        total = sum(counts) or 1
+        row = [Cell(label)]
+        for column, answers in enumerate(counts):
+            tone = "good" if column == place else "bad"
+            part = answers / total
+            row.append(Cell(f"{answers:,}", f"{100 * part:.1f} %", part, tone))
+        rows.append(row)
+    return Table(name, ["label ↓ answer →", *labels], rows)
+
+
+def _mistakes(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
+    wrong = [
+        (matrix[row][column], row, column)
+        for row, column in product(range(len(labels)), repeat=2)
+        if row != column and matrix[row][column]
+    ]
+    worst = sorted(wrong, key=lambda found: (-found[0], found[1:]))[:MISTAKES]
+    rows = []
+    for answers, row, column in worst:
+        part = answers / sum(matrix[row])
+        shown = Cell(f"{answers:,}", f"{100 * part:.1f} %", part, "bad")
+        rows.append([Cell(labels[row]), Cell(labels[column]), shown])
+    caption = f"{name}: its most frequent mistakes"
+    return Table(caption, ["label", "answer", "messages"], rows, headings=2)
+
+
+def reliability_table(findings: Findings) -> Table:
+    """The points of the reliability curves."""
+    rows = [
+        cells(
+            [
+                findings.name(key),
+                ACCURACY.show(each["confidence"]),
+                ACCURACY.show(each["accuracy"]),
+                f"{each['count']:,}",
+            ]
+        )
+        for key, point in findings.last.items()
+        for each in point["reliability"]
+    ]
+    header = ["method", "how sure", "right", "answers"]
+    return Table("How often an answer is right, by how sure it is", header, rows)
+
+
+# --- what shakes it -------------------------------------------------------------------------------
+
+
+def robustness(findings: Findings) -> Table | None:
+    """What each method loses when messages, order, seed or corpus change."""
+    summary, metric = findings.summary, findings.metric
+    drops = {(row["method"], row["variant"]): row for row in summary["robustness"]["rows"]}
+    variants = list(dict.fromkeys(variant for _, variant in drops))
+    orders = {row["method"]: row for row in summary["orders"]["rows"]}
+    second = {row["method"]: row for row in (summary["second"] or {"rows": []})["rows"]}
+    several = len(summary["seeds"]) > 1
+    known = {key for key, _ in drops} | orders.keys() | second.keys()
+    known |= findings.learners.keys() if several else set()
+    keys = [key for key in findings.last if key in known]
+    if not keys:
+        return None
+    header = [
+        "method",
+        *(["unchanged"] * bool(variants)),
+        *(variant.replace("_", " ") for variant in variants),
+        *(["other corpus"] * bool(second)),
+        *(["spread over orders"] * bool(orders)),
+        *(["spread over seeds"] * several),
+    ]
+    rows = []
+    for key in keys:
+        own = {v: drops[key, v] for v in variants if drops.get((key, v), {}).get("drop")}
+        worst = max(own, key=lambda variant: own[variant]["drop"]["value"], default=None)
+        if worst and own[worst]["drop"]["value"] <= 0:
+            worst = None
+        plain = next((row["plain"] for row in own.values()), None)
+        row = [Cell(findings.name(key)), *([Cell(ACCURACY.show(plain))] * bool(variants))]
+        row += [_drop(own.get(variant), is_worst=variant == worst) for variant in variants]
+        row += [_second(second.get(key), metric)] * bool(second)
+        row += [_orders(orders.get(key))] * bool(orders)
+        row += [_seeds(findings.quality(findings.last[key]), metric)] * several
+        rows.append(row)
+    caption = (
+        f"Accuracy lost, in percentage points, with {summary['robustness']['budget']:,} labelled "
+        "messages"
+    )
+    return Table(caption, header, rows)
+
+
+def _drop(row: Mapping[str, Any] | None, *, is_worst: bool) -> Cell:
+    if row is None or row["drop"] is None:
+        return Cell("–")
+    drop = row["drop"]
+    lost = {end: ACCURACY.change(-drop[end]) for end in drop}
+    return Cell(
+        lost["value"],
+        f"{lost['high']} to {lost['low']}\n{100 * row['changed']:.0f} % changed",
+        min(1.0, 4 * max(0.0, drop["value"])),
+        "bad",
+        "worst" if is_worst else "",
+    )
+
+
+def _second(row: Mapping[str, Any] | None, metric: Metric) -> Cell:
+    if row is None or row["drop"] is None:
+        return Cell("–")
+    drop = row["drop"]
+    sign = -1 if metric.higher else 1
+    lost = {end: metric.change(sign * drop[end]) for end in drop}
+    note = f"{lost['high']} to {lost['low']}\n{metric.show(row['first'])} before"
+    shade = min(1.0, 4 * max(0.0, drop["value"])) if metric.percent else 0.0
+    return Cell(lost["value"], note, shade, "bad")
+
+
+def _orders(row: Mapping[str, Any] | None) -> Cell:
+    if row is None:
+        return Cell("–", "no order")
+    note = f"{_range(row['accuracies'], ACCURACY)}\n{100 * row['changed']:.0f} % changed"
+    return Cell(ACCURACY.change(row["spread"]).lstrip("+"), note)
+
+
+def _seeds(quality: Mapping[str, Any] | None, metric: Metric) -> Cell:
+    values = quality["seeds"] if quality else []
+    if len(values) < 2:
+        return Cell("–")
+    spread = metric.change(max(values) - min(values)).lstrip("+")
+    return Cell(spread, _range(values, metric))
+
+
+def _range(values: Sequence[float], metric: Metric) -> str:
+    low, high = metric.show(min(values)), metric.show(max(values))
+    return f"{low.removesuffix(f'{NBSP}%')} – {high}"
+
+
+# --- pairs ----------------------------------------------------------------------------------------
+
+
+def pairs(findings: Findings, budget: int) -> Table:
+    """All pairs of methods with so many labels: which is right where the other is wrong."""
+    metric, rows = findings.metric, []
+    for test in findings.tests(budget):
+        sure = test["p_holm"] < SURE
+        verdict = "A" if test["only_a"] > test["only_b"] else "B"
+        rows.append(
+            [
+                Cell(findings.name(test["a"])),
+                Cell(findings.name(test["b"])),
+                Cell(f"{test['only_a']:,}"),
+                Cell(f"{test['only_b']:,}"),
+                Cell(metric.difference(test["difference"])),
+                Cell(probability(test["p"])),
+                Cell(probability(test["p_holm"]), mark="" if not sure else "sure"),
+                Cell(verdict if sure else "not told apart"),
+            ]
+        )
+    header = ["A", "B", "only A right", "only B right", f"A − B, {metric.points}",
+              "p (McNemar)", "p (Holm)", "more often right"]  # fmt: skip
+    return Table(f"Pairs of methods with {budget:,} labelled messages", header, rows, headings=2)
+
+
+def quality_table(findings: Findings) -> Table:
+    """The points of the first figure: methods by budgets."""
+    budgets = sorted({p["budget"] for points in findings.points.values() for p in points})
+
+    def at(points: Sequence[Point], budget: int) -> Cell:
+        found = [findings.quality(point) for point in points if point["budget"] == budget]
+        value, _, ends = findings.metric.interval(found[0] if found else None).partition(" (")
+        return Cell(value, ends.rstrip(")"))
+
+    rows = [
+        [Cell(findings.name(key)), *(at(points, budget) for budget in budgets)]
+        for key, points in findings.points.items()
+    ]
+    header = ["method", *(f"{budget:,} labels" for budget in budgets)]
+    name = findings.metric.name
+    return Table(f"{capital(name)} (95 %) by labelled messages", header, rows)

@@ -1,0 +1,1 @@
+"""Which demonstrations a prompt shows: a file a family, one table."""

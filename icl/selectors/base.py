@@ -1,0 +1,206 @@
+"""What every selector shares: its promises, the form of its answer, the walk down a ranking.
+
+A selector ranks; how many of each label are kept (``BALANCES``) and in which order they are
+shown (``ARRANGEMENTS``) are separate stages, in ``prompt.py``. Every selector keeps two promises:
+no two candidates are copies of each other, and none is a copy of the query. (Without them, 13 %
+of the messages in the SMS corpus would be shown their own text, with its label.)
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, Self
+
+import numpy as np
+
+from clfcore.errors import TuneshotError
+from icl.pool.pool import Pool
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A row that ranked high enough and is not a candidate.
+
+    Attributes:
+        row: row of the pool.
+        reason: in words, e.g. "a copy of row 17".
+    """
+
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Candidates for one query, best first.
+
+    At most k of each label, which is enough for every balance of k demonstrations; a selector
+    that ``arranges`` gives the k that are shown, in prompt order.
+
+    Attributes:
+        rows: rows of the pool.
+        similarities: cosine to the query, one per row; ``None`` where the draw ignored it.
+        scores: what ``rows`` were ranked by, larger is better, where that is not the similarity.
+        dropped: what ranked before the last candidate of its label, and was passed over.
+    """
+
+    rows: list[int]
+    similarities: list[float] | None = None
+    scores: list[float] | None = None
+    dropped: tuple[Dropped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListScore:
+    """What the language model makes of one list of demonstrations before one query.
+
+    Attributes:
+        labels: (C,) float64, log P(label | list, query) in nats, summed over the label's tokens.
+        label_tokens: (C,) int64, how many those are.
+        query: (t,) float64, the log-probabilities in nats of the query's own tokens, from the end
+            of the demonstrations to the label slot; empty unless asked for.
+    """
+
+    labels: np.ndarray
+    label_tokens: np.ndarray
+    query: np.ndarray
+
+
+class Reader(Protocol):
+    """A language model behind a prompt format, handed to selectors that ask it."""
+
+    def read(
+        self, query: str, lists: Sequence[Sequence[int]], whole: bool = False
+    ) -> list[ListScore]:
+        """How each list of pool rows, in prompt order, makes the model see ``query``.
+
+        Args:
+            query: the message.
+            lists: rows of the pool.
+            whole: score the query's own tokens as well, which costs a quarter more.
+        """
+        ...
+
+
+class Selector(Protocol):
+    """Chooses candidates from a pool. The fields of a selector (a dataclass) are its options.
+
+    Attributes:
+        needs_vectors: whether ``select`` reads the queries' vectors.
+        votes: whether the candidates' labels are the answer, without a language model.
+        reads: whether ``fit`` needs a ``Reader``.
+        arranges: whether its order is the prompt's, so that no balance or order applies.
+        balance: the only ``BALANCES`` entry that makes sense with it; ``None`` = the user's choice.
+    """
+
+    needs_vectors: ClassVar[bool] = False
+    votes: ClassVar[bool] = False
+    reads: ClassVar[bool] = False
+    arranges: ClassVar[bool] = False
+    balance: ClassVar[str | None] = None
+
+    def __init__(self, seed: int = 0) -> None: ...
+
+    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+        """Prepares for ``pool``; returns itself.
+
+        Raises:
+            TuneshotError: an option that this pool does not allow.
+        """
+        ...
+
+    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+        """Candidates for each query; the answer for one never depends on the others.
+
+        Args:
+            texts: Q queries.
+            vectors: (Q, d) float32, rows of length 1; ``None`` where ``needs_vectors`` is false.
+            k: demonstrations wanted, at least 0.
+
+        Raises:
+            TuneshotError: ``k`` is negative, or larger than what the pool can offer a query.
+        """
+        ...
+
+
+def candidates(
+    pool: Pool, query: str, order: Iterable[int], k: int, usable: int | None = None
+) -> tuple[list[int], tuple[Dropped, ...]]:
+    """Rows in the given order of preference, one of each group, none of the query's, k per label.
+
+    Args:
+        pool: the messages.
+        query: the message to classify.
+        order: rows, best first; ends early if it is a generator and enough were found.
+        k: demonstrations wanted.
+        usable: how many of the pool's different messages ``order`` may offer, where not all.
+
+    Returns:
+        The rows, and what was passed over on the way.
+
+    Raises:
+        TuneshotError: ``k`` is negative, or more than there are.
+    """
+    own = pool.group_of(query)
+    if usable is None:
+        usable = len(pool.representatives) - (own is not None)
+    if not 0 <= k <= usable:
+        raise TuneshotError(
+            f"cannot show k={k} examples: the pool has {usable} different messages besides this "
+            f"one; choose k from 0 to {usable}"
+        )
+    wanted = dict.fromkeys(pool.label_names, k)
+    taken: dict[int, int] = {}  # group -> row
+    rows: list[int] = []
+    dropped: list[Dropped] = []
+    for row in map(int, order):
+        if not any(wanted.values()):
+            break
+        label, group = pool.labels[row], int(pool.groups[row])
+        if group == own:
+            dropped.append(Dropped(row, "a copy of the message itself"))
+        elif group in taken:
+            dropped.append(Dropped(row, f"a copy of row {taken[group]}"))
+        elif wanted[label]:
+            taken[group] = row
+            wanted[label] -= 1
+            rows.append(row)
+    return rows, tuple(dropped)
+
+
+def within(
+    pool: Pool,
+    chosen_rows: Sequence[int] | np.ndarray,
+    texts: Sequence[str],
+    vectors: np.ndarray,
+    k: int,
+) -> list[Selection]:
+    """Top-k among the chosen rows, by cosine; ties go to the lower row.
+
+    Args:
+        pool: the messages.
+        chosen_rows: (M,) rows that may be shown, in any order.
+        texts: Q queries.
+        vectors: (Q, d) float32, rows of length 1.
+        k: demonstrations wanted.
+
+    Raises:
+        TuneshotError: ``k`` is negative, or more than the chosen rows can offer a query.
+    """
+    chosen = np.unique(np.asarray(chosen_rows, np.int64))
+    groups = set(pool.groups[chosen].tolist())
+    is_part = len(groups) < len(pool.representatives)
+    cosines = (vectors @ pool.vectors[chosen].T).round(6)  # (Q, d) (d, M) -> (Q, M); ties stay ties
+    found = []
+    for text, cosine in zip(texts, cosines, strict=True):
+        usable = len(groups - {pool.group_of(text)})
+        if k > usable and is_part:
+            raise TuneshotError(
+                f"cannot show k={k} examples: the chosen part of the pool has {usable} different "
+                f"messages besides this one; choose k from 0 to {usable}, or a larger annotate"
+            )
+        order = chosen[np.argsort(-cosine, kind="stable")]
+        rows, dropped = candidates(pool, text, order, k, usable)
+        found.append(
+            Selection(rows, cosine[np.searchsorted(chosen, rows)].tolist(), dropped=dropped)
+        )
+    return found

@@ -1,0 +1,138 @@
+"""The simple selectors: none, at random, the most similar."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from clfcore.data.draw import generator
+from icl.pool.index import build_index
+from icl.pool.pool import Pool
+from icl.selectors.base import Reader, Selection, Selector, candidates
+
+# Queries per matrix product: bounds memory to 1024 x N similarities.
+BLOCK = 1024
+
+
+@dataclass
+class Zero(Selector):
+    """No demonstrations: what the language model knows by itself."""
+
+    seed: int = 0
+
+    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+        return self
+
+    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+        return [Selection([]) for _ in texts]
+
+
+@dataclass
+class Random(Selector):
+    """A plain draw: labels come as the pool has them, whatever the balance setting.
+
+    The draw depends on the seed and the query's text only, so a message sees the same
+    demonstrations alone, in a batch, or in another order.
+    """
+
+    balance: ClassVar[str | None] = "none"
+    seed: int = 0
+
+    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+        self.pool = pool
+        return self
+
+    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+        found = []
+        for text in texts:
+            # Representatives only: a mass mailing is not more likely than any other message.
+            order = generator(self.seed, text).permutation(self.pool.representatives)
+            rows, _ = candidates(self.pool, text, order, k)
+            found.append(Selection(rows))
+        return found
+
+
+@dataclass
+class BalancedRandom(Random):
+    """A random draw with the same number of each label."""
+
+    balance: ClassVar[str | None] = "equal"
+
+
+@dataclass
+class TopK(Selector):
+    """The most similar messages first (KATE, Liu et al. 2022); ties go to the lower row.
+
+    Each label is searched by itself: the k-th nearest message of a rare label may be a thousand
+    rows down the common ranking. Exact in pools of up to ``EXACT_ROWS`` messages.
+    """
+
+    needs_vectors: ClassVar[bool] = True
+    seed: int = 0
+
+    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+        self.pool = pool
+        labels = np.array(pool.labels)
+        self._sizes = Counter(pool.labels)
+        self._indexes = [
+            build_index(pool.vectors, np.flatnonzero(labels == name)) for name in self._sizes
+        ]
+        return self
+
+    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+        assert vectors is not None, "top-k needs the queries' vectors"
+        for text in texts:
+            candidates(self.pool, text, (), k)  # refuses a k that no depth would satisfy
+        found: dict[int, Selection] = {}
+        waiting = list(range(len(texts)))
+        depth = 2 * k + 8  # of each label: room for copies
+        while waiting:
+            rankings = self._rankings(vectors[waiting], depth)
+            for query, (ranking, cosines) in zip(waiting, rankings, strict=True):
+                selection, counts = self._walk(texts[query], ranking, cosines, k)
+                if all(counts[name] == k or size <= depth for name, size in self._sizes.items()):
+                    found[query] = selection
+            waiting = [query for query in waiting if query not in found]
+            depth *= 8
+        return [found[query] for query in range(len(texts))]
+
+    def _rankings(self, vectors: np.ndarray, depth: int) -> Iterator[tuple[list[int], list[float]]]:
+        """For each query, the ``depth`` nearest rows of every label in one order; their cosines."""
+        parts = [index.search(vectors, depth) for index in self._indexes]
+        rows = np.concatenate([rows for rows, _ in parts], axis=1)
+        cosines = np.concatenate([cosines for _, cosines in parts], axis=1)
+        order = np.lexsort((rows, -cosines))  # (Q, labels x depth), each query by itself
+        rows = np.take_along_axis(rows, order, axis=1)
+        cosines = np.take_along_axis(cosines, order, axis=1)
+        return zip(rows.tolist(), cosines.tolist(), strict=True)
+
+    def _walk(
+        self, text: str, ranking: list[int], cosines: list[float], k: int
+    ) -> tuple[Selection, Counter[str]]:
+        """The candidates in a ranking, and how many there are of each label."""
+        labels = self.pool.labels
+        rows, dropped = candidates(self.pool, text, ranking, k)
+        counts = Counter(labels[row] for row in rows)
+        place = {row: place for place, row in enumerate(ranking)}
+        last = {labels[row]: place[row] for row in rows if counts[labels[row]] == k}
+        # Copies beyond the last candidate of their label did not rank high enough to be dropped.
+        high = [d for d in dropped if place[d.row] < last.get(labels[d.row], len(ranking))]
+        return Selection(rows, [cosines[place[row]] for row in rows], dropped=tuple(high)), counts
+
+
+@dataclass
+class KNN(TopK):
+    """The vote of the k most similar messages: the baseline that needs no language model."""
+
+    votes: ClassVar[bool] = True
+    balance: ClassVar[str | None] = "none"
+
+
+def similarities(pool: Pool, vectors: np.ndarray) -> Iterator[np.ndarray]:
+    """(N,) float32 cosines for each of (Q, d) queries, computed in blocks."""
+    for start in range(0, len(vectors), BLOCK):
+        block = vectors[start : start + BLOCK] @ pool.vectors.T  # (B, d) (d, N) -> (B, N)
+        # The last bits depend on the block's shape; rounding keeps ties ties.
+        yield from block.round(6)

@@ -1,0 +1,445 @@
+"""Vote-k: the messages worth labelling (Su et al. 2023, arXiv 2209.01975).
+
+Every message votes for its nearest neighbours; the one with the best score is picked, again and
+again. A voter of whose neighbours t are picked counts rho^-t, and a picked message votes no more,
+so the picks spread over the pool. The paper has the picks labelled and then shows each query the
+most similar of them (``VoteKPool``). Showing every query the first picks (``VoteK``) is how
+OpenICL uses its own, older rule.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+import numpy as np
+
+from clfcore.errors import TuneshotError, one_of
+from icl.pool.index import knn_graph
+from icl.pool.pool import Pool
+from icl.selectors.base import Reader, Selection, Selector, candidates, within
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+
+Ties = Literal["row", "first_vote"]
+
+
+# --- the vote -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """The outcome of a vote among N nodes.
+
+    Attributes:
+        picks: (M,) int64 nodes, in the order they were picked.
+        scores: (M,) float64, the score of each when it was picked.
+        received: (N,) int64, how many votes each node got, before any discount.
+    """
+
+    picks: np.ndarray
+    scores: np.ndarray
+    received: np.ndarray
+
+
+def vote(neighbours: np.ndarray, count: int, rho: float = 10.0, ties: Ties = "row") -> Votes:
+    """Picks ``count`` nodes, or all if there are fewer, by the paper's discounted vote.
+
+    Costs O(N k) once, then k score updates for each voter of a pick.
+
+    Args:
+        neighbours: (N, k) integers, the nodes that each node votes for, in the order the votes are
+            cast; its own number stands for no vote.
+        count: nodes to pick; those without votes come last.
+        rho: the discount, at least 1 (which is none).
+        ties: of equal scores, the node that received more votes comes first. If these are equal
+            too: the lower row, or, as in the reference, the one whose first vote came earlier.
+    """
+    tally = Tally(neighbours, rho, ties)
+    picks, scores = [], []
+    for _ in range(min(count, len(neighbours))):
+        picks.append(tally.best())
+        scores.append(tally.pick(picks[-1]))
+    return Votes(np.array(picks, np.int64), np.array(scores), tally.received)
+
+
+def overlap_vote(neighbours: np.ndarray, count: int, rho: float = 10.0) -> Votes:
+    """OpenICL's rule, which has no discount: walk from the most votes to the fewest.
+
+    A node is passed over if all its voters also vote for one before it, picked or not. Where too
+    few are left, OpenICL draws from the rest; here those passed over follow in the same order.
+    Arguments as for ``vote``; ``rho`` is not used.
+    """
+    ballots = Ballots(neighbours, "first_vote")
+    picked: list[int] = []
+    passed: list[int] = []
+    for rank in range(len(neighbours)):
+        if len(picked) >= count:
+            break
+        voters = ballots.voters(rank)
+        supported = ballots.supported[voters].ravel()
+        shared = np.bincount(supported, minlength=rank)[:rank]  # voters in common with each before
+        (passed if (shared == len(voters)).any() else picked).append(rank)
+    picks = ballots.order[(picked + passed)[:count]]
+    return Votes(picks, ballots.received[picks].astype(np.float64), ballots.received)
+
+
+class Ballots:
+    """Who votes for whom, in both directions. Arguments as for ``vote``.
+
+    Attributes:
+        received: (N,) int64, how many votes each node got.
+        order: (N,) int64, the nodes by preference among equal scores; below, a node is known by
+            its rank in this order, so that the first maximum is the right one.
+        rank: (N,) int64, the inverse.
+        supported: (N, k) int64 ranks; N stands for no vote.
+    """
+
+    def __init__(self, neighbours: np.ndarray, ties: Ties) -> None:
+        # Takes a moment: not for those who only want to know the options.
+        from scipy.sparse import csr_array
+
+        size, k = neighbours.shape
+        cast = np.where(neighbours == np.arange(size)[:, None], size, neighbours)
+        self.received = np.bincount(cast.ravel(), minlength=size + 1)[:size]
+        tie = np.arange(size + 1)
+        if ties == "first_vote":
+            tie[:] = cast.size
+            tie[cast.ravel()[::-1]] = np.arange(cast.size)[::-1]  # the last one written stays
+        self.order = np.lexsort((tie[:size], -self.received))
+        self.rank = np.argsort(self.order)
+        self.supported = np.append(self.rank, size)[cast[self.order]]
+        edges = (np.ones(cast.size, np.int8), self.supported.ravel(), np.arange(size + 1) * k)
+        by_supported = csr_array(edges, shape=(size, size + 1)).tocsc()
+        self._voters, self._starts = by_supported.indices, by_supported.indptr
+
+    def voters(self, rank: int) -> np.ndarray:
+        """Ranks of those who vote for the node at ``rank``, ascending."""
+        return self._voters[self._starts[rank] : self._starts[rank + 1]]
+
+
+class Tally:
+    """The scores after the picks so far. Arguments as for ``vote``.
+
+    Scores are whole numbers of a small unit. Such sums do not depend on their order, so equal
+    scores stay equal however they came about. When the best score has sunk close to the unit,
+    all votes are counted again in a smaller one.
+    """
+
+    def __init__(self, neighbours: np.ndarray, rho: float, ties: Ties = "row") -> None:
+        self._ballots = Ballots(neighbours, ties)
+        self.received = self._ballots.received
+        size, k = neighbours.shape
+        # Units in a full vote. A power of ten keeps tenths exact; no sum exceeds 10^18.
+        self._vote = 10 ** (18 - len(str(self.received.max())))
+        with np.errstate(over="ignore"):  # a vote divided by infinity is worth nothing: right
+            self._worth = (self._vote / np.cumprod([1.0] + [rho] * k)).astype(np.int64)  # t = 0..k
+        self._rho = rho
+        self._support = np.zeros(size, np.int64)  # t: how many of a voter's nodes are picked
+        self._open = np.ones(size + 1, bool)  # not picked
+        self._open[size] = False  # no vote
+        self._count()
+
+    def best(self, among: np.ndarray | None = None) -> int:
+        """The node to pick next: of all, or of some that are not picked yet."""
+        if among is None:
+            rank = self._scores[:-1].argmax()
+        else:
+            ranks = np.sort(self._ballots.rank[among])
+            rank = ranks[self._scores[ranks].argmax()]
+        return int(self._ballots.order[rank])
+
+    def pick(self, node: int) -> float:
+        """Picks ``node``, discounts its voters and returns the score it had."""
+        rank = self._ballots.rank[node]
+        score = float(self._scores[rank] / self._vote * self._rho**-self._base)
+        voters = self._ballots.voters(rank)
+        voters = voters[self._open[voters]]
+        before = self._weights(voters)
+        self._support[voters] += 1
+        self._lower(voters, before - self._weights(voters))
+        own = np.array([rank])
+        self._lower(own, self._weights(own))
+        self._open[rank] = False
+        self._scores[rank] = -1
+        if self._scores[:-1].max() < self._lowest:
+            self._count()
+        return score
+
+    def _count(self) -> None:
+        """Counts all votes; the strongest voter who can still change something has a full one."""
+        supported = self._ballots.supported
+        live = self._open[:-1] & self._open[supported].any(axis=1)
+        self._base = int(self._support[live].min()) if live.any() else 0
+        self._lowest = self._vote // 10**6 if live.any() else 0
+        weights = np.where(live, self._weights(np.arange(len(live))), 0)
+        self._scores = np.zeros(len(self._open), np.int64)
+        np.add.at(self._scores, supported.ravel(), np.repeat(weights, supported.shape[1]))
+        self._scores[~self._open] = -1
+
+    def _weights(self, voters: np.ndarray) -> np.ndarray:
+        return self._worth[np.maximum(self._support[voters] - self._base, 0)]
+
+    def _lower(self, voters: np.ndarray, by: np.ndarray) -> None:
+        supported = self._ballots.supported[voters]  # (v, k)
+        np.subtract.at(self._scores, supported.ravel(), np.repeat(by, supported.shape[1]))
+
+
+# --- the references -----------------------------------------------------------------------------
+
+
+def reference_graph(vectors: np.ndarray, k: int) -> np.ndarray:
+    """Neighbours as both references find them: the row itself may be among them.
+
+    They drop the most similar row, taking it for the row itself; if that was a copy of it, the
+    copy loses a vote. Which of several copies that is depends on the last bits and on numpy's
+    unstable sort, so both are done exactly as they do, one row at a time.
+
+    Args:
+        vectors: (N, d) float32, rows of length 1.
+        k: neighbours; N - 1 if that is fewer.
+
+    Returns:
+        (N, k) int32, the most similar last.
+    """
+    graph = np.empty((len(vectors), min(k, len(vectors) - 1)), np.int32)
+    for row, vector in enumerate(vectors):
+        graph[row] = np.argsort(vectors @ vector)[-k - 1 : -1]
+    return graph
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the implementations of vote-k do differently.
+
+    Attributes:
+        copies: whether copies of one message are nodes of their own.
+        neighbours: how many each node votes for, unless the user says; 0: by the pool's size.
+        centers: whether vectors may be centred.
+        graph: finds the neighbours.
+        choose: picks nodes, given the graph, how many, and rho.
+    """
+
+    copies: bool
+    neighbours: int
+    centers: bool
+    graph: Callable[[np.ndarray, int], np.ndarray]
+    choose: Callable[[np.ndarray, int, float], Votes]
+
+
+COMPAT: dict[str, Rules] = {
+    "none": Rules(copies=False, neighbours=0, centers=True, graph=knn_graph, choose=vote),
+    "paper_ref": Rules(
+        copies=True,
+        neighbours=150,
+        centers=True,
+        graph=reference_graph,
+        choose=partial(vote, ties="first_vote"),
+    ),
+    "openicl": Rules(
+        copies=True, neighbours=3, centers=False, graph=reference_graph, choose=overlap_vote
+    ),
+}
+
+
+# --- the selectors ------------------------------------------------------------------------------
+
+
+@dataclass
+class VoteK(Selector):
+    """One list for all queries: the first picks. A copy of the query is skipped.
+
+    Args:
+        annotate: how many messages to pick (M); all, if the pool has fewer.
+        neighbours: how many each message votes for; 0 means 0.4 N / M, from 10 to 150.
+        rho: the discount.
+        center: whether to subtract the pool's mean vector before looking for neighbours.
+        compat: a key of ``COMPAT``: whose list to reproduce. Ours (``none``) votes among different
+            messages; the references count copies as well, and may pick them.
+
+    Attributes:
+        picks: M rows of the pool, in the order they were picked.
+        scores: the score of each when it was picked.
+        nodes: (n,) int64, the rows that voted.
+        edges: (n, k) int32, the positions in ``nodes`` that each of them voted for; its own
+            position stands for no vote.
+        received: (n,) int64, how many votes each got.
+    """
+
+    seed: int = 0
+    annotate: int = 100
+    neighbours: int = 0
+    rho: float = 10.0
+    center: bool = True
+    compat: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.annotate < 1:
+            raise TuneshotError(f"annotate must be 1 or more, not {self.annotate}")
+        if self.neighbours < 0:
+            raise TuneshotError(
+                f"neighbours must be 1 or more, or 0 for a number that suits the pool, "
+                f"not {self.neighbours}"
+            )
+        if not 1 <= self.rho < float("inf"):
+            raise TuneshotError(f"rho must be a number from 1 (no discount) up, not {self.rho}")
+        if self.compat not in COMPAT:
+            raise one_of("compat", self.compat, COMPAT)
+
+    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+        rules = COMPAT[self.compat]
+        self.pool = pool
+        self.nodes = np.arange(len(pool)) if rules.copies else pool.representatives
+        count = min(self.annotate, len(self.nodes))
+        by_size = int(np.clip(round(0.4 * len(self.nodes) / count), 10, 150))
+        vectors = pool.vectors[self.nodes]
+        if self.center and rules.centers:
+            vectors = centered(vectors)
+        self.edges = rules.graph(vectors, self.neighbours or rules.neighbours or by_size)
+        found = self._choose(count, reader)
+        self.picks: list[int] = self.nodes[found.picks].tolist()
+        self.scores: list[float] = found.scores.tolist()
+        self.received = found.received
+        return self
+
+    def _choose(self, count: int, reader: Reader | None) -> Votes:
+        return COMPAT[self.compat].choose(self.edges, count, self.rho)
+
+    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+        groups = set(self.pool.groups[self.picks].tolist())
+        scores = dict(zip(self.picks, self.scores, strict=True))
+        found = []
+        for text in texts:
+            usable = len(groups - {self.pool.group_of(text)})
+            if k > usable and len(groups) < len(self.pool.representatives):
+                raise TuneshotError(
+                    f"cannot show k={k} examples: vote-k picked {usable} different messages "
+                    f"besides this one; choose k from 0 to {usable}, or a larger annotate"
+                )
+            rows, dropped = candidates(self.pool, text, self.picks, k, usable)
+            found.append(Selection(rows, scores=[scores[row] for row in rows], dropped=dropped))
+        return found
+
+    def graph(self) -> "nx.DiGraph":
+        """The graph of votes, to be drawn or exported: an edge goes from voter to supported.
+
+        Nodes are rows of the pool, with ``text``, ``label``, ``votes`` (how many it received) and
+        ``pick`` (its place in ``picks``, from 1; 0 if it is not there).
+        """
+        import networkx as nx
+
+        graph = nx.DiGraph()
+        places = {row: place for place, row in enumerate(self.picks, start=1)}
+        for row, votes in zip(self.nodes.tolist(), self.received.tolist(), strict=True):
+            graph.add_node(
+                row,
+                text=self.pool.texts[row],
+                label=self.pool.labels[row],
+                votes=votes,
+                pick=places.get(row, 0),
+            )
+        for row, supported in zip(self.nodes.tolist(), self.nodes[self.edges], strict=True):
+            graph.add_edges_from((row, other) for other in supported.tolist() if other != row)
+        return graph
+
+
+@dataclass
+class VoteKPool(VoteK):
+    """The picks are the messages worth labelling; each query sees the most similar of them.
+
+    The paper's use. Arguments and attributes as for ``VoteK``.
+    """
+
+    needs_vectors: ClassVar[bool] = True
+
+    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+        assert vectors is not None, "votek_pool needs the queries' vectors"
+        return within(self.pool, self.picks, texts, vectors, k)
+
+
+@dataclass
+class VoteKTwoStage(VoteKPool):
+    """The paper's full method: the language model's confidence spreads the picks as well.
+
+    The first tenth of the picks is made by the vote. The model then answers other messages, with
+    the most similar of these picks as demonstrations. Those messages are sorted by confidence (the
+    probability of the likeliest label), the most confident tenth is left out, and the rest is cut
+    into as many buckets as picks are missing; the vote picks one message of each, the least
+    confident bucket first. Each pick discounts its voters for the buckets after it, as the paper
+    says and its reference does not do.
+
+    ``fit`` calls the model for each message it asks about: ``questions`` times, or
+    n - max(1, M // 10) times if n different messages are fewer. Arguments and attributes as for
+    ``VoteK``, and:
+
+    Args:
+        questions: how many messages to ask about, drawn at random; at least ``annotate``.
+        shown: demonstrations in each of those prompts, at most.
+    """
+
+    reads: ClassVar[bool] = True
+    questions: int = 500
+    shown: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.compat != "none":
+            raise TuneshotError(
+                f"two-stage vote-k reproduces no reference's list; set compat to none, "
+                f"not {self.compat}, or choose votek_pool"
+            )
+        if self.questions < self.annotate:
+            raise TuneshotError(
+                f"questions must be at least annotate={self.annotate}, not {self.questions}"
+            )
+        if self.shown < 0:
+            raise TuneshotError(f"shown must be 0 or more, not {self.shown}")
+
+    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+        if reader is None:
+            raise TuneshotError(
+                "two-stage vote-k asks a language model about the pool; give it one, or choose "
+                "votek_pool, which needs none"
+            )
+        return super().fit(pool, reader)
+
+    def _choose(self, count: int, reader: Reader | None) -> Votes:
+        assert reader is not None  # fit has checked
+        tally = Tally(self.edges, self.rho)
+        picks, scores = [], []
+
+        def pick(node: int) -> None:
+            picks.append(node)
+            scores.append(tally.pick(node))
+
+        for _ in range(max(1, count // 10)):
+            pick(tally.best())
+        if missing := count - len(picks):
+            asked = self._least_confident_first(reader, np.array(picks))
+            asked = asked[: max(missing, int(0.9 * len(asked)))]
+            for bucket in np.array_split(asked, missing):
+                pick(tally.best(bucket))
+        return Votes(np.array(picks, np.int64), np.array(scores), tally.received)
+
+    def _least_confident_first(self, reader: Reader, picked: np.ndarray) -> np.ndarray:
+        """Some nodes that are not picked, by how sure the language model is of their label."""
+        others = np.setdiff1d(np.arange(len(self.nodes)), picked)
+        generator = np.random.default_rng(self.seed)
+        asked = generator.permutation(others)[: self.questions]
+        rows = self.nodes[picked]
+        confidence = []
+        for row in self.nodes[asked]:
+            similarity = self.pool.vectors[rows] @ self.pool.vectors[row]  # (P, d) (d,) -> (P,)
+            nearest = rows[np.argsort(-similarity, kind="stable")[: self.shown]]
+            (read,) = reader.read(self.pool.texts[row], [nearest[::-1].tolist()])
+            # The largest softmax probability: 1 / sum of exp(label - largest).
+            confidence.append(1 / np.exp(read.labels - read.labels.max()).sum())
+        return asked[np.argsort(confidence, kind="stable")]
+
+
+def centered(vectors: np.ndarray) -> np.ndarray:
+    """(N, d) rows of length 1, after subtracting their mean: what they all share tells nothing."""
+    moved = vectors - vectors.mean(axis=0)
+    return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-12)

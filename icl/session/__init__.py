@@ -1,0 +1,1 @@
+"""What the chat knows apart from its page: models, settings, queues, votes."""

@@ -1,0 +1,35 @@
+"""The models of this process, as the environment names them; page and service share them.
+
+All variables are optional: ``TUNESHOT_CHECKPOINT`` a fine-tuned model, ``TUNESHOT_POOL`` a file of
+labelled messages, ``TUNESHOT_LM`` the language model that reads the prompt, ``TUNESHOT_FOLDER``
+data of other tasks. Several models are separated by commas; the page offers them.
+"""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from clfcore.weights.language_model import DEFAULT_LM
+from icl.session.open import open_session
+from icl.session.workers import Workers
+
+
+@cache
+def workers() -> Workers:
+    """The models and their queues; loads nothing yet."""
+    return Workers(
+        open_session(
+            checkpoints=[Path(name) for name in _names("TUNESHOT_CHECKPOINT")],
+            pool=_place("TUNESHOT_POOL"),
+            lms=_names("TUNESHOT_LM") or [DEFAULT_LM],
+            folder=_place("TUNESHOT_FOLDER"),
+        )
+    )
+
+
+def _names(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
+def _place(variable: str) -> Path | None:
+    return Path(value) if (value := os.environ.get(variable)) else None

@@ -1,0 +1,201 @@
+"""How much of a few-shot answer is the number and the order of its examples.
+
+Lu et al. 2022 ("Fantastically Ordered Prompts and Where to Find Them") reordered one set of
+examples and got anything from chance to the best answers. This asks again, about one message.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from clfcore.data.draw import generator
+from clfcore.errors import TuneshotError
+from clfcore.types import Say, unheard
+from icl.few_shot import FewShot, FewShotPrediction
+from icl.prompt.calibration import CALIBRATIONS
+from icl.selectors.base import Selection
+
+KS = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True, slots=True)
+class AtK:
+    """The answer with another number of examples.
+
+    Attributes:
+        k: how many were asked for.
+        shown: how many were in the prompt; less than ``k`` where they did not fit.
+        label: the answer.
+        probabilities: label -> probability.
+    """
+
+    k: int
+    shown: int
+    label: str
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class InOrder:
+    """The answer with the same examples in another order.
+
+    Attributes:
+        order: their places in the prompt of the present answer, counted from 0: (0, 1, 2) is the
+            present order, (2, 1, 0) its reverse.
+        label: the answer.
+        probabilities: label -> probability.
+    """
+
+    order: tuple[int, ...]
+    label: str
+    probabilities: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What became of one answer.
+
+    Attributes:
+        k: the present number of examples.
+        label: the present answer.
+        by_k: in order of k, the present one among them.
+        skipped: k -> why there is no answer.
+        by_order: the present order first, then its reverse; empty if the answer has no prompt.
+        stopped: whether it was stopped before the end.
+    """
+
+    k: int
+    label: str
+    by_k: tuple[AtK, ...]
+    skipped: Mapping[int, str]
+    by_order: tuple[InOrder, ...]
+    stopped: bool
+
+    @property
+    def spread(self) -> float:
+        """Between the orders, the largest less the smallest probability of the present answer."""
+        found = [each.probabilities[self.label] for each in self.by_order]
+        return max(found, default=0.0) - min(found, default=0.0)
+
+    @property
+    def flipped(self) -> bool:
+        """Whether some order changes the answer."""
+        return any(each.label != self.label for each in self.by_order)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            **asdict(self),
+            "skipped": {str(k): reason for k, reason in self.skipped.items()},
+            "spread": self.spread,
+            "flipped": self.flipped,
+        }
+
+
+def sweep(
+    few_shot: FewShot,
+    text: str,
+    ks: Sequence[int] = KS,
+    orders: int = 4,
+    heard: Say = unheard,
+    stop: Callable[[], bool] = lambda: False,
+) -> Sweep:
+    """Asks about ``text`` with each k, and in several orders of the present examples.
+
+    One question to the language model for each k but the present one, and for each order but the
+    present one, after the present answer itself.
+
+    Args:
+        few_shot: fitted; left as it is.
+        text: the message.
+        ks: numbers of examples; what the pool cannot give is skipped.
+        orders: how many, the present one and its reverse among them; fewer examples have fewer.
+        heard: hears of each question.
+        stop: asked before each question after the first; what is known by then is the result.
+
+    Raises:
+        TuneshotError: the message cannot be asked about as things are.
+    """
+    config = few_shot.config
+    (now,) = few_shot.predict([text])
+    by_k = [AtK(config.k, len(now.demonstrations), now.label, now.probabilities)]
+    skipped: dict[int, str] = {}
+    places = tuple(range(len(now.demonstrations)))
+    by_order = [] if few_shot.votes else [InOrder(places, now.label, now.probabilities)]
+    other_ks = sorted({*ks} - {config.k})
+    other_orders = (
+        [] if few_shot.votes else _orders(len(places), orders, generator(config.seed, text))[1:]
+    )
+    questions = 1 + len(other_ks) + len(other_orders)
+    heard("sweep", 1, questions, f"k = {config.k}: {_figures(now)}")
+    stopped = False
+
+    for done, k in enumerate(other_ks, start=2):
+        if stopped := stop():
+            break
+        try:
+            (answer,) = _with_k(few_shot, k).predict([text])
+        except TuneshotError as error:
+            skipped[k] = str(error)
+            heard("sweep", done, questions, f"k = {k}: skipped")
+            continue
+        by_k.append(AtK(k, len(answer.demonstrations), answer.label, answer.probabilities))
+        heard("sweep", done, questions, f"k = {k}: {_figures(answer)}")
+
+    for done, order in enumerate(other_orders, start=2 + len(other_ks)):
+        if stopped := stopped or stop():
+            break
+        shown = [now.demonstrations[place].row for place in order]
+        (answer,) = _with_rows(few_shot, shown).predict([text])
+        by_order.append(InOrder(order, answer.label, answer.probabilities))
+        heard("sweep", done, questions, f"another order: {_figures(answer)}")
+
+    by_k.sort(key=lambda each: each.k)
+    return Sweep(config.k, now.label, tuple(by_k), skipped, tuple(by_order), stopped)
+
+
+def _with_k(few_shot: FewShot, k: int) -> FewShot:
+    """The same method with another k.
+
+    A fitted selector is asked for k at every query, so it can be shared: some take a second or
+    hundreds of questions to fit. Only the prior of batch calibration belongs to one k.
+    """
+    other = copy.copy(few_shot)
+    other.config = replace(few_shot.config, k=k)
+    return other.fit(few_shot.pool) if CALIBRATIONS[other.config.calibration].batch else other
+
+
+def _with_rows(few_shot: FewShot, rows: Sequence[int]) -> FewShot:
+    """The same method, which always shows these rows of the pool, in this order."""
+    other = copy.copy(few_shot)
+    other.selector = _Given(rows)
+    return other
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A fitted selector of the rows it was given, in prompt order."""
+
+    needs_vectors: ClassVar[bool] = False
+    arranges: ClassVar[bool] = True
+    rows: Sequence[int]
+
+    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+        return [Selection(list(self.rows)) for _ in texts]
+
+
+def _orders(n: int, count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
+    """Different orders of n things, ``count`` or all: as they are, reversed, then at random."""
+    now = tuple(range(n))
+    found = dict.fromkeys([now, now[::-1]])  # remembers its order, keeps no doubles
+    while len(found) < min(count, math.factorial(n)):
+        found[tuple(rng.permutation(n).tolist())] = None
+    return list(found)[:count]
+
+
+def _figures(answer: FewShotPrediction) -> str:
+    return f"{answer.label} {answer.probabilities[answer.label]:.0%}"

@@ -1,0 +1,103 @@
+"""What is said about messages before a classifier learns from them."""
+
+import json
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clfcore.data.quality import survey
+from clfcore.data.split import normal_form
+from clfcore.types import Example
+
+
+def words(text):
+    return len(text.split())
+
+
+def messages(**counts):
+    """So many different messages of each label."""
+    return [Example(f"{label} {i}", label) for label, n in counts.items() for i in range(n)]
+
+
+def test_there_is_nothing_to_say_about_good_data():
+    found = survey(messages(ham=15, spam=12), words, limit=2)
+    assert found.warnings() == []
+    assert (found.messages, found.distinct, found.copies, found.conflicts) == (27, 27, 0, 0)
+    assert (found.truncated, found.longest) == (0, 2)
+
+
+def test_everything_that_may_surprise_is_counted_and_said():
+    examples = [
+        *messages(ham=65, spam=10),
+        Example("Win  NOW", "spam"),
+        Example("win now", "ham"),
+        Example("ham 0", "ham"),
+        Example("ham 1", "ham"),
+        Example(" \n", "ham"),
+        Example("a b c", "spam"),
+    ]
+    found = survey(examples, words, limit=2)
+    assert found.labels == {"ham": 69, "spam": 12}
+    assert found.imbalance == 69 / 12
+    assert found.conflicts_shown == {"Win  NOW": ("ham", "spam")}
+    assert found.warnings() == [
+        "the commonest label has 5.8 times the messages of the rarest; see --balance",
+        "1 message holds no text; remove them, or they are learnt",
+        "3 messages repeat another one; copies stay in one part of the split",
+        "1 message carries more than one label: 'Win NOW' (ham, spam); correct them, or all of "
+        "the labels are learnt",
+        "1 message has more than 2 tokens; only the first 2 are read",
+    ]
+    assert json.loads(json.dumps(found.to_dict()))["truncated"] == 1
+
+
+def test_only_three_conflicts_are_shown():
+    copies = [Example(f"message {i} {'x' * 200}", label) for i in range(5) for label in "abc"]
+    [warning] = [w for w in survey(copies).warnings() if "more than one label" in w]
+    assert warning.startswith("5 messages carry")
+    assert warning.count("(a, b, c)") == 3
+    assert len(warning) < 350
+
+
+@pytest.mark.parametrize(
+    ("examples", "said"),
+    [
+        (messages(ham=20), "all messages have the label ham; a classifier needs two"),
+        (messages(ham=20, spam=1), "label 'spam' has 1 different message; the split refuses"),
+        (
+            [*messages(ham=20), *[Example("win", "spam")] * 20],
+            "label 'spam' has 1 different message; the split refuses",
+        ),
+        (messages(a=1, b=1, c=9, d=9, e=10), "4 labels have fewer than 10 different messages"),
+    ],
+)
+def test_what_the_split_refuses_is_said_here_too(examples, said):
+    assert any(said in warning for warning in survey(examples).warnings())
+
+
+def test_lengths_are_counted_only_where_asked():
+    examples = messages(ham=10, spam=10)
+    found = survey(examples)
+    assert (found.limit, found.truncated, found.longest) == (None, None, None)
+    found = survey(examples, words)
+    assert (found.limit, found.truncated, found.longest) == (None, None, 2)
+
+
+@given(
+    st.lists(st.builds(Example, st.text("aA b", max_size=3), st.sampled_from("xyz")), min_size=1),
+    st.integers(0, 4),
+)
+def test_the_counts_add_up(examples, limit):
+    found = survey(examples, len, limit)
+    assert sum(found.labels.values()) == found.messages == found.distinct + found.copies
+    assert found.conflicts <= min(found.copies, found.distinct)
+    assert len(found.conflicts_shown) == min(3, found.conflicts)
+    assert found.truncated == sum(len(e.text) > limit for e in examples)
+    counts = Counter(e.label for e in examples)
+    assert found.imbalance == max(counts.values()) / min(counts.values()) >= 1
+    copies_per_text = Counter(normal_form(e.text) for e in examples)
+    assert found.copies == sum(n - 1 for n in copies_per_text.values())
+    for warning in found.warnings():
+        assert "\n" not in warning

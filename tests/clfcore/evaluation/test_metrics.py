@@ -1,0 +1,96 @@
+"""Figures agree with scikit-learn and with counting by hand."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+from clfcore.errors import TuneshotError
+from clfcore.evaluation.evaluate import evaluate
+from clfcore.evaluation.metrics import Share, expected_calibration_error, measure
+from clfcore.types import Example, Prediction
+
+LABELS = ("ham", "spam")
+
+
+def answers(spam_probabilities, threshold=0.5):
+    return [
+        Prediction(LABELS[int(p >= threshold)], {"ham": 1 - p, "spam": p}, ms=1.0)
+        for p in spam_probabilities
+    ]
+
+
+class Fixed:
+    """Answers from a table: text -> probability of spam."""
+
+    labels = LABELS
+
+    def __init__(self, table):
+        self.table = table
+
+    def predict(self, texts):
+        return answers([self.table[text] for text in texts])
+
+
+def test_four_messages_counted_by_hand():
+    m = measure(["ham", "ham", "spam", "spam"], answers([0.1, 0.6, 0.7, 0.2]), LABELS)
+    assert m.confusion == [[1, 1], [1, 1]]
+    assert m.accuracy.value == m.balanced_accuracy == m.macro_f1 == 0.5
+    assert m.recall["spam"].value == m.precision["spam"].value == 0.5
+    assert m.auc == 0.75
+
+
+def test_probabilities_are_judged_as_scikit_learn_does():
+    rng = np.random.default_rng(0)
+    y, p = rng.integers(0, 2, 300), rng.random(300)
+    m = measure([LABELS[i] for i in y], answers(p), LABELS)
+    assert m.auc == pytest.approx(roc_auc_score(y, p))
+    assert m.negative_log_likelihood == pytest.approx(log_loss(y, p))
+    assert brier_score_loss(y, p) > 0.2  # the answers are random, and so is the calibration:
+    assert m.calibration_error > 0.1
+
+
+def test_calibration_error_of_two_bins_by_hand():
+    """Ten answers at 0.95 of which 8 are right, ten at 0.75 of which 9 are right."""
+    p = np.array([[0.05, 0.95]] * 10 + [[0.25, 0.75]] * 10)
+    truth = np.array([1] * 8 + [0] * 2 + [1] * 9 + [0])
+    assert expected_calibration_error(p, truth) == pytest.approx((0.15 + 0.15) / 2)
+
+
+def test_a_share_carries_wilsons_interval_and_survives_nothing():
+    share = Share.count(95, 100)
+    assert (share.value, round(share.low, 4), round(share.high, 4)) == (0.95, 0.8882, 0.9785)
+    assert np.isnan(Share.count(0, 0).value)
+
+
+def test_intervals_cover_the_truth_19_times_in_20():
+    rng = np.random.default_rng(0)
+    inside = [s.low <= 0.9 <= s.high for s in (Share.count(int(k), 200) for k in
+              rng.binomial(200, 0.9, 2000))]  # fmt: skip
+    assert 0.93 <= np.mean(inside) <= 0.97
+
+
+def test_the_majority_row_is_always_there():
+    table = {"a": 0.9, "b": 0.1, "c": 0.2}
+    result = evaluate(
+        Fixed(table), [Example("a", "spam"), Example("b", "ham"), Example("c", "ham")]
+    )
+    assert result.majority.value == pytest.approx(2 / 3)
+    assert result.metrics.accuracy.value == 1
+    assert [p.label for p in result.predictions] == ["spam", "ham", "ham"]
+
+
+def test_progress_is_told_and_batches_keep_their_order():
+    table, heard = {str(i): i / 10 for i in range(10)}, []
+    examples = [Example(str(i), "ham") for i in range(10)]
+    result = evaluate(Fixed(table), examples, heard.append, batch_size=4)
+    assert heard == [4, 8, 10]
+    assert [p.probabilities["spam"] for p in result.predictions] == [i / 10 for i in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [([], "no messages"), ([Example("a", "junk")], "does not know: junk; it knows ham, spam")],
+)
+def test_what_cannot_be_judged_is_refused(examples, message):
+    with pytest.raises(TuneshotError, match=message):
+        evaluate(Fixed({"a": 0.5}), examples)

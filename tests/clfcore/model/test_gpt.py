@@ -1,0 +1,156 @@
+"""The GPT agrees with the references on random weights, and looks like the lecture's."""
+
+import json
+
+import pytest
+import torch
+from llms_from_scratch.ch04 import GPTModel as BookGPT
+from safetensors.torch import save_file
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from clfcore.errors import TuneshotError
+from clfcore.model.gpt import GPTModel
+from clfcore.model.sizes import GPT_PRESETS, GPTConfig
+from clfcore.weights.pretrained import load_chapter6, load_gpt2
+
+TINY = GPTConfig(vocab_size=101, context_length=32, emb_dim=64, n_heads=4, n_layers=3)
+
+
+def reference(cfg: GPTConfig) -> GPT2LMHeadModel:
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=cfg.vocab_size,
+            n_positions=cfg.context_length,
+            n_embd=cfg.emb_dim,
+            n_head=cfg.n_heads,
+            n_layer=cfg.n_layers,
+        )
+    ).eval()
+    with torch.no_grad():  # biases start at zero, where a mix-up would not show
+        for weight in model.parameters():
+            weight.add_(torch.randn_like(weight) * 0.02)
+    return model
+
+
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        pytest.param(TINY, id="tiny"),
+        pytest.param(GPT_PRESETS["gpt2"], id="124M", marks=pytest.mark.slow),
+    ],
+)
+def test_logits_match_transformers_on_random_weights(tmp_path, cfg):
+    theirs = reference(cfg)
+    theirs.save_pretrained(tmp_path)
+    found, state = load_gpt2(str(tmp_path))
+    assert found == cfg
+    ours = GPTModel(cfg).eval()
+    ours.load_state_dict(state | {"out_head.weight": state["tok_emb.weight"]})
+    ids = torch.randint(0, cfg.vocab_size, (2, 17))
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=1e-4, rtol=1e-4)
+
+
+def book_classifier(classes: int = 2) -> BookGPT:
+    torch.manual_seed(0)
+    model = BookGPT({**TINY.to_dict(), "emb_dim": 128, "n_heads": 2, "drop_rate": 0.0})
+    model.out_head = torch.nn.Linear(128, classes)
+    return model.eval()
+
+
+def test_a_chapter_6_classifier_gives_the_books_logits(tmp_path):
+    theirs = book_classifier()
+    torch.save(theirs.state_dict(), tmp_path / "review_classifier.pth")
+    ours = load_chapter6(tmp_path / "review_classifier.pth").eval()
+    ids = torch.randint(0, TINY.vocab_size, (3, 20))
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(ids), theirs(ids), atol=1e-4, rtol=1e-4)
+
+
+def test_module_names_are_those_of_the_slides():
+    book, ours = book_classifier(), GPTModel(TINY, num_classes=2)
+    names = {name for name in book.state_dict() if not name.endswith("att.mask")}
+    assert set(ours.state_dict()) == names
+    printed = str(ours)
+    for name in ("tok_emb", "trf_blocks", "W_query", "out_proj", "ff", "final_norm", "out_head"):
+        assert f"({name})" in printed
+
+
+def test_a_token_never_sees_what_comes_after_it():
+    model = GPTModel(TINY).eval()
+    ids = torch.randint(0, TINY.vocab_size, (1, 12))
+    changed = ids.clone()
+    changed[0, 8:] = (changed[0, 8:] + 1) % TINY.vocab_size
+    with torch.inference_mode():
+        torch.testing.assert_close(model(ids)[:, :8], model(changed)[:, :8])
+        assert not torch.allclose(model(ids)[:, 8:], model(changed)[:, 8:])
+
+
+def test_the_language_model_head_is_tied_to_the_embedding():
+    model = GPTModel(TINY)
+    assert model.out_head.weight is model.tok_emb.weight
+    assert model(torch.zeros(1, 4, dtype=torch.long)).shape == (1, 4, TINY.vocab_size)
+
+
+# --- what cannot be loaded is refused by name ----------------------------------------------------
+
+
+def hugging_face_folder(path):
+    reference(TINY).save_pretrained(path)
+    return path
+
+
+def test_a_folder_of_another_architecture_is_refused(tmp_path):
+    folder = hugging_face_folder(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "llama"}))
+    with pytest.raises(TuneshotError, match="is not a GPT-2"):
+        load_gpt2(str(folder))
+
+
+def test_weights_that_do_not_fit_the_config_are_refused(tmp_path):
+    folder = hugging_face_folder(tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "n_positions": 64}))
+    with pytest.raises(TuneshotError, match=r"pos_emb.weight has shape \(32, 64\)"):
+        load_gpt2(str(folder))
+
+
+def test_a_strange_tensor_and_a_truncated_file_are_refused(tmp_path):
+    folder = hugging_face_folder(tmp_path)
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    save_file({"h.0.router.weight": torch.zeros(2)}, weights)
+    with pytest.raises(TuneshotError, match="router"):
+        load_gpt2(str(folder))
+    weights.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TuneshotError, match=r"cannot be read.*fetch it again"):
+        load_gpt2(str(folder))
+
+
+def test_an_unknown_repository_without_network_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(TuneshotError, match="choose one of gpt2, gpt2-medium"):
+        load_gpt2("nobody/nothing")
+
+
+class Surprise:
+    """Unpickling this would run code."""
+
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code from a pickle ran')",))
+
+
+@pytest.mark.parametrize("content", ["code", "text", "trunk only"])
+def test_a_pth_that_is_no_chapter_6_classifier_is_refused(tmp_path, content):
+    path = tmp_path / "review_classifier.pth"
+    if content == "code":
+        torch.save({"out_head.weight": Surprise()}, path)
+    elif content == "text":
+        path.write_text("hello")
+    else:
+        state = book_classifier().state_dict()
+        torch.save({k: v for k, v in state.items() if not k.startswith("out_head")}, path)
+    with pytest.raises(TuneshotError, match=r"review_classifier\.pth is not a"):
+        load_chapter6(path)

@@ -1,0 +1,338 @@
+"""The classifier as scikit-learn uses it."""
+
+import inspect
+import json
+from dataclasses import fields
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils import estimator_checks
+
+from clfcore import estimator
+from clfcore.cli.clf import main
+from clfcore.data.split import UnusableInput, distinct_per_label, normal_form, validation_split
+from clfcore.errors import TuneshotError
+from clfcore.estimator import TuneshotClassifier
+from clfcore.fine_tuned import BUNDLED
+from clfcore.training.settings import TrainConfig
+from clfcore.types import Example
+
+TOPICS = {
+    "ham": "see you at {}, mum is cooking",
+    "spam": "WIN {} prizes, claim your reward now",
+    "bank": "your account balance is {} euros",
+}
+
+
+def messages(*topics: str, each: int = 20) -> tuple[list[str], list[str]]:
+    rows = [(TOPICS[topic].format(i), topic) for i in range(each) for topic in topics]
+    texts, labels = zip(*rows, strict=True)
+    return list(texts), list(labels)
+
+
+TEXTS, LABELS = messages("ham", "spam")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> str:
+    """A folder with a GPT-2 of random weights, as transformers writes it."""
+    import torch
+    from transformers import GPT2Config, GPT2Model
+
+    folder = tmp_path_factory.mktemp("tiny-gpt2")
+    torch.manual_seed(0)
+    shape = GPT2Config(n_positions=32, n_embd=32, n_layer=2, n_head=2, initializer_range=0.2)
+    GPT2Model(shape).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def fitted(base) -> TuneshotClassifier:
+    return TuneshotClassifier(base).fit(TEXTS, LABELS)
+
+
+# --- what scikit-learn asks of every estimator --------------------------------------------------
+
+# Its other checks feed numbers; this classifier reads text, and says so in its tags.
+CONTRACT = [
+    estimator_checks.check_mixin_order,
+    estimator_checks.check_estimator_cloneable,
+    estimator_checks.check_estimator_repr,
+    estimator_checks.check_estimator_tags_renamed,
+    estimator_checks.check_estimators_unfitted,
+    estimator_checks.check_get_params_invariance,
+    estimator_checks.check_set_params,
+    estimator_checks.check_no_attributes_set_in_init,
+    estimator_checks.check_parameters_default_constructible,
+    estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
+    estimator_checks.check_valid_tag_types,
+]
+
+
+@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
+def test_it_keeps_the_contract_of_an_estimator(check):
+    check("TuneshotClassifier", TuneshotClassifier())
+
+
+def test_every_training_setting_is_a_parameter():
+    own = {"base", "validation_share", "random_state"}
+    names = {field.name for field in fields(TrainConfig)} - {"seed", "split_seed"}
+    assert set(inspect.signature(TuneshotClassifier).parameters) == names | own
+
+
+def test_fitting_changes_no_parameter_and_a_clone_has_learnt_nothing(fitted):
+    fresh = clone(fitted)
+    assert fresh.get_params() == fitted.get_params() == TuneshotClassifier(fitted.base).get_params()
+    assert is_classifier(fresh)
+    with pytest.raises(NotFittedError):
+        fresh.predict(TEXTS)
+
+
+# --- inside scikit-learn ------------------------------------------------------------------------
+
+
+def test_it_is_a_step_of_a_pipeline_and_can_be_cross_validated(base):
+    shout = FunctionTransformer(lambda column: np.char.upper(np.asarray(column, dtype=str)))
+    pipeline = make_pipeline(shout, TuneshotClassifier(base))
+    assert cross_val_score(pipeline, TEXTS, LABELS, cv=2, scoring="roc_auc").min() > 0.9
+
+
+def test_a_grid_search_compares_balancing_and_layers(base):
+    quick = TuneshotClassifier(base, epochs=1, learning_rate=1e-3, validation_share=0.2)
+    texts, labels = messages("ham", "spam")
+    keep = [i for i, label in enumerate(labels) if label == "ham" or i < 30]
+    texts, labels = [texts[i] for i in keep], [labels[i] for i in keep]
+    grid = {"layers": ["none", "last_block"], "balance": ["none", "undersample"]}
+    search = GridSearchCV(quick, grid, cv=2, error_score="raise").fit(texts, labels)
+    assert len(search.cv_results_["params"]) == 4
+    trained = search.best_estimator_.fine_tuned_.meta.about["train"]
+    assert {name: trained[name] for name in grid} == search.best_params_
+    assert search.score(texts, labels) > 0.6
+
+
+def test_it_travels_between_processes_as_joblib_sends_it(fitted, tmp_path):
+    joblib.dump(fitted, tmp_path / "fitted")
+    copy = joblib.load(tmp_path / "fitted")
+    np.testing.assert_array_equal(copy.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+# --- answers ------------------------------------------------------------------------------------
+
+
+def test_probabilities_are_one_row_a_message_and_one_column_a_label(fitted):
+    p = fitted.predict_proba(TEXTS)
+    assert (p.shape, p.dtype) == ((len(TEXTS), 2), np.float64)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=0, atol=1e-12)
+    assert fitted.predict_proba([]).shape == (0, 2)
+    assert fitted.predict([]).tolist() == []
+    assert fitted.score(TEXTS, LABELS) == 1
+
+
+def test_three_labels_are_told_apart_by_the_largest_probability(base):
+    texts, labels = messages("spam", "ham", "bank")
+    model = TuneshotClassifier(base, threshold=0.9).fit(texts, labels)
+    assert model.classes_.tolist() == ["bank", "ham", "spam"]
+    p = model.predict_proba(texts)
+    assert p.shape == (60, 3)
+    assert model.predict(texts).tolist() == model.classes_[p.argmax(axis=1)].tolist()
+    assert model.score(texts, labels) > 0.9
+
+
+SPAM = np.array(LABELS) == "spam"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [SPAM, np.where(SPAM, 10, 9), np.where(SPAM, 1, -1).astype(np.int8), np.where(SPAM, 2.0, 1.0),
+     np.array(LABELS, dtype=object), pd.Series(LABELS, dtype="category")],
+    ids=["bool", "two digits", "negative", "float", "object", "pandas"],
+)  # fmt: skip
+def test_labels_come_back_in_their_own_type(base, labels, tmp_path):
+    model = TuneshotClassifier(base).fit(TEXTS, labels)
+    assert model.classes_.dtype == np.asarray(labels).dtype
+    assert model.classes_.tolist() == sorted(set(labels))
+    assert model.predict(TEXTS).tolist() == list(labels)
+    assert model.predict_proba(TEXTS)[SPAM, 1].min() > 0.5
+    model.save(tmp_path / "model")
+    assert TuneshotClassifier.load(tmp_path / "model").predict(TEXTS).tolist() == list(labels)
+
+
+FORMS = {
+    "tuple": tuple(TEXTS),
+    "array": np.array(TEXTS),
+    "objects": np.array(TEXTS, dtype=object),
+    "column": np.array(TEXTS)[:, None],
+    "list of rows": [[text] for text in TEXTS],
+    "series": pd.Series(TEXTS, index=range(100, 100 + len(TEXTS))),
+    "table": pd.DataFrame({"text": TEXTS}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_messages_may_come_in_any_form(fitted, form):
+    np.testing.assert_array_equal(fitted.predict_proba(form), fitted.predict_proba(TEXTS))
+
+
+def test_the_threshold_decides_the_label_and_not_the_probability(base, fitted):
+    usual = fitted.predict_proba(TEXTS)
+    threshold = float(np.median(usual[SPAM, 1]))
+    careful = TuneshotClassifier(base, threshold=threshold).fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(careful.predict_proba(TEXTS), usual)
+    expected = np.where(usual[:, 1] >= threshold, "spam", "ham")
+    assert careful.predict(TEXTS).tolist() == expected.tolist()
+    assert 5 < (expected == "spam").sum() < 20
+
+
+def test_the_same_random_state_gives_the_same_probabilities(base):
+    def probabilities(random_state):
+        model = TuneshotClassifier(base, layers="last_block", epochs=1, random_state=random_state)
+        return model.fit(TEXTS, LABELS).predict_proba(TEXTS)
+
+    once = probabilities(3)
+    np.testing.assert_array_equal(once, probabilities(3))
+    assert not np.array_equal(once, probabilities(4))
+    np.testing.assert_array_equal(
+        probabilities(np.random.RandomState(5)), probabilities(np.random.RandomState(5))
+    )
+
+
+# --- what is learnt from what -------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc")), min_size=4, max_size=60),
+    st.sampled_from([0.5, 0.34, 0.2]),
+    st.integers(0, 3),
+)
+def test_no_copy_of_a_validation_message_is_learnt_from(rows, share, seed):
+    # The upper case is a copy: the same message with another spelling.
+    examples = [
+        Example(text, label)
+        for number, label in rows
+        for text in (f"{label} {number}", f"{label.upper()}  {number}")[: 1 + number % 2]
+    ]
+    counts = distinct_per_label(examples)
+    assume(len(counts) > 1 and min(counts.values()) >= round(1 / share))
+    train, val = validation_split(examples, share, seed)
+    copies = [{normal_form(example.text) for example in part} for part in (train, val)]
+    assert not copies[0] & copies[1]
+    assert sorted(e.text for e in train + val) == sorted(e.text for e in examples)
+    assert distinct_per_label(train).keys() == distinct_per_label(val).keys() == counts.keys()
+
+
+def test_the_base_never_depends_on_the_messages_of_a_fold(base, monkeypatch):
+    """gpt2-mini can be distilled from texts; what is held out must not be among them."""
+    given, load_base = [], estimator.load_base
+
+    def spy(name, classes, weights, texts=(), seed=0):
+        given.append((name, texts))
+        return load_base(base, classes, weights, texts, seed=seed)
+
+    monkeypatch.setattr(estimator, "load_base", spy)
+    TuneshotClassifier("gpt2-mini").fit(TEXTS, LABELS)
+    assert given == [("gpt2-mini", ())]
+
+
+def test_the_best_epoch_is_picked_on_the_validation_part(base):
+    model = TuneshotClassifier(
+        base, layers="last_block", keep="best", epochs=3, learning_rate=1e-3, validation_share=0.25
+    ).fit(TEXTS, LABELS)
+    about = model.fine_tuned_.meta.about
+    assert (about["data"]["train"]["messages"], about["data"]["val"]["messages"]) == (30, 10)
+    assert (about["train"]["keep"], len(about["train"]["history"])) == ("best", 3)
+
+
+# --- to disk and back ---------------------------------------------------------------------------
+
+
+def test_a_saved_classifier_answers_the_same_here_and_on_the_command_line(base, tmp_path, command):
+    # Numpy's numbers are what a randomised search draws.
+    model = TuneshotClassifier(base, rank=np.int64(4), balance_ratio=np.float32(0.5), threshold=0.7)
+    model.fit(TEXTS, LABELS).save(tmp_path / "spam")
+    again = TuneshotClassifier.load(tmp_path / "spam")
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), model.predict_proba(TEXTS))
+    assert again.classes_.tolist() == ["ham", "spam"]
+    assert (again.base, again.rank, again.balance_ratio, again.threshold) == (base, 4, 0.5, 0.7)
+
+    _, out, _ = command(main, "clf", "classify", TEXTS[1], "--checkpoint", tmp_path / "spam",
+                        "--json")  # fmt: skip
+    p = json.loads(out)["probabilities"]
+    assert list(p.values()) == pytest.approx(model.predict_proba([TEXTS[1]])[0], abs=1e-4)
+
+
+def test_any_checkpoint_can_be_loaded():
+    bundled = TuneshotClassifier.load(BUNDLED)
+    assert bundled.predict(["You have won a prize, call now"]).tolist() == ["spam"]
+
+
+# --- mistakes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("one message", "expected a list of messages, got str"),
+        (5, "expected a list of messages, got int"),
+        (np.array([["a", "b"]] * 40), r"got ndarray of shape \(40, 2\)"),
+        ([*TEXTS[:-1], None], r"message 39 \(counted from 0\) is not a string but NoneType"),
+        ([*TEXTS[:-1], b"bytes"], "not a string but bytes"),
+        (pd.Series([*TEXTS[:-1], None]), "message 39"),
+        (np.zeros(40), "message 0"),
+        ([["a"], ["b", "c"]], "not a string but list"),
+    ],
+)
+def test_what_is_no_list_of_messages_is_refused_in_one_line(fitted, wrong, message):
+    for use in (lambda: clone(fitted).fit(wrong, LABELS), lambda: fitted.predict(wrong)):
+        with pytest.raises(ValueError, match=message) as caught:
+            use()
+        assert isinstance(caught.value, TuneshotError)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["ham"] * 40, "at least 2 classes, found 1"),
+        ([*LABELS[:-1], None], "none may be missing"),
+        ([*LABELS[:-1], float("nan")], "none may be missing"),
+        (pd.Series([*LABELS[:-1], None]), "none may be missing"),
+        (None, "none may be missing"),
+        (["spam"] * 3 + ["ham"] * 37, "label 'spam' has 3 messages.* at least 10 of each label"),
+    ],
+)
+def test_labels_that_cannot_be_learnt_are_refused_in_one_line(base, labels, message):
+    with pytest.raises(UnusableInput, match=message):
+        TuneshotClassifier(base).fit(TEXTS, labels)
+
+
+def test_scikit_learn_speaks_for_itself_on_lengths_and_on_numbers_on_a_scale(base):
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        TuneshotClassifier(base).fit(TEXTS, LABELS[:-1])
+    with pytest.raises(ValueError, match="Unknown label type: continuous"):
+        TuneshotClassifier(base).fit(TEXTS, np.linspace(0, 1, len(TEXTS)))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"validation_share": 0.0}, "validation_share must be above 0 and at most 0.5, not 0.0"),
+        ({"validation_share": 0.9}, "validation_share"),
+        ({"threshold": 1.5}, r"threshold must be in \[0, 1\], not 1.5"),
+        ({"balance": "magic"}, "unknown balance 'magic'; choose from"),
+        ({"layers": "last_block", "balance": "smote"}, "smote invents points"),
+    ],
+)
+def test_a_bad_parameter_is_refused_when_it_is_used(base, parameters, message):
+    model = TuneshotClassifier(base, **parameters)
+    with pytest.raises(TuneshotError, match=message):
+        model.fit(TEXTS, LABELS)

@@ -1,0 +1,66 @@
+"""Which answer is right? Votes below an answer, and the file they become."""
+
+import asyncio
+
+import pytest
+
+from clfcore.data.messages import load_messages
+from clfcore.errors import TuneshotError
+from icl.chat import login
+from icl.chat.actions import voting
+from icl.chat.actions.commands import Asked, obey
+from icl.chat.state import Chat
+from icl.cli.tuneshot import main
+from tests.icl.chat.test_chat_app import handle, workers
+
+
+@pytest.fixture
+def signed_in(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNESHOT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TUNESHOT_CODES", "anna:long-enough")
+    assert login.configured()
+
+
+def answered(text="win cash"):
+    chat = Chat()
+    handle(obey, "compare", Asked(workers(), chat, text, None))
+    return chat.recall()
+
+
+def test_without_a_login_there_is_nothing_to_vote_with():
+    turn = answered()
+    assert voting.buttons(turn) == []
+    with pytest.raises(TuneshotError, match="sign in"):
+        asyncio.run(voting.vote({"turn": turn.id, "label": "spam"}))
+
+
+def test_a_vote_is_kept_and_becomes_a_labelled_message(signed_in, tmp_path, command):
+    turn = answered("see you, =not cash")
+    buttons = voting.buttons(turn)
+    assert [button.label for button in buttons] == ["It is not spam", "It is spam"]
+    handle(voting.vote, buttons[1].payload)
+    out = tmp_path / "votes.tsv"
+    status, said, _ = command(main, "tuneshot", "votes", "export", out)
+    assert (status, said) == (0, f"{out}: 1 labelled messages\n")
+    assert [(e.label, e.text) for e in load_messages(out).examples] == [
+        ("spam", "see you, =not cash")
+    ]
+
+
+@pytest.mark.parametrize("payload", [{}, {"turn": "made up", "label": "spam"}])
+def test_a_vote_on_a_turn_that_never_was_is_refused(signed_in, payload):
+    with pytest.raises(TuneshotError, match="answer"):
+        handle(voting.vote, payload)
+
+
+def test_a_label_that_is_none_is_refused(signed_in):
+    turn = answered()
+    with pytest.raises(TuneshotError, match="choose from ham, spam"):
+        handle(voting.vote, {"turn": turn.id, "label": "<b>"})
+
+
+def test_exporting_nothing_says_what_to_do(signed_in, tmp_path, command):
+    status, _, said = command(main, "tuneshot", "votes", "export", tmp_path / "votes.tsv")
+    assert status != 0
+    assert "votes" in said
+    assert "Traceback" not in said

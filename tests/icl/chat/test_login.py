@@ -1,0 +1,280 @@
+"""Who gets in, who has to wait, and what is refused at the start."""
+
+import asyncio
+import os
+import stat
+
+import pytest
+from chainlit.auth import create_jwt, get_configuration
+from chainlit.auth.jwt import decode_jwt
+from chainlit.config import config
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from clfcore.errors import TuneshotError
+from icl.chat import login
+from icl.chat.login import Door, RememberAddress, Throttle, configured, read_codes
+from icl.session import data_folder as datadir
+
+CODES = {"anna": "correct horse", "ben": "battery staple"}
+VARIABLES = ("TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER")
+
+
+class Clock:
+    def __init__(self):
+        self.seconds = 100.0
+
+    def __call__(self):
+        return self.seconds
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    """No login set up, and none left behind."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CHAINLIT_AUTH_SECRET", "")
+    monkeypatch.setenv("TUNESHOT_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(config.code, "password_auth_callback", None)
+    monkeypatch.setattr(config.code, "header_auth_callback", None)
+    monkeypatch.setattr(login.server.app, "add_middleware", lambda middleware: None)
+
+
+# --- the door -----------------------------------------------------------------------------------
+
+
+def test_a_name_and_its_own_code_open_the_door(clock):
+    door = Door(CODES, clock)
+    assert door.open("anna", "correct horse", "here") == "anna"
+    assert door.open(" ben ", "battery staple ", "here") == "ben"
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("anna", "battery staple"),
+        ("anna", ""),
+        ("", ""),
+        ("eve", "correct horse"),
+        ("Anna", "correct horse"),
+        ("anna", "correct hors\ud800"),
+    ],
+)
+def test_nothing_else_does(clock, name, code):
+    assert Door(CODES, clock).open(name, code, "here") is None
+
+
+def test_five_failures_close_a_name_for_a_minute_even_with_the_right_code(clock, caplog):
+    door = Door(CODES, clock)
+    for n in range(5):
+        assert door.open("anna", "wrong wrong", f"address {n}") is None
+    assert door.open("anna", "correct horse", "home") is None
+    assert door.open("ben", "battery staple", "home") == "ben"
+    clock.seconds += 59
+    assert door.open("anna", "correct horse", "home") is None
+    clock.seconds += 2
+    assert door.open("anna", "correct horse", "home") == "anna"
+    assert "horse" not in caplog.text
+    assert "wrong" not in caplog.text
+
+
+def test_guessing_many_names_closes_the_address_and_no_other(clock):
+    door = Door(CODES, clock)
+    for n in range(login.FAILURES_OF_ADDRESS):
+        door.open(f"guess {n}", "wrong wrong", "there")
+    assert door.open("anna", "correct horse", "there") is None
+    assert door.open("anna", "correct horse", "here") == "anna"
+
+
+def test_a_failure_now_and_then_never_closes_the_door(clock):
+    door = Door(CODES, clock)
+    for _ in range(50):
+        assert door.open("anna", "a typo here", "home") is None
+        clock.seconds += 15
+        assert door.open("anna", "correct horse", "home") == "anna"
+
+
+def test_trying_while_it_is_closed_does_not_keep_it_closed(clock):
+    door = Door(CODES, clock)
+    for _ in range(100):
+        door.open("anna", "wrong wrong", "home")
+    clock.seconds += 61
+    assert door.open("anna", "correct horse", "home") == "anna"
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 50)), max_size=40))
+def test_a_key_is_closed_exactly_after_as_many_failures_in_the_last_minute(events):
+    clock, failures = Clock(), []
+    throttle = Throttle(3, clock)
+    for key, pause in events:
+        clock.seconds += pause
+        recent = [t for k, t in failures if k == key and clock() - t < login.WINDOW]
+        assert throttle.closed(key) == (len(recent) >= 3)
+        if len(recent) < 3:
+            throttle.fail(key)
+            failures.append((key, clock()))
+
+
+def test_memory_is_bounded_whatever_is_tried(clock):
+    throttle = Throttle(5, clock, keys=100)
+    for n in range(10_000):
+        throttle.fail(f"name {n}")
+    assert len(throttle._failures) == 100
+
+
+def test_the_address_of_a_visitor_is_known_where_the_door_is():
+    async def who(request):
+        return PlainTextResponse(login._address.get())
+
+    app = RememberAddress(Starlette(routes=[Route("/", who)]))
+    assert TestClient(app, client=("192.0.2.7", 1)).get("/").text == "192.0.2.7"
+
+
+# --- codes --------------------------------------------------------------------------------------
+
+
+def test_codes_come_from_the_environment_or_from_a_file(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse, ben:battery:staple")
+    assert read_codes() == {"anna": "correct horse", "ben": "battery:staple"}
+    monkeypatch.delenv("TUNESHOT_CODES")
+
+    path = tmp_path / "codes"
+    path.write_text("anna correct horse\n\nben  battery,staple\r\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("TUNESHOT_CODES_FILE", str(path))
+    assert read_codes() == {"anna": "correct horse", "ben": "battery,staple"}
+    assert caplog.text == ""
+    path.chmod(0o644)
+    read_codes()
+    (line,) = [r.getMessage() for r in caplog.records]
+    assert f"chmod 600 {path}" in line
+
+
+@pytest.mark.parametrize(
+    ("codes", "complaint"),
+    [
+        ("anna:hunter2", "code of 'anna' in TUNESHOT_CODES is too short"),
+        ("anna:hunter22,anna:hunter33", "names 'anna' twice"),
+        ("hunter22hunter22", "entry 1 of TUNESHOT_CODES"),
+        ("anna:hunter22,", "entry 2 of TUNESHOT_CODES"),
+        (":hunter22", "entry 1 of TUNESHOT_CODES"),
+    ],
+)
+def test_codes_that_cannot_be_used_stop_the_start_without_being_shown(
+    monkeypatch, codes, complaint
+):
+    monkeypatch.setenv("TUNESHOT_CODES", codes)
+    with pytest.raises(TuneshotError) as refused:
+        login.install()
+    assert complaint in str(refused.value)
+    assert "hunter" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert config.code.password_auth_callback is None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_a_file_that_cannot_be_used_is_one_line(monkeypatch, tmp_path, content):
+    path = tmp_path / "codes"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("TUNESHOT_CODES_FILE", str(path))
+    with pytest.raises(TuneshotError, match=str(path)):
+        read_codes()
+
+
+# --- what Chainlit is told ----------------------------------------------------------------------
+
+
+def test_without_configuration_nobody_is_asked():
+    assert not configured()
+    login.install()
+    assert not get_configuration()["requireLogin"]
+    assert os.environ["CHAINLIT_AUTH_SECRET"] == ""
+
+
+@pytest.mark.parametrize("first", VARIABLES)
+@pytest.mark.parametrize("second", VARIABLES)
+def test_two_ways_to_log_in_are_one_too_many(monkeypatch, first, second):
+    monkeypatch.setenv(first, "x")
+    monkeypatch.setenv(second, "x")
+    if first == second:
+        assert configured()
+    else:
+        with pytest.raises(TuneshotError, match="keep one"):
+            configured()
+
+
+def test_with_codes_the_page_asks_for_name_and_code(monkeypatch):
+    monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse")
+    login.install()
+    assert get_configuration()["passwordAuth"] is True
+    user = asyncio.run(config.code.password_auth_callback("anna", "correct horse"))
+    assert user.identifier == "anna"
+    assert asyncio.run(config.code.password_auth_callback("anna", "wrong")) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        ({"X-Forwarded-User": " anna "}, "anna"),
+        ({"X-Forwarded-User": " "}, None),
+        ({"X-Forwarded-User": "a" * 201}, None),
+        ({"X-Other": "anna"}, None),
+    ],
+)
+def test_behind_a_proxy_its_header_says_who_is_there(monkeypatch, headers, name):
+    monkeypatch.setenv("TUNESHOT_AUTH_HEADER", "X-Forwarded-User")
+    login.install()
+    assert get_configuration()["passwordAuth"] is False
+    user = asyncio.run(config.code.header_auth_callback(headers))
+    assert (user and user.identifier) == name
+
+
+def test_a_restart_logs_nobody_out(monkeypatch):
+    monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse")
+    login.install()
+    user = asyncio.run(config.code.password_auth_callback("anna", "correct horse"))
+    cookie = create_jwt(user)
+    monkeypatch.setenv("CHAINLIT_AUTH_SECRET", "")  # as a new process would find it
+    login.install()
+    assert decode_jwt(cookie).identifier == "anna"
+
+
+def test_a_secret_of_ones_own_is_used(monkeypatch):
+    monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse")
+    monkeypatch.setenv("CHAINLIT_AUTH_SECRET", "my own")
+    login.install()
+    assert os.environ["CHAINLIT_AUTH_SECRET"] == "my own"
+
+
+# --- the data directory -------------------------------------------------------------------------
+
+
+def test_secrets_stay_differ_by_purpose_and_are_for_their_owner_only(tmp_path):
+    assert datadir.secret("a") == datadir.secret("a") != datadir.secret("b")
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "data" / "secret").stat().st_mode) == 0o600
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["secret"]
+
+
+def test_two_processes_that_start_at_once_share_a_secret(tmp_path):
+    path = datadir.data_dir() / "secret"
+    datadir._create(path, "first")
+    datadir._create(path, "second")
+    assert path.read_text() == "first"
+
+
+def test_a_data_directory_that_cannot_be_made_is_one_line(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TUNESHOT_DATA", str(tmp_path / "file" / "data"))
+    with pytest.raises(TuneshotError, match="TUNESHOT_DATA"):
+        datadir.secret("a")

@@ -1,0 +1,383 @@
+"""Comparisons: who sees which messages, going on after a kill, the same on Ray, honest errors."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from clfcore.data.messages import Source, sample_messages
+from clfcore.data.split import normal_form
+from clfcore.errors import TuneshotError
+from clfcore.evaluation.perturb import PERTURBATIONS
+from clfcore.evaluation.records import read_lines
+from clfcore.types import Example
+from icl.cli.tuneshot import main
+from icl.compare import methods
+from icl.compare import run as compare
+from icl.compare.disagreements import explain
+from icl.compare.methods import METHODS
+from icl.compare.plan import Cell, Plan, budgets_of
+from icl.compare.run import lesson_of, run_cell
+from icl.compare.summary import summarize
+from icl.compare.task_split import contest, find_task
+from tests.support.doubles import HashedWords, save_tiny_lm
+
+MESSAGES = Source(
+    [
+        Example(
+            f"{'win cash now' if i % 4 == 0 else 'see you at'} {i} {i % 7}",
+            ["ham", "spam"][i % 4 == 0],
+        )
+        for i in range(200)
+    ],
+    "two hundred messages",
+)
+QUICK = ("majority", "tfidf")
+TIMES = {"seconds", "learn_seconds", "ms", "ms_per_message", "created", "memory_mb", "machine",
+         "megabytes", "command", "config"}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(methods, "_embedder", HashedWords())
+
+
+def without_times(found):
+    if isinstance(found, dict):
+        return {name: without_times(value) for name, value in found.items() if name not in TIMES}
+    return [without_times(each) for each in found] if isinstance(found, list) else found
+
+
+def plan(**more):
+    return Plan(**{"methods": QUICK, "budgets": (8, 32), "seeds": (0, 1), "robust": False} | more)
+
+
+def cell(fight, method, budget, seed=0, **more):
+    return Cell(
+        method=method, budget=budget, seed=seed, sha256=fight.sha256, task=fight.task.name, **more
+    )
+
+
+# --- who sees what ------------------------------------------------------------------------------
+
+
+def test_no_message_that_is_asked_about_may_be_labelled():
+    fight = contest(sample_messages(), test_size=100)
+    pool, test = ([normal_form(e.text) for e in part] for part in (fight.pool, fight.test))
+    assert len(test) == 100
+    assert not set(pool) & set(test)
+    assert len(set(pool)) == len(pool)
+
+
+def test_test_messages_have_their_natural_shares_or_are_balanced():
+    natural, balanced = (contest(MESSAGES, test_size=20, balanced=b).test for b in (False, True))
+    assert Counter(e.label for e in natural) == {"ham": 15, "spam": 5}
+    assert Counter(e.label for e in balanced) == {"ham": 10, "spam": 10}
+
+
+def test_all_methods_see_the_same_labelled_messages_and_more_of_them_at_larger_budgets():
+    fight = contest(MESSAGES, test_size=20)
+    for seed in (0, 1):
+        seen = [lesson_of(fight, cell(fight, key, 16, seed)).labelled
+                for key in METHODS if METHODS[key].chooses == "random"]  # fmt: skip
+        assert all(labelled == seen[0] for labelled in seen)
+        more = lesson_of(fight, cell(fight, "tfidf", 32, seed)).labelled
+        assert more[:16] == seen[0]
+    assert seen[0] != lesson_of(fight, cell(fight, "tfidf", 16, 0)).labelled
+    everything = lesson_of(fight, cell(fight, "tfidf", len(fight.pool), 0)).labelled
+    assert sorted(e.text for e in everything) == sorted(e.text for e in fight.pool)
+
+
+def test_vote_k_chooses_by_texts_alone_and_differently_from_seed_to_seed():
+    fight = contest(MESSAGES, test_size=20)
+    order = compare.votek_order(fight.pool, 10, seed=0)
+    assert sorted(order.tolist()) == list(range(len(fight.pool)))
+    other_labels = [Example(e.text, "spam") for e in fight.pool]
+    assert (compare.votek_order(other_labels, 10, seed=0) == order).all()
+    assert set(order[:10].tolist()) != set(
+        compare.votek_order(fight.pool, 10, seed=1)[:10].tolist()
+    )
+
+
+def test_what_needs_no_labels_is_asked_once_and_only_the_largest_budget_has_more():
+    fight = contest(MESSAGES, test_size=20, second=MESSAGES)
+    some = Plan(methods=("zero", "few_shot_topk", "tfidf"), budgets=(8, 140), seeds=(0, 1)).cells(
+        fight
+    )
+    assert Counter(c.method for c in some) == {"zero": 1, "few_shot_topk": 4, "tfidf": 4}
+    more = {(c.method, c.budget, c.seed): c.more for c in some if c.more}
+    assert list(more) == [("zero", 0, 0), ("few_shot_topk", 140, 0), ("tfidf", 140, 0)]
+    assert set(more["tfidf", 140, 0]) == {"memory", "hard", "second", *PERTURBATIONS}
+    orders = {"order 1", "order 2", "order 3", "order 4"}
+    assert set(more["few_shot_topk", 140, 0]) - set(more["tfidf", 140, 0]) == orders
+
+
+def test_a_method_is_not_run_beyond_the_labels_it_is_made_for():
+    fight = contest(MESSAGES, test_size=20)
+    some = Plan(methods=("setfit",), budgets=(8, 512), seeds=(0,)).cells(fight)
+    assert [c.budget for c in some] == [8]
+
+
+def test_budgets_are_numbers_and_all():
+    assert budgets_of("8, 64,all", 500) == (8, 64, 500)
+    assert budgets_of("64,8,8,1000", 500) == (8, 64, 500)
+    for wrong in ("", "8,", "0", "-3", "many", "²"):
+        with pytest.raises(TuneshotError, match="--budgets wants numbers"):
+            budgets_of(wrong, 500)
+
+
+def test_the_task_is_known_by_the_labels():
+    assert find_task(MESSAGES).name == "sms_spam"
+    films = [Example(f"film {i}", ("negative", "positive")[i % 2]) for i in range(9)]
+    assert find_task(Source(films, "films")).name == "sst2"
+    own = find_task(Source([Example("a", "x"), Example("b", "y")], "own"))
+    assert own.labels == ("x", "y")
+    with pytest.raises(TuneshotError, match="films has the label 'negative', and task sms_spam"):
+        find_task(Source(films, "films"), "sms_spam")
+    with pytest.raises(TuneshotError, match="unknown task 'nonsense'; choose from sms_spam"):
+        find_task(MESSAGES, "nonsense")
+
+
+def test_what_cannot_be_compared_is_said_in_one_line():
+    with pytest.raises(TuneshotError, match="none is spam; choose a larger --test-size"):
+        contest(MESSAGES, test_size=1)
+    strangers = Source([Example("a", "eggs")] * 3, "breakfast")
+    with pytest.raises(TuneshotError, match="breakfast has the label 'eggs', and two hundred"):
+        contest(MESSAGES, second=strangers)
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+def test_a_cell_measures_learning_answers_and_what_else_is_asked(tmp_path, monkeypatch):
+    lm = str(save_tiny_lm(tmp_path / "lm", "llama"))
+    fight = contest(MESSAGES, test_size=40, second=Source(MESSAGES.examples[:60], "again"))
+    more = ("memory", "hard", *PERTURBATIONS, "order 1", "order 2", "second")
+    monkeypatch.setattr(compare, "peak_memory", lambda cell, contest: 12.5)
+    record = run_cell(
+        cell(fight, "few_shot_topk", 16, lm=lm, k=2, test_size=40, more=more),
+        fight, answers=tmp_path / "answers.jsonl",
+    )  # fmt: skip
+    assert record["labels_used"] == 16
+    assert record["test"]["messages"] == 40
+    assert record["prompt_tokens"] > 40
+    assert record["learn_seconds"] > 0
+    assert record["more"].keys() == set(more)
+    assert record["more"]["memory"] == {"megabytes": 12.5}
+    lines = Counter(line["asked"] for line in read_lines(tmp_path / "answers.jsonl"))
+    assert lines["test"] == 40
+    assert {lines[name] for name in more if name not in ("memory", "second")} == {20}
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_process_of_its_own():
+    fight = contest(MESSAGES, test_size=20)
+    used = compare.peak_memory(cell(fight, "majority", 8), fight)
+    assert 50 < used < 2000
+
+
+def test_a_summary_has_every_figure_with_its_interval(tmp_path):
+    fight = contest(MESSAGES, test_size=40)
+    records = compare.run(plan(), fight, tmp_path)
+    summary = summarize(plan(), fight, records, tmp_path / "answers", command="tuneshot compare")
+    json.dumps(summary, allow_nan=False)
+    assert [(p["method"], p["budget"]) for p in summary["points"]] == [
+        ("majority", 8), ("majority", 32), ("tfidf", 8), ("tfidf", 32)
+    ]  # fmt: skip
+    tfidf = summary["points"][-1]
+    figure = tfidf["metrics"]["balanced_accuracy"]
+    assert figure["low"] <= figure["value"] <= figure["high"]
+    assert figure["value"] == pytest.approx(np.mean(figure["seeds"]))
+    assert np.sum(tfidf["confusion"]) == 80
+    assert [test["budget"] for test in summary["tests"]] == [8, 32]
+    majority = summary["points"][0]["metrics"]
+    assert majority["balanced_accuracy"]["value"] == 0.5
+    assert summary["crossovers"] == []
+    assert summary["second"] is None
+
+
+def test_a_second_corpus_and_other_words_are_set_against_the_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "peak_memory", lambda cell, contest: None)
+    fight = contest(MESSAGES, test_size=40, second=Source(MESSAGES.examples[:60], "again"))
+    robust = plan(robust=True)
+    records = compare.run(robust, fight, tmp_path)
+    summary = summarize(robust, fight, records, tmp_path / "answers", command="")
+    json.dumps(summary, allow_nan=False)
+    assert summary["second"]["source"] == "again"
+    assert [row["method"] for row in summary["second"]["rows"]] == list(QUICK)
+    for row in summary["second"]["rows"]:
+        there = row["metrics"]["balanced_accuracy"]["value"]
+        assert row["drop"]["value"] == pytest.approx(row["first"] - there)
+        assert row["drop"]["low"] <= row["drop"]["value"] <= row["drop"]["high"]
+    asked = {(row["method"], row["variant"]) for row in summary["robustness"]["rows"]}
+    assert asked == {(key, variant) for key in QUICK for variant in PERTURBATIONS}
+    assert summary["memory_mb"] == {}
+    assert summary["orders"]["rows"] == []
+
+
+@pytest.mark.slow
+def test_several_jobs_give_the_same_summary(tmp_path):
+    fight = contest(MESSAGES, test_size=20)
+    found = []
+    for jobs in (1, 2):
+        records = compare.run(plan(), fight, tmp_path / str(jobs), jobs=jobs)
+        answers = tmp_path / str(jobs) / "answers"
+        found.append(without_times(summarize(plan(), fight, records, answers, command="")))
+    assert found[0] == found[1]
+
+
+@pytest.mark.slow
+def test_a_comparison_on_ray_has_the_records_of_a_plain_run(tmp_path, cluster):
+    fight = contest(MESSAGES, test_size=20)
+    plain = compare.run(plan(), fight, tmp_path / "plain")
+    code = (
+        "import sys, pathlib, tests.icl.compare.test_run as t\n"
+        "t.compare.run(t.plan(), t.contest(t.MESSAGES, test_size=20), pathlib.Path(sys.argv[1]), "
+        "ray=sys.argv[2])"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "ray", cluster],
+        check=True,
+        cwd=Path(__file__).parents[3],
+    )
+    spread = read_lines(tmp_path / "ray" / "records.jsonl")
+    key = lambda record: json.dumps(record["config"])  # noqa: E731
+    assert without_times(sorted(spread, key=key)) == without_times(sorted(plain, key=key))
+
+
+def test_answers_that_differ_are_explained_on_both_sides(tmp_path, monkeypatch):
+    lm = str(save_tiny_lm(tmp_path / "lm", "llama"))
+    monkeypatch.setattr(methods, "LEAST_STEPS", 4)
+    fight = contest(MESSAGES, test_size=20)
+    both = plan(methods=("fine_tuned", "few_shot_topk"), budgets=(24,), seeds=(0,), lm=lm, base=lm)
+    records = compare.run(both, fight, tmp_path / "out")
+    found = explain(both, fight, records, tmp_path / "out" / "answers")
+    assert (found["a"], found["b"]) == ("fine_tuned", "few_shot_topk")
+    assert found["count"] == len(found["items"]) > 0
+    for item in found["items"]:
+        assert item["a"]["label"] != item["b"]["label"]
+        assert "".join(word for word, _ in item["a"]["words"]) == item["text"].replace(" ", "")
+        assert len(item["b"]["demonstrations"]) == 4
+        assert item["text"] in item["b"]["prompt"]
+    assert explain(plan(), fight, records[:1], tmp_path / "out" / "answers") is None
+
+
+# --- the command --------------------------------------------------------------------------------
+
+
+def asked(out, *more):
+    usual = "--methods majority,tfidf --budgets 8,all --seeds 2 --test-size 40 --no-robust --jobs 1"
+    return ["compare", *usual.split(), "--out", str(out), *more]
+
+
+def test_the_command_writes_records_summary_table_and_report(tmp_path, command):
+    status, said, news = command(main, "tuneshot", *asked(tmp_path / "out"))
+    assert status == 0, news
+    assert "tf-idf" in said
+    assert "report.html" in said
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"records.jsonl", "answers", "summary.json", "table.md", "report.html"}
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["command"].startswith(
+        "tuneshot compare --methods majority,tfidf --budgets 8,all"
+    )
+    assert "--no-robust" in summary["command"]
+    before = (tmp_path / "out" / "summary.json").read_text()
+    status, _, _ = command(main, "tuneshot", *asked(tmp_path / "out"))
+    assert status == 0
+    assert (tmp_path / "out" / "summary.json").read_text() == before  # nothing was run again
+
+
+def test_bad_usage_is_one_line_before_any_work(tmp_path, command):
+    out = tmp_path / "out"
+    for more, complaint in {
+        ("--methods", "magic"): "unknown method 'magic'; choose from fine_tuned",
+        ("--methods", ","): "a comparison needs methods; name at least one",
+        ("--metric", "beauty"): "unknown metric 'beauty'; choose from accuracy",
+        ("--budgets", "few"): "--budgets wants numbers",
+        ("--task", "chess"): "unknown task 'chess'",
+        ("--lm", "api:openai/gpt-4o-mini", "--same-model"): "cannot be fine-tuned here",
+        ("--data", "/nowhere.tsv"): "nowhere.tsv",
+    }.items():
+        status, _, news = command(main, "tuneshot", *asked(out, *more))
+        assert status == 1
+        assert complaint in " ".join(news.split())
+        assert "Traceback" not in news
+    assert not out.exists()
+
+
+def test_a_method_that_fails_is_said_and_the_others_are_reported(tmp_path, command):
+    status, said, news = command(
+        main,
+        "tuneshot",
+        *asked(tmp_path / "out", "--methods", "majority,zero", "--lm", "/no/model"),
+    )
+    assert status == 1
+    assert "failed: zero, 0 labels, seed 0" in news
+    assert "always the commonest label" in said
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["failures"]
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_goes_on_and_gives_the_same_summary(tmp_path):
+    def start(out):
+        line = [
+            sys.executable,
+            "-c",
+            "from icl.cli.tuneshot import main; main()",
+            *asked(out, "--seeds", "6"),
+        ]
+        return subprocess.Popen(line, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+    assert start(tmp_path / "plain").wait(300) == 0
+    killed, records = start(tmp_path / "killed"), tmp_path / "killed" / "records.jsonl"
+    for _ in range(3000):
+        if records.exists() and records.read_bytes().count(b"\n") >= 2:
+            break
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert start(tmp_path / "killed").wait(300) == 0
+    first, second = (
+        without_times(json.loads((tmp_path / name / "summary.json").read_text()))
+        for name in ("plain", "killed")
+    )
+    assert first == second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_is_left_when_a_comparison_is_stopped(tmp_path, stop):
+    line = asked(tmp_path / "out", "--seeds", "40", "--jobs", "2")
+    started = subprocess.Popen(
+        [sys.executable, "-c", "from icl.cli.tuneshot import main; main()", *line],
+        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    records = tmp_path / "out" / "records.jsonl"
+    for _ in range(6000):
+        if records.exists() and records.stat().st_size:
+            break
+        time.sleep(0.01)
+    children = psutil.Process(started.pid).children(recursive=True)
+    assert len(children) >= 2
+    started.send_signal(stop)
+    _, news = started.communicate(timeout=60)
+    assert started.returncode == (130 if stop == signal.SIGINT else -stop)
+    assert "Traceback" not in news
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not alive
+
+
+def test_methods_are_listed(command):
+    status, said, _ = command(main, "tuneshot", "compare", "--list")
+    assert status == 0
+    for key in ("fine_tuned", "few_shot_topk", "setfit"):
+        assert key in said

@@ -1,0 +1,595 @@
+import json
+import multiprocessing
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from email.utils import formatdate
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clfcore.errors import TuneshotError
+from clfcore.paths import cache_dir
+from icl.lm.api import ApiLM, Totals
+from icl.lm.base import Generation, Turn
+from icl.lm.cache import AnswerCache
+from icl.lm.provider import Pace
+from tests.support.openai_server import (
+    BEGIN,
+    OpenAIServer,
+    Reply,
+    chat,
+    failure,
+    log_probability,
+    no_choices,
+    tokens_of,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer")  # LiteLLM's
+
+CHAT = "openai/gpt-4o-mini"
+TEXT = "text-completion-openai/some-model"
+KEY = "sk-secret-0123456789"
+PROMPT = "Message: win a prize\nLabel:"
+MALFORMED = Reply(b'{"choices": [{"message":')
+PASSING = {
+    "429": failure(429),
+    "500": failure(500),
+    "503": failure(503),
+    "slow": Reply(chat("spam").body, delay=5),
+    "cut off": Reply(chat("spam").body, cut=True),
+    "malformed": MALFORMED,
+    "no JSON": Reply(b"<html>"),
+    "empty object": Reply({}),
+    "no choices": no_choices(),
+}
+
+_alone = threading.Event()
+_outside: list[object] = []
+
+
+def _refuse_outside(event, args):
+    if event == "socket.connect" and isinstance(args[1], tuple):
+        host = args[1][0]
+    elif event == "socket.getaddrinfo":
+        host = args[0]
+    else:
+        return
+    if _alone.is_set() and host != "127.0.0.1":
+        _outside.append(host)
+        raise OSError(f"a test wants to reach {host}")
+
+
+sys.addaudithook(_refuse_outside)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """No network but this machine, none of the user's settings, a cache of its own."""
+    for name in os.environ:
+        if re.search("proxy$|_API_KEY$|_API_BASE$|_BASE_URL$|^LITELLM|^OPENAI", name, re.I):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
+    _outside.clear()
+    _alone.set()
+    yield
+    _alone.clear()
+    assert not _outside
+
+
+@pytest.fixture(scope="module")
+def running():
+    """One address for all tests: LiteLLM needs a tenth of a second to get ready for a new one."""
+    with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running):
+    running.clear()
+    return running
+
+
+def connect(server, model=CHAT, **options):
+    return ApiLM(model, server.url, **{"backoff": 0.001, "timeout": 0.3, **options})
+
+
+def problem(call, *arguments):
+    with pytest.raises(TuneshotError) as raised:
+        call(*arguments)
+    (line,) = str(raised.value).splitlines()
+    assert KEY not in line
+    return line
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def test_text_is_sent_as_one_user_message_with_everything_that_makes_answers_repeatable(server):
+    connect(server, seed=3).generate(PROMPT, max_tokens=5, stop=["\n"])
+    (request,) = server.requests
+    assert request.path == "/v1/chat/completions"
+    assert request.body == {
+        "model": "gpt-4o-mini",
+        "messages": [{"role": "user", "content": PROMPT}],
+        "temperature": 0,
+        "seed": 3,
+        "max_tokens": 5,
+        "stop": ["\n"],
+        "logprobs": True,
+        "top_logprobs": 20,
+    }
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_chat_is_sent_turn_by_turn(server):
+    turns = (Turn("system", "Label it."), Turn("user", "hi"), Turn("assistant", "ham"))
+    connect(server).generate((*turns, Turn("user", "win")))
+    sent = server.requests[0].body["messages"]
+    assert [(turn["role"], turn["content"]) for turn in sent] == [
+        ("system", "Label it."), ("user", "hi"), ("assistant", "ham"), ("user", "win"),
+    ]  # fmt: skip
+
+
+def test_an_answer_tells_tokens_price_and_first_tokens(server):
+    server.script(chat("spam", {"sp": -0.25, "ham": -2.0}))
+    lm = connect(server)
+    dollars = pytest.approx(7 * 0.15e-6 + 2 * 0.60e-6)
+    assert lm.generate(PROMPT) == Generation("spam", 7, 2, dollars, {"sp": -0.25, "ham": -2.0})
+    assert lm.totals == Totals(1, 7, 2, dollars)
+
+
+def test_without_log_probabilities_first_is_none(server):
+    assert connect(server).generate(PROMPT).first is None
+
+
+def test_log_probabilities_need_not_be_asked_for(server):
+    connect(server, logprobs=False).generate(PROMPT)
+    assert not {"logprobs", "top_logprobs"} & server.requests[0].body.keys()
+
+
+def test_a_price_that_nobody_knows_is_none_and_so_is_the_total(server):
+    lm = connect(server, "openai/my-own-model")
+    assert lm.generate(PROMPT).dollars is None
+    assert lm.totals == Totals(1, 7, 2, None)
+
+
+def test_a_server_that_does_not_count_has_no_known_price(server):
+    server.script(Reply({**chat("spam").body, "usage": None}))
+    assert connect(server).generate(PROMPT) == Generation("spam", 0, 0, None)
+
+
+def test_a_server_of_ones_own_needs_no_key(server, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    assert connect(server, "openai/my-own-model").generate(PROMPT).text == "spam"
+
+
+def test_the_address_may_come_from_the_environment(server, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+    assert ApiLM(CHAT).generate(PROMPT).text == "spam"
+
+
+def test_anthropic_is_not_asked_for_what_it_does_not_know(server, monkeypatch):
+    monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
+    server.script(
+        Reply(
+            {
+                "id": "1",
+                "type": "message",
+                "role": "assistant",
+                "model": "scripted",
+                "content": [{"type": "text", "text": "spam"}],
+                "stop_reason": "end_turn",
+                "usage": {"input_tokens": 7, "output_tokens": 2},
+            }
+        )
+    )
+    lm = connect(server, "anthropic/claude-haiku-4-5")
+    answer = lm.generate((Turn("system", "Label it."), Turn("user", "hi")), stop=["END"])
+    assert (answer.text, answer.prompt_tokens, answer.tokens) == ("spam", 7, 2)
+    assert answer.dollars > 0
+    assert not {"seed", "logprobs", "top_logprobs"} & server.requests[0].body.keys()
+
+
+def test_ollama_answers(server):
+    server.script(
+        Reply(
+            {
+                "message": {"role": "assistant", "content": "spam"},
+                "done": True,
+                "done_reason": "stop",
+                "prompt_eval_count": 7,
+                "eval_count": 2,
+            }
+        )
+    )
+    url = server.url.removesuffix("/v1")
+    answer = ApiLM("ollama_chat/llama3", url).generate(PROMPT)
+    assert (answer.text, answer.prompt_tokens, answer.tokens) == ("spam", 7, 2)
+    assert server.requests[0].body["options"]["temperature"] == 0
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.text(st.characters()))
+def test_any_text_arrives_as_it_is(running, text):
+    running.clear()
+    connect(running, cache=False).generate(text)
+    (turn,) = running.requests[0].body["messages"]
+    assert turn["content"] == text.encode("utf-8", "replace").decode()
+
+
+def test_the_budget_fits_the_model():
+    assert ApiLM(CHAT).budget == 8192
+    assert ApiLM("ollama/llama3").budget == 8192 - 256
+    assert ApiLM("openai/never-heard-of").budget == 4096 - 256
+
+
+def test_tokens_are_counted_without_a_server():
+    lm = ApiLM(CHAT)
+    assert lm.count_tokens("win a prize") == 3
+    assert lm.count_tokens((Turn("user", "win a prize"), Turn("user", "hi"))) == 3 + 4 + 1 + 4
+
+
+# --- faults ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_a_fault_that_passes_is_not_noticed(server, fault):
+    server.script(fault, chat("spam"))
+    assert connect(server).generate(PROMPT).text == "spam"
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (PASSING["429"], "over its limit after 3 tries: as scripted; set requests_a_minute"),
+        (PASSING["500"], "no usable reply after 3 tries: as scripted; check that the server runs"),
+        (PASSING["slow"], "did not answer within 0.1 s after 3 tries; raise the time-out"),
+        (PASSING["cut off"], "no usable reply after 3 tries: Connection error;"),
+        (PASSING["malformed"], "no usable reply after 3 tries: .*Expecting"),
+        (PASSING["no choices"], "no usable reply after 3 tries: the reply has no choices;"),
+    ],
+    ids=["429", "500", "slow", "cut off", "malformed", "no choices"],
+)
+def test_a_fault_that_stays_is_one_clear_line(server, fault, says):
+    server.script(fault, fault, fault)
+    line = problem(connect(server, retries=2, timeout=0.1).generate, PROMPT)
+    assert re.search(says, line), line
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (failure(400, "no top_logprobs here"), "no top_logprobs here; .* use logprobs=False"),
+        (failure(401, f"bad key {KEY}"), r"refused the key \(401\); .* OPENAI_API_KEY"),
+        (failure(403), r"refused the key \(403\)"),
+        (failure(404, "no such model"), "no such model; check the model's name"),
+        (failure(400, f"This model's maximum context length is 5. {KEY}"), "show fewer examples"),
+        (failure(400, "invalid_request_error: content_policy_violation"), "leave this message out"),
+        (chat(None, finish="content_filter"), r"empty answer \(content_filter\): .* leave this"),
+        (chat("", finish="length"), r"empty answer \(length\): .* raise max_tokens"),
+        (chat(""), r"empty answer \(stop\)"),
+        (Reply({"error": "no"}), "no reason given"),
+    ],
+)
+def test_what_will_not_pass_is_asked_once_and_not_kept(server, fault, says):
+    server.script(fault)
+    lm = connect(server)
+    line = problem(lm.generate, PROMPT)
+    assert re.search(says, line), line
+    assert len(server.requests) == 1
+    assert not lm.generate(PROMPT).cached
+
+
+def test_a_server_that_is_not_there_is_one_clear_line():
+    with OpenAIServer() as server:
+        pass
+    assert "no usable reply after 2 tries" in problem(connect(server, retries=1).generate, PROMPT)
+
+
+def test_faults_print_nothing(server, capfd):
+    server.script(failure(500), MALFORMED, failure(401))
+    problem(connect(server).generate, PROMPT)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_server_says_how_long_to_wait(server):
+    server.script(failure(429, Retry_After="0.2"))
+    start = time.monotonic()
+    connect(server).generate(PROMPT)
+    assert 0.2 <= time.monotonic() - start
+
+
+def test_a_date_that_is_over_is_no_wait(server):
+    server.script(failure(503, Retry_After=formatdate(time.time() - 5, usegmt=True)))
+    start = time.monotonic()
+    connect(server, backoff=60).generate(PROMPT)
+    assert time.monotonic() - start < 10
+
+
+def test_nobody_waits_an_hour(server):
+    server.script(failure(429, Retry_After="3600"))
+    assert "asks to wait 3,600 s" in problem(connect(server).generate, PROMPT)
+    assert len(server.requests) == 1
+
+
+def test_waits_double_up_to_a_minute_with_jitter(server, monkeypatch):
+    waits = []
+    monkeypatch.setattr("icl.lm.api.time.sleep", lambda seconds: waits.append(seconds))
+    server.script(*[failure(500)] * 4)
+    connect(server, backoff=16).generate(PROMPT)
+    for waited, longest in zip(filter(None, waits), [16, 32, 60, 60], strict=True):
+        assert longest / 2 <= waited <= longest
+
+
+# --- keys -----------------------------------------------------------------------------------------
+
+
+def test_without_a_key_nobody_is_asked(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY")
+    for model, variable in {
+        CHAT: "OPENAI_API_KEY",
+        TEXT: "OPENAI_API_KEY",
+        "anthropic/claude-haiku-4-5": "ANTHROPIC_API_KEY",
+        "groq/llama-3.1-8b-instant": "GROQ_API_KEY",
+    }.items():
+        assert f"needs a key; set {variable}" in problem(ApiLM(model).generate, PROMPT)
+
+
+def test_the_key_is_kept_nowhere(server):
+    lm = connect(server)
+    lm.generate(PROMPT)
+    assert KEY not in repr(vars(lm))
+    for path in cache_dir().iterdir():
+        assert KEY.encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 429, 500])
+def test_a_server_that_quotes_the_key_is_not_quoted(server, status):
+    server.script(failure(status, f"I got {KEY} from you"))
+    problem(connect(server, retries=0).generate, PROMPT)  # which looks for the key
+
+
+# --- wrong use ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"model": "gpt-99"}, "unknown model 'gpt-99'; write provider/name"),
+        ({"model": "hosted_vllm/mine"}, "give its base_url"),
+        ({"model": CHAT, "base_url": "localhost:8000"}, "base_url 'localhost:8000' is not"),
+        ({"model": CHAT, "base_url": f"http://me:{KEY}@here/v1"}, "a key belongs into the env"),
+        ({"model": CHAT, "base_url": f"http://here/v1?key={KEY}"}, "a key belongs into the env"),
+        ({"model": CHAT, "timeout": 0}, "timeout=0"),
+        ({"model": CHAT, "retries": -1}, "retries=-1"),
+        ({"model": CHAT, "requests_a_minute": 0}, "requests_a_minute must be above 0"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(arguments, says):
+    assert says in problem(lambda: ApiLM(**arguments))
+
+
+def test_without_litellm_the_line_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "litellm", None)
+    assert problem(ApiLM, CHAT).endswith("run: pip install 'tuneshot[api]'")
+
+
+def test_importing_the_module_imports_no_litellm():
+    code = "import sys, icl.lm.api; sys.exit('litellm' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+# --- scoring a given text -------------------------------------------------------------------------
+
+
+def expected(prompt, continuation):
+    read = [BEGIN, *tokens_of(prompt)]
+    scores = []
+    for token in tokens_of(continuation):
+        scores.append(log_probability(read, token))
+        read.append(token)
+    return tuple(scores)
+
+
+@pytest.mark.parametrize("generates", [True, False])
+def test_continuations_are_scored_token_by_token(server, generates):
+    server.generates = generates
+    lm = connect(server, TEXT)
+    assert lm.scores
+    labels = [" ham", " spam", " not egg", " not ham at all"]
+    scored = lm.read(PROMPT, labels)
+    assert scored.log_probabilities == tuple(expected(PROMPT, label) for label in labels)
+    assert [len(tokens) for tokens in scored.tokens] == [1, 1, 2, 4]
+    assert scored.tokens[2][0] == scored.tokens[3][0]  # the same word is the same token
+    assert len({tokens[-1] for tokens in scored.tokens}) == 4
+    assert lm.log_probabilities(PROMPT, labels) == [sum(expected(PROMPT, la)) for la in labels]
+    assert scored.prompt == ()
+
+
+def test_the_end_of_the_prompt_is_scored_from_the_token_that_holds_a_character(server):
+    lm = connect(server, TEXT)
+    whole = expected("", PROMPT)
+    assert lm.read(PROMPT, [" ham"], since=0).prompt == whole
+    ends = [len("".join(tokens_of(PROMPT)[: i + 1])) for i in range(len(whole))]
+    for since in range(len(PROMPT) + 1):
+        held = [score for score, end in zip(whole, ends, strict=True) if end > since]
+        assert lm.read(PROMPT, [" ham"], since).prompt == tuple(held)
+
+
+def test_texts_are_scored_once(server):
+    connect(server, TEXT).read(PROMPT, [" ham", " spam"])
+    connect(server, TEXT).read(PROMPT, [" spam", " egg"])
+    assert len(server.requests) == 4  # the prompt, and three labels
+
+
+def test_a_label_that_joins_the_prompt_is_refused(server):
+    assert "joins the prompt's end with 'ham'" in problem(
+        connect(server, TEXT).check, "Label", ["ham"]
+    )
+
+
+def echo(pieces, prompt_tokens):
+    logprobs = {"tokens": pieces, "token_logprobs": [None, *[-1.0] * (len(pieces) - 1)]}
+    return Reply(
+        {
+            "choices": [{"index": 0, "text": "", "logprobs": logprobs}],
+            "usage": {"prompt_tokens": prompt_tokens, "completion_tokens": 1, "total_tokens": 0},
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [chat("spam"), Reply({"choices": [{"text": "x"}]}), echo(["Label", ":", " x", " y"], 2)],
+)
+def test_a_server_that_cannot_score_says_so(server, reply):
+    server.script(reply, reply)
+    line = problem(connect(server, TEXT).check, PROMPT, [" ham"])
+    assert "does not give the log-probabilities" in line
+
+
+def test_a_chat_model_only_answers(server):
+    lm = connect(server)
+    assert not lm.scores
+    assert "only answers" in problem(lm.check, PROMPT, [" ham"])
+    assert server.requests == []
+
+
+def test_a_text_model_continues_text_and_knows_no_chat(server):
+    lm = connect(server, TEXT)
+    answer = lm.generate(PROMPT, max_tokens=1)
+    assert answer.text == " end"
+    assert answer.first == {" end": log_probability([BEGIN, *tokens_of(PROMPT)], " end")}
+    assert server.requests[0].body["prompt"] == PROMPT
+    assert "knows no chat" in problem(lm.generate, (Turn("user", "hi"),))
+
+
+# --- the cache ------------------------------------------------------------------------------------
+
+
+def test_nothing_is_asked_twice(server, monkeypatch):
+    server.script(chat("spam", {"sp": -0.25}))
+    first = connect(server).generate(PROMPT)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    again = connect(server)
+    assert again.generate(PROMPT) == Generation(
+        "spam", 7, 2, first.dollars, {"sp": -0.25}, cached=True
+    )
+    assert again.totals == Totals()
+    assert len(server.requests) == 1
+
+
+def test_another_question_is_another_answer(server):
+    lm = connect(server)
+    lm.generate(PROMPT)
+    lm.generate(PROMPT, max_tokens=33)
+    lm.generate(PROMPT, stop=["\n"])
+    lm.generate((Turn("system", PROMPT),))
+    connect(server, seed=1).generate(PROMPT)
+    connect(server, "openai/gpt-4o").generate(PROMPT)
+    ApiLM(CHAT, server.url + "/").generate(PROMPT)
+    assert len(server.requests) == 7
+
+
+def test_the_cache_can_be_off(server):
+    lm = connect(server, cache=False)
+    assert not lm.generate(PROMPT).cached
+    assert not lm.generate(PROMPT).cached
+    assert lm.totals.answers == 2
+    assert not cache_dir().exists()
+
+
+def test_a_damaged_cache_is_empty(server):
+    lm = connect(server)
+    lm.generate(PROMPT)
+    (cache_dir() / "answers.sqlite").write_bytes(b"not a database " * 1000)
+    assert not lm.generate(PROMPT).cached
+    assert lm.generate(PROMPT).cached
+
+
+def test_a_damaged_answer_is_none(server, tmp_path):
+    cache = AnswerCache(tmp_path / "answers.sqlite")
+    cache.put("key", {"text": "spam"})
+    assert cache.get("key") == {"text": "spam"}
+    with sqlite3.connect(tmp_path / "answers.sqlite") as connection:
+        connection.execute("UPDATE answers SET answer = '{'")
+    assert cache.get("key") is None
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_line(server):
+    cache_dir().write_text("a file where the folder should be")
+    assert "set TUNESHOT_CACHE to another folder" in problem(connect(server).generate, PROMPT)
+
+
+def _put_many(path, writer):
+    for i in range(20):
+        AnswerCache(path).put(f"{writer}-{i}", {"text": str(i)})
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_processes_share_the_cache_and_lose_nothing(tmp_path, damaged):
+    path = tmp_path / "answers.sqlite"
+    if damaged:
+        path.write_bytes(b"not a database " * 1000)
+    fork = multiprocessing.get_context("fork")
+    writers = [fork.Process(target=_put_many, args=(path, writer)) for writer in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(30)
+        assert writer.exitcode == 0
+    with sqlite3.connect(path) as connection:
+        answers = dict(connection.execute("SELECT key, answer FROM answers"))
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert {key: json.loads(answer)["text"] for key, answer in answers.items()} == {
+        f"{writer}-{i}": str(i) for writer in range(3) for i in range(20)
+    }
+
+
+# --- threads --------------------------------------------------------------------------------------
+
+
+def test_threads_share_a_model_and_its_totals(server):
+    lm = connect(server)
+    threads = [
+        threading.Thread(target=lm.generate, args=(f"message {i}",), daemon=True) for i in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert (lm.totals.answers, lm.totals.prompt_tokens) == (6, 42)
+
+
+def test_requests_start_at_equal_distances_whichever_thread_sends_them():
+    pace = Pace(60 / 0.02)  # one in 20 ms
+    starts = []
+
+    def send():
+        pace.wait()
+        starts.append(time.monotonic())
+
+    threads = [threading.Thread(target=send) for _ in range(5)]
+    begin = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for i, start in enumerate(sorted(starts)):
+        assert start - begin >= 0.02 * i
+
+
+def test_repetitions_keep_the_pace(server):
+    server.script(failure(500), failure(500))
+    begin = time.monotonic()
+    connect(server, requests_a_minute=60 / 0.05).generate(PROMPT)
+    assert time.monotonic() - begin >= 0.1

@@ -1,0 +1,133 @@
+import multiprocessing
+import time
+
+import numpy as np
+import pytest
+
+from clfcore.errors import TuneshotError
+from icl.pool.embed import SentenceEmbedder, embed_remembered
+from tests.support.doubles import HashedWords
+
+STRANGE = {
+    "empty": "",
+    "NUL bytes": "a\0b\0",
+    "100,000 characters": "a b" * 33_334,
+    "one word of 100,000 characters": "a" * 100_000,
+    "emoji only": "😀🎉" * 20,
+    "right to left": "مرحبا بالعالم",
+    "lone surrogate": "half \ud83d a pair",
+}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
+
+
+class Watched(HashedWords):
+    """Remembers what it was asked to embed."""
+
+    def __init__(self):
+        self.asked = []
+
+    def embed(self, texts):
+        self.asked += texts
+        return super().embed(texts)
+
+
+def test_remembered_vectors_equal_fresh_ones_in_any_order():
+    texts = ["one", "two", "three", "two", ""]
+    fresh = HashedWords().embed(texts)
+    embed_remembered(HashedWords(), texts[::-1])
+    assert np.array_equal(embed_remembered(HashedWords(), texts), fresh)
+
+
+def test_only_new_texts_reach_the_embedder():
+    embedder = Watched()
+    embed_remembered(embedder, ["a", "b"])
+    embed_remembered(embedder, ["b", "c", "c"])
+    assert embedder.asked == ["a", "b", "c"]
+
+
+def test_another_model_does_not_share_vectors():
+    first, second = Watched(), Watched()
+    second.name = "other/model: name"
+    embed_remembered(first, ["a"])
+    embed_remembered(second, ["a"])
+    assert second.asked == ["a"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not safetensors", None])
+def test_a_damaged_cache_is_rebuilt(tmp_path, damage):
+    embed_remembered(HashedWords(), ["a", "b"])
+    (file,) = (tmp_path / "cache").rglob("*.safetensors")
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
+    vectors = embed_remembered(HashedWords(), ["a", "b"])
+    assert np.array_equal(vectors, HashedWords().embed(["a", "b"]))
+    assert file.read_bytes() == whole
+
+
+def test_an_unwritable_cache_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(TuneshotError, match="cannot write"):
+        embed_remembered(HashedWords(), ["a"])
+
+
+def _embed_many(start):
+    for i in range(start, start + 20):
+        texts = [f"message {j}" for j in range(i)]
+        assert np.array_equal(embed_remembered(HashedWords(), texts), HashedWords().embed(texts))
+
+
+@pytest.mark.slow
+def test_two_processes_may_share_the_cache():
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_embed_many, args=(start,)) for start in (1, 10)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+
+
+def test_a_remembered_pool_of_3900_messages_loads_at_once():
+    texts = [f"message number {i}" for i in range(3900)]
+    embed_remembered(HashedWords(), texts)
+    start = time.perf_counter()
+    embed_remembered(HashedWords(), texts)
+    assert time.perf_counter() - start < 0.5
+
+
+def test_a_folder_that_changes_is_another_model(tmp_path):
+    (tmp_path / "weights").write_text("one")
+    before = SentenceEmbedder(str(tmp_path)).name
+    (tmp_path / "weights").write_text("two!")
+    assert SentenceEmbedder(str(tmp_path)).name != before
+
+
+def test_a_missing_model_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(TuneshotError, match="give a folder, connect to the network"):
+        SentenceEmbedder(str(tmp_path)).embed(["hello"])
+
+
+@pytest.fixture(scope="module")
+def minilm():
+    return SentenceEmbedder()
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
+def test_any_text_becomes_one_vector_of_length_one(minilm, text):
+    vector = minilm.embed([text])
+    assert vector.shape == (1, 384)
+    assert vector.dtype == np.float32
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_default_model_knows_that_prizes_are_alike(minilm):
+    prize, cash, milk = minilm.embed(
+        ["You have won a free prize!", "Claim your cash award now", "Can you buy some milk?"]
+    )
+    assert prize @ cash > prize @ milk + 0.2

@@ -1,0 +1,248 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icl.lm.base import Scored, Turn
+from icl.prompt.scoring import (
+    SCORINGS,
+    first_token_scores,
+    log_softmax,
+    parse_label,
+    scoring_hint,
+    softmax,
+)
+from icl.prompt.template import Demonstration, Template
+
+WORDS = {"ham": (" ham", " normal"), "spam": (" spam",)}
+TEMPLATE = Template("Ham or spam?", "SMS: ", "\nType:", WORDS)
+SHOWN = [Demonstration("win a prize", "spam", 0.9, 3)]
+log = np.log
+
+
+def scored(words):
+    """{tokens: probabilities} as a model would answer."""
+    return Scored(tuple(words), tuple(tuple(map(float, log(p))) for p in words.values()))
+
+
+def labels(name, *reads, words=WORDS):
+    return SCORINGS[name].combine(reads, words)
+
+
+READ = scored({(1,): [0.1], (2, 3): [0.2, 0.5], (4, 5, 6): [0.4, 0.5, 0.25]})
+
+
+# --- combining ------------------------------------------------------------------------------------
+
+
+def test_the_sum_adds_tokens_and_any_word_of_a_label_counts():
+    assert labels("sum", READ) == pytest.approx(log([0.1 + 0.1, 0.05]))
+
+
+def test_the_mean_is_per_token():
+    expected = [0.1 + (0.2 * 0.5) ** (1 / 2), (0.4 * 0.5 * 0.25) ** (1 / 3)]
+    assert labels("mean", READ) == pytest.approx(log(expected))
+
+
+def test_the_first_token_ignores_the_rest():
+    assert labels("first_token", READ) == pytest.approx(log([0.1 + 0.2, 0.4]))
+
+
+def test_a_first_token_shared_by_words_of_one_label_counts_once():
+    read = scored({(1, 2): [0.3, 0.5], (1, 3): [0.3, 0.5], (4,): [0.3]})
+    assert labels("first_token", read) == pytest.approx(log([0.3, 0.3]))
+
+
+def test_pmi_divides_by_the_bare_prompt_and_a_second_word_is_no_bonus():
+    bare = scored({(1,): [0.4], (2, 3): [0.4, 1.0], (4, 5, 6): [0.1, 1.0, 1.0]})
+    assert labels("pmi", READ, bare) == pytest.approx(log([0.2 / 0.8, 0.05 / 0.1]))
+    assert labels("pmi", READ, READ) == pytest.approx([0, 0])
+
+
+def test_channel_is_the_message_given_the_label_and_a_second_word_is_no_bonus():
+    reads = [scored({(7, 8): p}) for p in ([0.5, 0.2], [0.1, 0.2], [0.3, 0.2])]
+    assert labels("channel", *reads) == pytest.approx(log([(0.1 + 0.02) / 2, 0.06]))
+
+
+def test_constrained_steps_count_with_their_share_among_siblings():
+    # After 1 the only ways on are 2 and 3; after 4, only 5.
+    read = scored({(1, 2): [0.06, 0.3], (1, 3): [0.06, 0.1], (4, 5): [0.02, 0.01]})
+    words = {"a": (" a",), "b": (" b",), "c": (" c",)}
+    found = labels("constrained", read, words=words)
+    assert found == pytest.approx(log([0.75 * 0.75, 0.75 * 0.25, 0.25]))
+
+
+def test_constrained_words_may_end_where_others_go_on():
+    read = scored({(1,): [0.5], (1, 2): [0.5, 0.2]})
+    words = {"good": (" good",), "good morning": (" good morning",)}
+    assert labels("constrained", read, words=words) == pytest.approx(log([0.8, 0.2]))
+
+
+@given(
+    st.dictionaries(
+        st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple), st.none(), min_size=1
+    ),
+    st.integers(0, 99),
+)
+def test_constrained_probabilities_add_up_to_one(paths, seed):
+    """Over any trie, with a model's probabilities at every node."""
+    rng = np.random.default_rng(seed)
+    nodes = {}
+
+    def after(tokens):
+        return nodes.setdefault(tokens, rng.dirichlet([1] * 6))
+
+    read = scored({path: [after(path[:i])[t] for i, t in enumerate(path)] for path in paths})
+    words = {str(path): (" x",) for path in paths}
+    assert np.exp(labels("constrained", read, words=words)).sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "first_token", "constrained"])
+def test_words_of_one_token_score_alike_up_to_a_constant(name):
+    words = {"a": (" a",), "b": (" b",), "c": (" c",)}
+    found = labels(name, scored({(1,): [0.1], (2,): [0.2], (3,): [0.3]}), words=words)
+    assert np.exp(log_softmax(found)) == pytest.approx([1 / 6, 2 / 6, 3 / 6])
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+
+def test_most_scorings_ask_for_the_words_after_the_prompt():
+    for name in ("sum", "mean", "first_token", "constrained"):
+        (question,) = SCORINGS[name].ask(TEMPLATE, "the prompt", SHOWN, "hi")
+        assert question == ("the prompt", (" ham", " normal", " spam"))
+
+
+def test_pmi_also_asks_for_the_words_after_the_bare_slot():
+    first, bare = SCORINGS["pmi"].ask(TEMPLATE, "the prompt", SHOWN, "hi")
+    assert first.continuations == bare.continuations
+    assert bare.prompt == "Ham or spam?\n\nSMS: \nType:"
+    chat = (Turn("user", "x"),)
+    first, bare = SCORINGS["pmi"].ask(TEMPLATE, chat, SHOWN, "hi")
+    assert (first.prompt, bare.prompt) == (chat, TEMPLATE.turns([], ""))
+
+
+def test_channel_asks_for_the_message_after_each_word():
+    questions = SCORINGS["channel"].ask(TEMPLATE, "unused", SHOWN, "see\nyou")
+    assert [prompt.rpartition("Type:")[2] for prompt, _ in questions] == [
+        " ham\nSMS:",
+        " normal\nSMS:",
+        " spam\nSMS:",
+    ]
+    assert {continuations for _, continuations in questions} == {(" see you",)}
+    assert questions[2].prompt == (
+        "Ham or spam?\n\nType: spam\nSMS: win a prize\n\nType: spam\nSMS:"
+    )
+
+
+# --- hints ----------------------------------------------------------------------------------------
+
+
+def test_words_of_different_length_are_worth_a_hint_under_sum_only():
+    hint = scoring_hint("sum", WORDS, READ)
+    assert "'ham' is 1 and 'spam' 3 tokens long" in hint
+    assert "\n" not in hint
+    assert scoring_hint("mean", WORDS, READ) is None
+    assert scoring_hint("sum", WORDS, scored({(1,): [0.1], (2,): [0.1], (3,): [0.1]})) is None
+
+
+def test_labels_that_begin_alike_are_worth_a_hint_under_first_token_only():
+    read = scored({(1,): [0.1], (2,): [0.1], (2, 3): [0.1, 0.1]})
+    assert "'ham' and 'spam' begin with the same token" in scoring_hint("first_token", WORDS, read)
+    assert scoring_hint("first_token", WORDS, READ) is None
+    same_label = scored({(1, 2): [0.1, 0.1], (1, 3): [0.1, 0.1], (2,): [0.1]})
+    assert scoring_hint("first_token", WORDS, same_label) is None
+
+
+# --- softmax --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([-1000.0, -1000.0 + log(3)], [0.25, 0.75]),
+        ([0.0, -np.inf], [1, 0]),
+        ([np.nan, -5.0], [0, 1]),
+        ([-np.inf, np.nan], [0.5, 0.5]),
+        ([np.inf, 0.0], [1, 0]),
+        ([np.inf, np.inf], [0.5, 0.5]),
+        ([-3.0], [1]),
+    ],
+)
+def test_softmax_of_anything_is_probabilities(scores, expected):
+    assert np.exp(log_softmax(scores)) == pytest.approx(expected)
+    named = {str(i): score for i, score in enumerate(scores)}
+    assert list(softmax(named).values()) == pytest.approx(expected)
+
+
+def test_log_softmax_works_row_by_row():
+    found = np.exp(log_softmax([[0.0, 0.0], [np.nan, np.nan], [log(3), 0.0]]))
+    assert found == pytest.approx(np.array([[0.5, 0.5], [0.5, 0.5], [0.75, 0.25]]))
+
+
+# --- answers in words -----------------------------------------------------------------------------
+
+STARS = {
+    "2": (" very negative",),
+    "1": (" negative",),
+    "0": (" okay", " OK"),
+    "-1": (" positive",),
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [
+        ("spam", "spam"),
+        (" **SPAM**.", "spam"),
+        ("Type: Spam\n\nSMS: hi\nType: ham", "spam"),
+        ("This is a ham message, not spam.", "ham"),
+        ("It looks (quite) NORMAL to me", "ham"),
+        ("spammer hamster", None),
+        ("spam_ham", "spam"),
+        ("", None),
+        ("I cannot tell.", None),
+        ("ｓｐａｍ", "spam"),
+    ],
+)
+def test_an_answer_in_words_gives_its_first_label(answer, label):
+    assert parse_label(answer, WORDS) == label
+
+
+@pytest.mark.parametrize(
+    ("answer", "label"),
+    [("Very negative!", "2"), ("very, negative", "2"), ("Negative.", "1"), ("very ok", "0")],
+)
+def test_the_longest_label_that_begins_there_wins(answer, label):
+    assert parse_label(answer, STARS) == label
+
+
+def test_a_word_of_two_labels_is_no_answer():
+    assert parse_label("May", {"month": (" May",), "verb": (" may",)}) is None
+    assert parse_label("+", {"plus": (" +",), "minus": (" -",)}) is None
+
+
+def test_an_article_is_not_choice_a():
+    choices = {letter: (f" {letter}",) for letter in "ABCDE"}
+    assert parse_label("It is a library, so (B).", choices) == "B"
+    assert parse_label("a)", choices) == "A"
+    assert parse_label("B or C", choices) == "B"
+
+
+def test_first_tokens_of_a_label_add_up():
+    table = {" spam": log(0.2), "Sp": log(0.1), " ham": log(0.2), "The": log(0.15), ".": log(0.05)}
+    found = first_token_scores(table, WORDS)
+    assert found == pytest.approx({"ham": log(0.2), "spam": log(0.3)})
+
+
+def test_a_label_outside_the_table_has_at_most_what_the_last_token_has():
+    found = first_token_scores({" spam": -0.1, "!": -7.0}, WORDS)
+    assert found == {"spam": pytest.approx(-0.1), "ham": -7.0}
+
+
+def test_a_table_that_does_not_tell_is_no_answer():
+    assert first_token_scores({"The": -0.1, "\n": -2.0}, WORDS) is None
+    assert first_token_scores({}, WORDS) is None
+    words = {"-": (" very negative",), "+": (" very positive", " positive")}
+    assert first_token_scores({" very": -0.1, " positive": -3.0}, words) is None
+    assert first_token_scores({" very": -3.0, " positive": -0.1}, words) is not None

@@ -1,0 +1,222 @@
+import numpy as np
+import pytest
+
+from clfcore.data.split import duplicate_groups
+from clfcore.errors import TuneshotError
+from icl.few_shot import FewShot
+from icl.lm.local import LocalLM
+from icl.pool.pool import Pool
+from icl.prompt.scoring import softmax, vote
+from icl.prompt.tasks import TASKS
+from icl.selectors.arrange import ARRANGEMENTS, BALANCES
+from icl.selectors.table import SELECTORS
+from tests.support.doubles import EXAMPLES, CountingLM, HashedWords, save_tiny_lm
+
+TASK = TASKS["sms_spam"]
+POOL = Pool(
+    tuple(e.text for e in EXAMPLES),
+    tuple(e.label for e in EXAMPLES),
+    HashedWords().embed([e.text for e in EXAMPLES]),
+    duplicate_groups(e.text for e in EXAMPLES),
+)
+STRANGE = {
+    "empty": "",
+    "100,000 characters": "prize " * 16_667,
+    "emoji": "😀🎉",
+    "NUL": "a\0b",
+    "right to left": "مرحبا \u202e بالعالم",
+    "HTML": "<script>alert(1)</script>",
+    "markdown": "# **bold** [x](y) `code`",
+    "braces": "{text} {0} {{}} ${x} %s",
+    "tabs": "a\tb\tc",
+    "lone surrogate": "half \ud83d a pair",
+}
+
+
+def few_shot(lm=None, pool=POOL, **settings):
+    return FewShot(TASK, lm=lm or CountingLM(), embedder=HashedWords(), **settings).fit(pool)
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+@pytest.mark.parametrize("balance", BALANCES)
+@pytest.mark.parametrize("order", ARRANGEMENTS)
+def test_any_combination_answers_in_order_with_probabilities(selector, balance, order):
+    classifier = few_shot(selector=selector, balance=balance, order=order)
+    predictions = classifier.predict(["win a prize", "see you at dinner", ""])
+    assert len(predictions) == 3
+    for prediction in predictions:
+        assert prediction.label in classifier.labels == ("ham", "spam")
+        assert list(prediction.probabilities) == ["ham", "spam"]
+        assert sum(prediction.probabilities.values()) == pytest.approx(1)
+        assert len(prediction.demonstrations) == (0 if selector == "zero" else 4)
+        assert prediction.ms > 0
+
+
+def test_an_answer_names_what_it_rests_on():
+    lm = CountingLM()
+    (prediction,) = few_shot(lm).predict(["win a free prize today"])
+    assert lm.prompts[1:] == [prediction.prompt]  # the first made sure that there are scores
+    assert prediction.prompt_tokens == lm.count_tokens(prediction.prompt)
+    for shown in prediction.demonstrations:
+        assert (shown.text, shown.label) == (POOL.texts[shown.row], POOL.labels[shown.row])
+        assert f"{shown.text}\nType: {shown.label}\n" in prediction.prompt
+    similarities = [shown.similarity for shown in prediction.demonstrations]
+    assert similarities == sorted(similarities), "nearest last"
+
+
+def test_all_labels_share_one_context():
+    lm = CountingLM(budget=150)
+    (prediction,) = few_shot(lm, k=8).predict(["win"])
+    assert lm.prompts[1:] == [prediction.prompt]  # the first made sure that there are scores
+    assert prediction.dropped > 0
+    assert len(prediction.prompt) <= 150
+
+
+def test_topk_is_balanced_by_default_and_need_not_be():
+    query = "win a free cash prize in our weekly draw"
+    (equal,) = few_shot().predict([query])
+    assert [shown.label for shown in equal.demonstrations].count("spam") == 2
+    (none,) = few_shot(balance="none", k=3).predict([query])
+    assert [shown.label for shown in none.demonstrations].count("spam") == 3
+
+
+def test_plain_random_ignores_balance_and_balanced_random_ignores_none():
+    queries = [f"query {chr(97 + i)}" for i in range(26)]
+
+    def shares(**settings):
+        return {sum(shown.label == "spam" for shown in prediction.demonstrations)
+                for prediction in few_shot(**settings).predict(queries)}  # fmt: skip
+
+    assert shares(selector="balanced_random", balance="none") == {2}
+    assert len(shares(selector="random", balance="equal")) > 1
+
+
+def test_knn_needs_no_language_model_and_shows_its_neighbours():
+    classifier = FewShot(TASK, "knn", embedder=HashedWords(), k=3).fit(POOL)
+    (prediction,) = classifier.predict(["claim a free cash prize now"])
+    assert prediction.label == "spam"
+    assert prediction.prompt == ""
+    assert prediction.prompt_tokens == 0
+    assert len(prediction.demonstrations) == 3
+
+
+def test_random_selectors_embed_nothing():
+    class Never(HashedWords):
+        def embed(self, texts):
+            raise AssertionError("embedded")
+
+    unseeing = FewShot(TASK, "random", lm=CountingLM(), embedder=Never()).fit(POOL)
+    assert unseeing.predict(["hello"])
+
+
+def test_zero_shot_shows_nothing_whatever_k_is():
+    (prediction,) = few_shot(selector="zero", k=4).predict(["hello"])
+    assert prediction.demonstrations == ()
+    assert prediction.prompt == TASK.template.render([], "hello")
+
+
+def test_ties_break_by_label_order():
+    (prediction,) = few_shot(selector="zero").predict(["hello"])
+    assert prediction.probabilities == {"ham": 0.5, "spam": 0.5}
+    assert prediction.label == "ham"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"selector": "topK"}, "unknown selector 'topK'; choose from zero, random, balanced_rand"),
+        ({"balance": "fair"}, "unknown balance 'fair'; choose from none, equal"),
+        ({"order": "up"}, "unknown order 'up'; choose from similar_last"),
+        ({"k": -1}, "k must be 0 or more, not -1"),
+        ({"selector": "knn", "k": 0}, "needs at least one neighbour"),
+    ],
+)
+def test_bad_settings_are_refused_at_construction(settings, message):
+    with pytest.raises(TuneshotError, match=message):
+        few_shot(**settings)
+
+
+def test_labels_the_task_does_not_know_are_refused():
+    odd = Pool(("x",), ("junk",), HashedWords().embed(["x"]), np.array([0]))
+    with pytest.raises(TuneshotError, match="labels the task does not know: 'junk'; use ham, spam"):
+        few_shot(pool=odd)
+
+
+def test_too_large_k_is_refused_with_the_largest():
+    with pytest.raises(TuneshotError, match="choose k from 0 to 10"):
+        few_shot(k=11).predict(["hello"])
+
+
+def test_notes_tell_what_is_unusual():
+    (usual,) = few_shot().predict(["hello"])
+    assert usual.notes == ()
+    (many,) = few_shot(k=9).predict(["hello"])
+    assert any("fewer than 8" in note for note in many.notes)
+    assert any(
+        "too few spam messages for an equal share: 5 ham, 4 spam" not in n for n in many.notes
+    )
+    (short,) = few_shot(k=10).predict(["hello"])
+    assert any("too few spam messages for an equal share: 6 ham, 4 spam" in n for n in short.notes)
+    (tight,) = few_shot(CountingLM(budget=150), k=6).predict(["hello " * 100])
+    assert any("of 6 examples were left out" in note for note in tight.notes)
+    assert any("two ends only" in note for note in tight.notes)
+
+
+@pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
+def test_any_message_is_answered_with_a_real_tokenizer(tmp_path_factory, text):
+    folder = tmp_path_factory.getbasetemp() / "tiny-lm"
+    if not folder.exists():
+        save_tiny_lm(folder)
+    lm = LocalLM(str(folder))
+    (prediction,) = few_shot(lm).predict([text])
+    assert prediction.prompt.endswith("\nType:")
+    assert prediction.prompt_tokens <= lm.budget
+
+
+def test_same_seed_same_answers():
+    for selector in SELECTORS:
+        first, again = (
+            few_shot(selector=selector, order="random", seed=3).predict(["hello", "win"])
+            for _ in range(2)
+        )
+        assert [p.demonstrations for p in first] == [p.demonstrations for p in again]
+        assert [p.probabilities for p in first] == [p.probabilities for p in again]
+
+
+# --- scoring --------------------------------------------------------------------------------------
+
+
+def test_softmax_compares_labels_only():
+    scores = {"ham": -100.0, "spam": -100.0 + np.log(3)}
+    assert softmax(scores) == pytest.approx({"ham": 0.25, "spam": 0.75}, abs=1e-5)
+    assert softmax({"ham": 0.0, "spam": -1e4}) == {"ham": 1.0, "spam": 0.0}
+
+
+def test_a_vote_is_weighted_by_similarity():
+    labels = ("ham", "spam")
+    one_near = vote(labels, ["spam", "ham", "ham"], [0.9, 0.3, 0.3])
+    assert one_near == pytest.approx({"ham": 0.4, "spam": 0.6}, abs=1e-4)
+    nothing_near = vote(labels, ["spam", "ham", "ham"], [0.0, -0.2, -0.1])
+    assert nothing_near == pytest.approx({"ham": 2 / 3, "spam": 1 / 3})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("You are a winner you have been specially selected to receive $1000 cash or a $2000 "
+         "award.", "spam"),
+        ("Hey, just wanted to check if we're still on for dinner tonight? Let me know!", "ham"),
+    ],
+)  # fmt: skip
+def test_the_lectures_messages_with_the_bundled_models(text, label):
+    from clfcore.data.messages import sample_messages
+    from clfcore.data.split import grouped_stratified_split
+    from icl.pool.embed import SentenceEmbedder
+
+    examples = sample_messages().examples
+    embedder = SentenceEmbedder()
+    train = [examples[row] for row in grouped_stratified_split(examples).train]
+    pool = Pool.build(train, embedder)
+    (prediction,) = FewShot(TASK, lm=LocalLM(), embedder=embedder).fit(pool).predict([text])
+    assert prediction.label == label

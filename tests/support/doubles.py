@@ -1,0 +1,120 @@
+"""Small, honest stand-ins for the few-shot tests: real interfaces, no downloads, milliseconds."""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast as FastTokenizer
+
+from clfcore.data.split import duplicate_groups
+from clfcore.types import Example
+from icl.lm.base import PromptText, Scored
+from icl.pool.pool import Pool
+from icl.prompt.prompt import as_text
+
+EXAMPLES = [
+    Example("win a free prize now", "spam"),
+    Example("claim your cash prize today", "spam"),
+    Example("free entry in our weekly draw", "spam"),
+    Example("urgent your account is locked, click here", "spam"),
+    Example("are we still on for dinner tonight", "ham"),
+    Example("running late, see you at the station", "ham"),
+    Example("thanks for the lovely present", "ham"),
+    Example("can you pick up some milk", "ham"),
+    Example("the meeting moved to three", "ham"),
+    Example("happy birthday to you", "ham"),
+]
+
+
+class HashedWords:
+    """Bag of hashed words, made unit length: texts that share words are similar."""
+
+    name = "hashed-words"
+    width = 64
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = np.zeros((len(texts), self.width), np.float32)
+        for row, text in enumerate(texts):
+            for word in ["", *text.casefold().split()]:
+                column = zlib.crc32(word.encode("utf-8", "surrogatepass")) % self.width
+                vectors[row, column] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def make_pool(messages: Sequence[str], labels: Sequence[str] | None = None) -> Pool:
+    """A pool without the disk cache; all ham, if nothing else is said."""
+    return Pool(
+        tuple(messages),
+        tuple(labels or ["ham"] * len(messages)),
+        HashedWords().embed(messages),
+        duplicate_groups(messages),
+    )
+
+
+class CountingLM:
+    """Tokens are characters; says spam as often as the last shown label does."""
+
+    name = "counting"
+    scores = True
+
+    def __init__(self, budget: int = 10_000) -> None:
+        self.budget = budget
+        self.prompts: list[str] = []
+
+    def count_tokens(self, prompt: PromptText) -> int:
+        return len(as_text(prompt))
+
+    def check(self, prompt: PromptText, continuations: Sequence[str]) -> None:
+        pass
+
+    def read(
+        self, prompt: PromptText, continuations: Sequence[str], since: int | None = None
+    ) -> Scored:
+        text = as_text(prompt)
+        self.prompts.append(text)
+        return Scored(
+            tokens=tuple((row,) for row, _ in enumerate(continuations)),
+            log_probabilities=tuple(
+                (float(np.log(1 + text.count("Type:" + word))),) for word in continuations
+            ),
+            prompt=() if since is None else (-1.0,) * len(text[since:]),
+        )
+
+
+def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> Path:
+    """A random causal LM of transformers, with a byte-level BPE that knows a few words or none."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        ["Label: ham Label: spam Type: ham Type: spam "] * 5 if whole_words else [],
+        trainers.BpeTrainer(
+            vocab_size=320,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=["<|end|>"],
+            show_progress=False,
+        ),
+    )
+    torch.manual_seed(0)
+    sizes = {"vocab_size": tokenizer.get_vocab_size(), "bos_token_id": 0, "eos_token_id": 0}
+    if kind == "gpt2":
+        model = GPT2LMHeadModel(
+            GPT2Config(
+                **sizes, n_positions=1024, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5
+            )
+        )
+    else:
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                **sizes, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024,
+                initializer_range=0.5,
+            )
+        )  # fmt: skip
+    model.save_pretrained(folder)
+    FastTokenizer(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(folder)
+    return folder
