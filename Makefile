@@ -46,4 +46,4 @@ model: setup
 	$(BIN)/clf train --base gpt2-mini --threshold 0.8 --compact --out runs/gpt2-mini
 
 trunk: setup
-	$(BIN)/python -c "from clfcore.data.messages import sample_messages as s; from clfcore.weights.bases import bundle_trunk; bundle_trunk([e.text for e in s().examples], say=print)"
+	$(BIN)/python -c "from clfcore.data.messages import sample_messages as s; from clfcore.weights.bases import bundle_trunk; bundle_trunk([e.text for e in s().examples], on_progress=print)"

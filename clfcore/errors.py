@@ -9,7 +9,7 @@ class TuneshotError(Exception):
     """
 
 
-def one_of(what: str, given: object, allowed: object) -> TuneshotError:
+def unknown_choice(what: str, given: object, allowed: object) -> TuneshotError:
     """The error for a name that is not in a registry; lists the names that are.
 
     Args:

@@ -16,6 +16,7 @@ from sklearn.utils import Tags, check_consistent_length, check_random_state, col
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from clfcore.config import DEFAULT_LM
 from clfcore.data.split import (
     UnusableInput,
     content_hash,
@@ -27,7 +28,6 @@ from clfcore.training.settings import NOTHING, TrainConfig, settings_for
 from clfcore.types import Example
 from clfcore.weights.bases import load_base
 from clfcore.weights.checkpoint import save_checkpoint
-from clfcore.weights.language_model import DEFAULT_LM
 
 # Settings that are parameters of the estimator; its random_state makes the seeds.
 SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name not in ("seed", "split_seed"))

@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-Say = Callable[[str, int, int, str], None]  # progress: stage, done, total, figures
+OnProgress = Callable[[str, int, int, str], None]  # called with stage, done, total, figures
 
 
-def unheard(*news: object) -> None:
-    """Hears of progress where nobody asked for it."""
+def ignore(*_: object) -> None:
+    """The callback of whoever did not ask for one."""
 
 
 @dataclass(frozen=True, slots=True)

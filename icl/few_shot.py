@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 
 from clfcore.data.draw import generator
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example, Prediction
 from icl.lm.api import ApiLM
 from icl.lm.base import LM
@@ -102,7 +102,7 @@ class FewShot:
         **settings: Any,  # noqa: ANN401
     ) -> None:
         if isinstance(task, str) and task not in TASKS:
-            raise one_of("task", task, TASKS)
+            raise unknown_choice("task", task, TASKS)
         self.task = TASKS[task] if isinstance(task, str) else task
         self.config = FewShotConfig(selector=selector, **settings)
         self.embedder = embedder or SentenceEmbedder()

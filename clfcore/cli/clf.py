@@ -24,7 +24,7 @@ from clfcore.cli.terminal import (
     stdout,
 )
 from clfcore.cli.train import train
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 
 app = terminal.new_app("Fine-tune a language model into a classifier, and use it.")
 data_app = terminal.new_app("The messages: download the corpus, look at what is there.")
@@ -53,7 +53,7 @@ def fetch(
     """Download the SMS Spam Collection (200 KB) and check its hash."""
     from clfcore.data.corpus import fetch_corpus
 
-    path = fetch_corpus(source, say=stderr.print)
+    path = fetch_corpus(source, on_progress=stderr.print)
     stdout.print(f"the SMS Spam Collection is in {path}")
 
 
@@ -119,7 +119,7 @@ def evaluate(
     from clfcore.fine_tuned import FineTuned
 
     if part not in (None, *PARTS):
-        raise one_of("part", part, PARTS)
+        raise unknown_choice("part", part, PARTS)
     source = load_messages(data)
     model = FineTuned.load(checkpoint)
     learned = model.meta.about.get("data", {})

@@ -146,12 +146,12 @@ def train(
     if first and not resume:
         unfinished.remove()
 
-    def note(sentence: str) -> None:
+    def on_note(sentence: str) -> None:
         stderr.print(f"note: {terminal.printable(sentence)}")
 
-    with Bars() as bars, _tensorboard(tensorboard if first else None) as watch:
+    with Bars() as bars, _tensorboard(tensorboard if first else None) as on_step:
         learnt = learn(
-            base, source, config, note=note, say=bars, watch=watch,
+            base, source, config, on_note=on_note, on_progress=bars, on_step=on_step,
             accelerator=accelerator, unfinished=unfinished, resume=resume,
         )  # fmt: skip
         if not first:
@@ -167,11 +167,11 @@ def train(
 
 @contextmanager
 def _tensorboard(folder: Path | None) -> Iterator[Callable[["Step"], None]]:
-    """What hears every step, and writes it down where that was asked for."""
+    """A callback that writes every step down, where that was asked for."""
     if folder is None:
         yield lambda step: None
         return
     from clfcore.training.curves import tensorboard_watch
 
-    with tensorboard_watch(folder) as watch:
-        yield watch
+    with tensorboard_watch(folder) as on_step:
+        yield on_step

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 
 if TYPE_CHECKING:  # 130 MB and two seconds, for who only wants the rows as they are
     from imblearn.base import BaseSampler
@@ -271,7 +271,7 @@ def class_weights(labels: Sequence[int], strategy: str) -> list[float]:
 
 def _checked(strategy: str, ratio: float) -> Balancer:
     if strategy not in BALANCERS:
-        raise one_of("balance", strategy, BALANCERS)
+        raise unknown_choice("balance", strategy, BALANCERS)
     if not 0 < ratio <= 1:
         raise TuneshotError(f"the balance ratio must be above 0 and at most 1, not {ratio!r}")
     return BALANCERS[strategy]

@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write, cache_dir
+from clfcore.types import ignore
 
 CORPUS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
 CORPUS_SOURCES = (
@@ -29,12 +30,12 @@ def corpus_path() -> Path:
     return cache_dir() / "sms_spam" / "SMSSpamCollection"
 
 
-def fetch_corpus(source: str | None = None, say: Callable[[str], None] = lambda line: None) -> Path:
+def fetch_corpus(source: str | None = None, on_progress: Callable[[str], None] = ignore) -> Path:
     """Puts the SMS Spam Collection into the user's cache.
 
     Args:
         source: a URL or a local path (the zip, or the text file); default: UCI, then mirrors.
-        say: told what is being tried, one line each.
+        on_progress: called with what is being tried, one line each.
 
     Returns:
         The path of the text file.
@@ -45,7 +46,7 @@ def fetch_corpus(source: str | None = None, say: Callable[[str], None] = lambda 
     """
     reasons = []
     for place in [source] if source else CORPUS_SOURCES:
-        say(f"trying {place}")
+        on_progress(f"trying {place}")
         try:
             raw = _corpus_file(_get(place))
             check_corpus(raw, place)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clfcore.data.draw import generator
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 
 Apply = Callable[[str, str, np.random.Generator], str]
@@ -179,7 +179,7 @@ def perturbed(
         TuneshotError: no such perturbation; a label without a word, or no other to be wrong.
     """
     if name not in PERTURBATIONS:
-        raise one_of("perturbation", name, PERTURBATIONS)
+        raise unknown_choice("perturbation", name, PERTURBATIONS)
     if len(words) < 2:
         raise TuneshotError("a wrong label needs two labels or more; give each its word")
     return [_changed(name, example, words, seed) for example in examples]
@@ -187,7 +187,7 @@ def perturbed(
 
 def _changed(name: str, example: Example, words: Mapping[str, str], seed: int) -> Example:
     if example.label not in words:
-        raise one_of("label", example.label, words)
+        raise unknown_choice("label", example.label, words)
     rng = generator(seed, f"{name}\0{example.text}")
     wrong = [word.strip() for label, word in words.items() if label != example.label]
     word = wrong[rng.integers(len(wrong))]

@@ -34,7 +34,7 @@ from clfcore.errors import TuneshotError
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record, append_lines, not_a_record, open_lines, read_lines
 from clfcore.paths import atomic_write
-from clfcore.types import Classifier, Example, Prediction, Say, unheard
+from clfcore.types import Classifier, Example, OnProgress, Prediction, ignore
 
 BATCH = 8  # messages asked about, and written down, at a time
 
@@ -159,8 +159,8 @@ def run_cells(
     cells: Sequence[Cell],
     out: Path,
     run: Run,
-    on_progress: Say = unheard,
-    on_record: Callable[[list[Record]], object] = unheard,
+    on_progress: OnProgress = ignore,
+    on_record: Callable[[list[Record]], object] = ignore,
     *,
     keys: Iterable[str],
     alike: Sequence[str],
@@ -176,8 +176,8 @@ def run_cells(
         cells: what to run, in this order (of several at a time: about).
         out: a folder for ``records.jsonl`` and ``answers``.
         run: runs one; with ``jobs`` or ``ray`` it is sent elsewhere, so it must not hold a model.
-        on_progress: hears ("cells", done, cells, how long the others will take).
-        on_record: hears of all records so far, whenever there is one more.
+        on_progress: called with ("cells", done, cells, how long the others will take).
+        on_record: called with all records so far, whenever there is one more.
         keys: what the config of every record has.
         alike: those of them that cells share which take equally long.
         jobs: how many cells at a time, in processes of this machine, which share its cores.
@@ -344,7 +344,9 @@ def _settle_in(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears of it, and ends this one
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # the other process gets it, too, and ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -13,6 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import Source
 from clfcore.data.split import content_hash, grouped_stratified_split
 from clfcore.errors import TuneshotError
@@ -24,8 +25,7 @@ from clfcore.experiments.table import _checked, _group, _identity, write_table
 from clfcore.model.sizes import MINI
 from clfcore.training.recipe import learn
 from clfcore.training.settings import TrainConfig, settings_for
-from clfcore.types import Say, unheard
-from clfcore.weights.language_model import DEFAULT_LM
+from clfcore.types import OnProgress, ignore
 from clfcore.weights.pretrained import is_gpt2
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run_experiments(
     source: Source,
     seeds: Sequence[int],
     records: Path,
-    say: Say = unheard,
+    on_progress: OnProgress = ignore,
     overrides: Mapping[str, Any] | None = None,
     *,
     data_options: Sequence[str] = (),
@@ -82,7 +82,7 @@ def run_experiments(
         source: labelled messages.
         seeds: of everything random but the split.
         records: a file, see ``read_records``; ``table.md`` is kept up to date beside it.
-        say: hears (stage, done, total, figures); the grid itself is the stage ``runs``.
+        on_progress: called with (stage, done, total, figures); stage ``runs`` is the grid itself.
         overrides: settings for all rows that are not about them.
         data_options: what names the data in a command, e.g. ``("--data", "mine.csv")``.
         accelerator: on which device.
@@ -113,7 +113,7 @@ def run_experiments(
                 known += append_lines(records, [record])
     total = len(runnable) * len(seeds)
     for done, (seed, row) in enumerate(product(seeds, runnable)):
-        say("runs", done, total, f"{row.key}, seed {seed}")
+        on_progress("runs", done, total, f"{row.key}, seed {seed}")
         config, start = config_of(row, overrides, seed), row.size or base
         record = {
             **_names(row),
@@ -129,16 +129,20 @@ def run_experiments(
         if twins:
             record = {"same_run_as": twins[0]["key"], **twins[0], **_names(row)}
         else:
-            record |= _run(start, source, config, say, accelerator)
+            record |= _run(start, source, config, on_progress, accelerator)
         known += append_lines(records, [record])
         write_table(records)
-    say("runs", total, total, "")
+    on_progress("runs", total, total, "")
     write_table(records)
     return known
 
 
 def _run(
-    base: str, source: Source, config: TrainConfig, say: Say, accelerator: "Accelerator | None"
+    base: str,
+    source: Source,
+    config: TrainConfig,
+    on_progress: OnProgress,
+    accelerator: "Accelerator | None",
 ) -> Record:
     """What one run measured; or its failure, in one line."""
     about = {
@@ -146,10 +150,12 @@ def _run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     try:
-        learnt = learn(base, source, config, say=say, accelerator=accelerator)
+        learnt = learn(base, source, config, on_progress=on_progress, accelerator=accelerator)
         val = evaluate(learnt.classifier, learnt.val)
         test = evaluate(
-            learnt.classifier, learnt.test, lambda done: say("judge", done, len(learnt.test), "")
+            learnt.classifier,
+            learnt.test,
+            lambda done: on_progress("judge", done, len(learnt.test), ""),
         )
     except TuneshotError as error:
         return {"error": str(error), **about}

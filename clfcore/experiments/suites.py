@@ -10,7 +10,7 @@ from typing import Any
 
 from clfcore.config import read_value
 from clfcore.data.balance import BALANCERS
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.model.adapters import ADAPTERS
 from clfcore.training.settings import NOTHING, TrainConfig
 
@@ -139,14 +139,14 @@ def choose_rows(suite: str | None, keys: Sequence[str] = ()) -> tuple[Row, ...]:
         TuneshotError: an unknown suite or row, or neither is named.
     """
     if suite is not None and suite not in SUITES:
-        raise one_of("suite", suite, SUITES)
+        raise unknown_choice("suite", suite, SUITES)
     if suite is None and not keys:
         raise TuneshotError(f"name a suite ({', '.join(SUITES)}), --rows, or --vary name=value,…")
     names = SUITES if suite is None else (suite,)
     known = {row.key: row for name in names for row in SUITES[name]}
     for key in keys:
         if key not in known:
-            raise one_of("row", key, known)
+            raise unknown_choice("row", key, known)
     return tuple(known[key] for key in dict.fromkeys(keys or known))
 
 
@@ -204,7 +204,7 @@ def _value(name: str, text: str) -> Any:  # noqa: ANN401
     if name == "seed":
         raise TuneshotError("seed is varied in every grid; say how many with --seeds")
     if name not in defaults:
-        raise one_of("setting", name, [known for known in defaults if known != "seed"])
+        raise unknown_choice("setting", name, [known for known in defaults if known != "seed"])
     return read_value(name, text, type(defaults[name]))
 
 

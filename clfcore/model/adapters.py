@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.model.classifier import Adapted, Chosen, TextClassifier, Trunk
 from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.soft_prompts import VIRTUAL_TOKENS, Prefix, SoftPrompt
@@ -327,7 +327,7 @@ def adapt(model: TextClassifier, name: str, rank: int, total_steps: int, seed: i
             that cannot take it; a model that has an adapter.
     """
     if name not in ADAPTERS:
-        raise one_of("adapter", name, ADAPTERS)
+        raise unknown_choice("adapter", name, ADAPTERS)
     if model.adapter is not None:
         raise TuneshotError(
             f"the model has an adapter ({model.adapter.chosen.name}) already; merge that first, or "

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clfcore.config import Checked
-from clfcore.errors import one_of
+from clfcore.errors import unknown_choice
 from clfcore.model.batching import Batch, by_length
 from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk
@@ -169,7 +169,7 @@ def freeze_all_but(trunk: Trunk, layers: str) -> None:
         TuneshotError: ``layers`` is not a key of ``TRAINABLE``.
     """
     if layers not in TRAINABLE:
-        raise one_of("layers", layers, TRAINABLE)
+        raise unknown_choice("layers", layers, TRAINABLE)
     trunk.requires_grad_(False)
     for module in TRAINABLE[layers](trunk):
         module.requires_grad_(True)

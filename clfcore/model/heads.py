@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 
 if TYPE_CHECKING:  # loading a checkpoint needs torch alone
     from sklearn.base import ClassifierMixin
@@ -95,7 +95,7 @@ def fit_head(
     from sklearn.preprocessing import StandardScaler
 
     if head not in HEADS:
-        raise one_of("head", head, HEADS)
+        raise unknown_choice("head", head, HEADS)
     if missing := set(range(classes)) - set(labels.tolist()):
         raise TuneshotError(
             f"label number {min(missing)} has no message in the training part; add messages of it, "

@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 import torch
 
-from clfcore.errors import one_of
+from clfcore.errors import unknown_choice
 
 # bfloat16 has float32's range and eight bits of precision. Weights and sums stay in float32.
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -17,7 +17,7 @@ def resolve(precision: str, device: torch.device) -> str:
         TuneshotError: not one of ``PRECISIONS``.
     """
     if precision not in PRECISIONS:
-        raise one_of("precision", precision, PRECISIONS)
+        raise unknown_choice("precision", precision, PRECISIONS)
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -248,7 +248,7 @@ def _train(
     report(Progress(0, lesson.steps, val_loss=before.negative_log_likelihood))
     first: float | None = None
 
-    def watch(step: Step) -> None:
+    def on_step(step: Step) -> None:
         nonlocal first
         now = perf_counter()
         seconds_left = None
@@ -264,7 +264,7 @@ def _train(
             )
         )
 
-    learnt = learn_more(parent, lesson, watch)
+    learnt = learn_more(parent, lesson, on_step)
     about = learnt.meta.about
     with saving:
         save_checkpoint(out, learnt.model, learnt.meta)

@@ -185,7 +185,7 @@ def tensorboard_watch(folder: Path) -> Iterator[Callable[[Step], None]]:
         folder: created where it is missing; one for each run, or TensorBoard mixes them.
 
     Yields:
-        A function that takes every step: ``learn(..., watch=…)``.
+        A function that takes every step: ``learn(..., on_step=…)``.
 
     Raises:
         TuneshotError: the package tensorboard is missing, or ``folder`` cannot be written.
@@ -203,7 +203,7 @@ def tensorboard_watch(folder: Path) -> Iterator[Callable[[Step], None]]:
             f"cannot write {folder}: {error.strerror}; choose another folder"
         ) from error
 
-    def watch(step: Step) -> None:
+    def on_step(step: Step) -> None:
         curves = {
             "loss/train": step.train_loss,
             "loss/validation": step.val_loss,
@@ -215,4 +215,4 @@ def tensorboard_watch(folder: Path) -> Iterator[Callable[[Step], None]]:
                 writer.add_scalar(name, value, step.examples_seen)
 
     with writer:
-        yield watch
+        yield on_step

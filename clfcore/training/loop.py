@@ -35,7 +35,7 @@ _VALIDATION_BATCH = 64
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the callback hears after every optimiser step; losses in nats.
+    """What ``on_step`` is called with after every optimiser step; losses in nats.
 
     The last four are there after a look at the validation part. The training figures are those
     of the messages learnt from since the look before, each as it was when it was learnt from.

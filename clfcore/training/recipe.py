@@ -20,7 +20,7 @@ from clfcore.data.split import content_hash, grouped_stratified_split
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.fine_tuned import FineTuned
-from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step
+from clfcore.model.adapters import ADAPTERS, adapt, adapter_record
 from clfcore.model.batching import Encoded
 from clfcore.model.classifier import (
     Reading,
@@ -37,7 +37,7 @@ from clfcore.training.distributed import gather, is_sharded
 from clfcore.training.loop import Step, fit, planned_steps
 from clfcore.training.resume import Unfinished
 from clfcore.training.settings import NOTHING, TrainConfig
-from clfcore.types import Example, Say, unheard
+from clfcore.types import Example, OnProgress, ignore
 from clfcore.weights.bases import Base, fingerprint, load_base
 from clfcore.weights.checkpoint import Meta, save_checkpoint
 
@@ -73,9 +73,9 @@ def learn(
     source: Source,
     config: TrainConfig,
     *,
-    note: Callable[[str], None] = unheard,
-    say: Say = unheard,
-    watch: Callable[[Step], None] = unheard,
+    on_note: Callable[[str], None] = ignore,
+    on_progress: OnProgress = ignore,
+    on_step: Callable[[Step], None] = ignore,
     accelerator: "Accelerator | None" = None,
     unfinished: Unfinished | None = None,
     resume: bool = False,
@@ -86,9 +86,9 @@ def learn(
         base: see ``load_base``.
         source: labelled messages.
         config: how.
-        note: told what is odd about the data, one sentence each, before training.
-        say: hears (stage, done, total, figures).
-        watch: hears every step.
+        on_note: called with what is odd about the data, one sentence each, before training.
+        on_progress: called with (stage, done, total, figures).
+        on_step: called after every optimiser step.
         accelerator: on which device and among how many processes.
         unfinished: where to keep the state of the run while it goes on.
         resume: go on from that state, if there is one.
@@ -104,14 +104,14 @@ def learn(
     texts = [example.text for example in train]
     with accelerator.main_process_first() if accelerator else nullcontext():
         start = load_base(
-            base, len(labels), config.weights, texts, config.split_seed, config.seed, say
+            base, len(labels), config.weights, texts, config.split_seed, config.seed, on_progress
         )
     for warning in survey(
         source.examples, lambda text: len(start.encode(text)), start.trunk.context_length
     ).warnings():
-        note(warning)
+        on_note(warning)
     learnt = teach(
-        start, train, val, labels, config, say=say, watch=watch,
+        start, train, val, labels, config, on_progress=on_progress, on_step=on_step,
         accelerator=accelerator, unfinished=unfinished, resume=resume,
         about={
             "base": base,
@@ -137,8 +137,8 @@ def teach(
     config: TrainConfig,
     *,
     about: Mapping[str, Any],
-    say: Say = unheard,
-    watch: Callable[[Step], None] = unheard,
+    on_progress: OnProgress = ignore,
+    on_step: Callable[[Step], None] = ignore,
     accelerator: "Accelerator | None" = None,
     unfinished: Unfinished | None = None,
     resume: bool = False,
@@ -152,8 +152,8 @@ def teach(
         labels: of both parts, in the order of the head's outputs.
         config: how.
         about: what the checkpoint shall say of the base and the data.
-        say: hears (stage, done, total, figures).
-        watch: hears every step.
+        on_progress: called with (stage, done, total, figures).
+        on_step: called after every optimiser step.
         accelerator: on which device and among how many processes.
         unfinished: where to keep the state of the run while it goes on.
         resume: go on from that state, if there is one.
@@ -173,12 +173,12 @@ def teach(
     model.reading = _reading(config, start, [example.text for example in train])
     learning_rows, watched = (encoded(part, labels, start, model.reading) for part in (train, val))
 
-    def on_step(step: Step) -> None:
+    def report(step: Step) -> None:
         figures = f"loss {step.loss:.3f}"
         if step.val_accuracy is not None:
             figures = f"validation loss {step.val_loss:.3f}, accuracy {step.val_accuracy:.4f}"
-        say("fine-tune", step.step, step.steps, figures)
-        watch(step)
+        on_progress("fine-tune", step.step, step.steps, figures)
+        on_step(step)
 
     history: list[Step] = []
     if config.layers == NOTHING:
@@ -189,14 +189,14 @@ def teach(
         if config.layers not in ADAPTERS:
             freeze_all_but(start.trunk, config.layers)
         learning, weights = count_parameters(model)
-        say("fine-tune", 0, 1, f"{learning:,} of {weights:,} weights learn")
+        on_progress("fine-tune", 0, 1, f"{learning:,} of {weights:,} weights learn")
         # A second copy of the weights, only where it is mixed in: gpt2-xl has 6 GB of them.
         before = deepcopy(start.trunk.state_dict()) if config.mix < 1 else {}
         twin = deepcopy(model) if is_sharded(accelerator) else None
         if twin is not None:
             unfinished = None  # no process has the whole state
         history = fit(
-            model, learning_rows, watched, config, on_step,
+            model, learning_rows, watched, config, report,
             accelerator=accelerator,
             resume=unfinished.load() if unfinished and resume else None,
             offer_state=unfinished.offer if unfinished else lambda make: None,
@@ -239,7 +239,9 @@ def teach(
     return Learnt(classifier, history, learning, weights, seconds, val, test=[])
 
 
-def save_and_judge(learnt: Learnt, out: Path, compact: bool, say: Say = unheard) -> Evaluation:
+def save_and_judge(
+    learnt: Learnt, out: Path, compact: bool, on_progress: OnProgress = ignore
+) -> Evaluation:
     """Writes a checkpoint, judges what was written on the test part, and writes that down too.
 
     What was stored is judged, not what was in memory: int8 rows round a little.
@@ -252,7 +254,9 @@ def save_and_judge(learnt: Learnt, out: Path, compact: bool, say: Say = unheard)
     if compact:
         save_checkpoint(out, model, meta, compact)
         stored = FineTuned.load(out)
-    result = evaluate(stored, learnt.test, lambda done: say("judge", done, len(learnt.test), ""))
+    result = evaluate(
+        stored, learnt.test, lambda done: on_progress("judge", done, len(learnt.test), "")
+    )
     about = {**meta.about, "test_metrics": result.to_dict()}
     save_checkpoint(out, model, replace(meta, about=about), compact)
     return result

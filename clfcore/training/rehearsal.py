@@ -29,7 +29,7 @@ from clfcore.model.classifier import count_parameters, freeze_all_but
 from clfcore.training.calibrate import calibrate
 from clfcore.training.loop import Step, fit, planned_steps
 from clfcore.training.settings import TrainConfig
-from clfcore.types import Example, unheard
+from clfcore.types import Example, ignore
 from clfcore.weights.bases import fingerprint
 
 # All figures were chosen on the validation part and on messages written for it, never on the test
@@ -133,14 +133,14 @@ def prepare(parent: FineTuned, taught: Sequence[Example], source: Source, seed: 
 
 
 def learn_more(
-    parent: FineTuned, lesson: Lesson, watch: Callable[[Step], None] = unheard
+    parent: FineTuned, lesson: Lesson, on_step: Callable[[Step], None] = ignore
 ) -> FineTuned:
     """Teaches ``parent`` the lesson, in place.
 
     Args:
         parent: no longer what it was, afterwards.
         lesson: from ``prepare``.
-        watch: hears every step.
+        on_step: called after every optimiser step.
 
     Returns:
         The new classifier. It says where it comes from and how well it does on the validation
@@ -156,7 +156,7 @@ def learn_more(
     freeze_all_but(trunk, lesson.config.layers)
     learning, weights = count_parameters(model)
     rows, val = _encoded(parent, lesson.rows), _encoded(parent, lesson.val)
-    history = fit(model, rows, val, lesson.config, watch)
+    history = fit(model, rows, val, lesson.config, on_step)
     # Made to fit messages unlike those it was calibrated on, the threshold would lose its meaning.
     calibration = calibrate(model, val) if lesson.familiar else None
     for name, weight in trunk.named_parameters():

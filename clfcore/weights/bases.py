@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.model.classifier import Trunk
 from clfcore.model.gpt import GPTModel
@@ -19,9 +20,9 @@ from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.sizes import GPT_PRESETS, MINI, GPTConfig
 from clfcore.model.tokenizer import encode
 from clfcore.paths import atomic_write, cache_dir
-from clfcore.types import Say, unheard
+from clfcore.types import OnProgress, ignore
 from clfcore.weights.int8 import from_int8, to_int8
-from clfcore.weights.language_model import DEFAULT_LM, load_transformer
+from clfcore.weights.language_model import load_transformer
 from clfcore.weights.pretrained import is_gpt2, load_gpt2
 
 # gpt2-mini before fine-tuning. No label and no message of the corpus has touched it.
@@ -56,7 +57,7 @@ def load_base(
     texts: Sequence[str] = (),
     texts_seed: int = 0,
     seed: int = 0,
-    say: Say = unheard,
+    on_progress: OnProgress = ignore,
 ) -> Base:
     """``base`` with a fresh classification head, which starts undecided.
 
@@ -69,7 +70,7 @@ def load_base(
             minutes. None: the bundled trunk, made of the sample messages, without their labels.
         texts_seed: of what ``gpt2-mini`` learns before fine-tuning.
         seed: of the random weights.
-        say: hears (stage, done, total, figures).
+        on_progress: called with (stage, done, total, figures).
 
     Raises:
         TuneshotError: the base is not to be had, or is no causal language model.
@@ -80,7 +81,9 @@ def load_base(
         cfg = replace(GPT_PRESETS[MINI], drop_rate=_DROP_RATE)
         state = None
         if weights == "pretrained":
-            state = _distilled(texts, texts_seed, say) if texts else from_int8(load_file(TRUNK))
+            state = (
+                _distilled(texts, texts_seed, on_progress) if texts else from_int8(load_file(TRUNK))
+            )
         trunk = _gpt2(cfg, classes, state)
         start = Base(base, trunk, encode, source=None)
     elif weights == "random" and base in GPT_PRESETS:
@@ -124,32 +127,36 @@ def fingerprint(trunk: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _distilled(texts: Sequence[str], seed: int, say: Say) -> dict[str, Tensor]:
+def _distilled(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict[str, Tensor]:
     """gpt2-mini before fine-tuning; made once for a training part and kept in the user's cache."""
     digest = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
     key = f"{MINI}-trunk-{_DISTILLATION}-{digest[:16]}-{seed}.safetensors"
     path = cache_dir() / "models" / key
     if not path.exists():
-        state = _distil(texts, seed, say)
+        state = _distil(texts, seed, on_progress)
         with atomic_write(path) as new:
             save_file(state, new)
     return load_file(path)
 
 
-def _distil(texts: Sequence[str], seed: int, say: Say) -> dict[str, Tensor]:
+def _distil(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict[str, Tensor]:
     from clfcore.weights.distill import distilled_gpt2  # brings sentence-transformers: seconds
 
-    model = distilled_gpt2(GPT_PRESETS[MINI], texts, _PRACTICE_TEXTS, _PRACTICE_EPOCHS, seed, say)
+    model = distilled_gpt2(
+        GPT_PRESETS[MINI], texts, _PRACTICE_TEXTS, _PRACTICE_EPOCHS, seed, on_progress
+    )
     return {n: t for n, t in model.state_dict().items() if not n.startswith("out_head")}
 
 
-def bundle_trunk(texts: Sequence[str], path: Path = TRUNK, say: Say = unheard) -> None:
+def bundle_trunk(
+    texts: Sequence[str], path: Path = TRUNK, on_progress: OnProgress = ignore
+) -> None:
     """Makes the bundled trunk again, on one machine bit for bit: ``make trunk``, ten minutes.
 
     ``texts`` are those of the sample messages.
     """
     with atomic_write(path) as new:
-        save_file(to_int8(_distil(texts, 0, say)), new)
+        save_file(to_int8(_distil(texts, 0, on_progress)), new)
 
 
 def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTModel:

@@ -26,7 +26,7 @@ from clfcore.model.gpt import GPTModel
 from clfcore.model.sizes import GPTConfig
 from clfcore.model.tokenizer import END_OF_TEXT, encode, gpt2_encoding
 from clfcore.paths import package_file
-from clfcore.types import Say
+from clfcore.types import OnProgress
 
 TEACHER = "all-MiniLM-L6-v2"
 _EMBEDDING_STD = 0.06
@@ -36,7 +36,12 @@ _EMBEDDING_LEARNING_RATE = 2e-4
 
 
 def distilled_gpt2(
-    cfg: GPTConfig, texts: Sequence[str], practice: int, epochs: int, seed: int, say: Say
+    cfg: GPTConfig,
+    texts: Sequence[str],
+    practice: int,
+    epochs: int,
+    seed: int,
+    on_progress: OnProgress,
 ) -> GPTModel:
     """A GPT-2 of shape ``cfg`` with the teacher's knowledge and a fresh language-model head.
 
@@ -46,22 +51,24 @@ def distilled_gpt2(
         practice: how many practice texts to make from them.
         epochs: passes over messages and practice texts.
         seed: same seed, same weights (on one machine).
-        say: hears (stage, done, total, figures) as the work goes on.
+        on_progress: called with (stage, done, total, figures) as the work goes on.
     """
     teacher = _teacher()
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = GPTModel(cfg)
     vocabulary = [_token_text(token) for token in range(END_OF_TEXT)]
-    vectors = _embed(teacher, vocabulary, "embed the vocabulary", say)  # (V - 1, 384)
+    vectors = _embed(teacher, vocabulary, "embed the vocabulary", on_progress)  # (V - 1, 384)
     with torch.no_grad():
         model.tok_emb.weight[:END_OF_TEXT] = _reduced(vectors, cfg.emb_dim)
         model.tok_emb.weight[END_OF_TEXT:] = 0
 
     lessons = [*texts, *practice_texts(texts, practice, rng)]
-    targets = torch.from_numpy(_embed(teacher, lessons, "embed practice texts", say))  # (N, 384)
+    targets = torch.from_numpy(
+        _embed(teacher, lessons, "embed practice texts", on_progress)
+    )  # (N, 384)
     tokens = [encode(text)[: cfg.context_length] for text in lessons]
-    _imitate(model, tokens, targets, epochs, rng, say)
+    _imitate(model, tokens, targets, epochs, rng, on_progress)
     return model
 
 
@@ -110,7 +117,7 @@ def _imitate(
     targets: Tensor,
     epochs: int,
     rng: np.random.Generator,
-    say: Say,
+    on_progress: OnProgress,
 ) -> None:
     """Trains ``model`` until its last position, projected, points where the teacher points."""
     projection = nn.Linear(model.cfg.emb_dim, targets.shape[1])
@@ -142,7 +149,9 @@ def _imitate(
             schedule.step()
             done += 1
             smooth = 0.98 * smooth + 0.02 * cosine.item()
-            say("imitate the teacher", done, steps, f"cosine {smooth / (1 - 0.98**done):.3f}")
+            on_progress(
+                "imitate the teacher", done, steps, f"cosine {smooth / (1 - 0.98**done):.3f}"
+            )
     model.eval()
 
 
@@ -153,13 +162,15 @@ def _teacher() -> SentenceTransformer:
     return SentenceTransformer(str(config.parent), device="cpu")
 
 
-def _embed(teacher: SentenceTransformer, texts: Sequence[str], stage: str, say: Say) -> np.ndarray:
+def _embed(
+    teacher: SentenceTransformer, texts: Sequence[str], stage: str, on_progress: OnProgress
+) -> np.ndarray:
     """Unit vectors (N, 384) float32, in slices so that progress can be shown."""
     slices = []
     for start in range(0, len(texts), 2048):
         part = list(texts[start : start + 2048])
         slices.append(teacher.encode(part, batch_size=128, normalize_embeddings=True))
-        say(stage, start + len(part), len(texts), "")
+        on_progress(stage, start + len(part), len(texts), "")
     return np.concatenate(slices)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
+from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write, cache_dir, package_file
 
-DEFAULT_LM = "SmolLM2-135M-Instruct"
-_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+_GGUF = f"{DEFAULT_LM}.Q4_1.gguf"
 
 
 def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:

@@ -85,14 +85,14 @@ class BatchRun:
         self._news = asyncio.Event()
         self._stopped = False
 
-    async def run(self, heard: Callable[[Progress], Awaitable[None]]) -> None:
+    async def run(self, on_progress: Callable[[Progress], Awaitable[None]]) -> None:
         """Returns when all is answered, or soon after ``stop``.
 
-        What was answered is in ``result`` then, and also if this was cancelled or ``heard`` failed.
+        ``result`` has what was answered, even if this was cancelled or ``on_progress`` failed.
 
         Args:
-            heard: is told of progress; while it is busy, no more news is sent but the asking
-                goes on.
+            on_progress: called with the progress; not again while it is busy, but the asking goes
+                on.
         """
         asking = [asyncio.create_task(self._ask_all(method)) for method in self._answers]
         for task in asking:
@@ -101,7 +101,7 @@ class BatchRun:
             while not (self._stopped or all(task.done() for task in asking)):
                 await self._news.wait()
                 self._news.clear()
-                await heard(self.progress())
+                await on_progress(self.progress())
         finally:
             for task in asking:
                 task.cancel()
@@ -140,7 +140,9 @@ class BatchRun:
             self._problems[method] += sum(1 for answer in new if answer.problem)
             self._marks[method].append((perf_counter(), len(answers)))
             self._news.set()
-            await asyncio.sleep(0)  # an ``ask`` that never waits must not keep ``heard`` waiting
+            await asyncio.sleep(
+                0
+            )  # an ``ask`` that never waits must not keep ``on_progress`` waiting
 
     async def _ask_chunk(self, method: str, texts: Sequence[str]) -> list[Answer]:
         try:

@@ -9,11 +9,11 @@ from typing import Any
 from rich.table import Table
 
 from clfcore.cli.terminal import Bars, printable, stderr, stdout
+from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.runner import duration
 from clfcore.paths import atomic_write
-from clfcore.weights.language_model import DEFAULT_LM
 from icl.compare.disagreements import explain
 from icl.compare.methods import METHODS
 from icl.compare.plan import Plan, budgets_of

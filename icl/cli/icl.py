@@ -29,8 +29,8 @@ from clfcore.cli.terminal import (
 )
 from clfcore.data.messages import load_messages, load_pool
 from clfcore.data.split import grouped_stratified_split, normal_form
-from clfcore.errors import TuneshotError, one_of
-from clfcore.types import Example, unheard
+from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.types import Example, ignore
 from icl.cli.options import LM_NAME, BaseUrl, Folder, ModelName, PoolPath, TaskName, with_settings
 from icl.prompt.free_form import FREE_FORM
 from icl.prompt.tasks import TASKS, Task, own_task
@@ -183,7 +183,7 @@ def complete(
 ) -> None:
     """Lets the language model go on with one of the lecture's worked prompts."""
     if name not in FREE_FORM:
-        raise one_of("prompt", name, FREE_FORM)
+        raise unknown_choice("prompt", name, FREE_FORM)
     from icl.lm.open import open_lm
 
     prompt = FREE_FORM[name]
@@ -244,7 +244,7 @@ def grid(
     )  # fmt: skip
     with Bars() as bars:
         make = partial(_made_for_a_cell, folder=folder, base_url=base_url)
-        say = bars if ray is None else unheard  # bars stay on this machine
+        say = bars if ray is None else ignore  # bars stay on this machine
         records = run_grid(chosen, out, partial(run_cell, make=make, on_progress=say), bars, ray)
     failed = [record for record in records if "error" in record]
     stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells")
@@ -288,7 +288,7 @@ def _task(name: str) -> Task:
         return TASKS[name]
     if "/" in name or Path(name).exists():
         return own_task(name)
-    raise one_of("task", name, TASKS)
+    raise unknown_choice("task", name, TASKS)
 
 
 def _few_shot(

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from icl.selectors.table import SELECTORS
 from icl.settings import CHOICES, FewShotConfig, read_option
 
@@ -91,7 +91,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
 def _settings(chosen: dict[str, Any]) -> FewShotConfig:
     selector, assignments = chosen["selector"], chosen["options"] or ()
     if selector not in SELECTORS:
-        raise one_of("selector", selector, SELECTORS)
+        raise unknown_choice("selector", selector, SELECTORS)
     options = dict(read_option(selector, text) for text in assignments)
     return FewShotConfig(**{**chosen, "options": options})
 

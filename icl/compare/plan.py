@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from clfcore.config import Checked
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.paired import METRICS
 from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.runner import identity_of
@@ -121,9 +121,9 @@ class Plan:
                 raise TuneshotError(f"a comparison needs {what}; name at least one")
         for name in self.methods:
             if name not in METHODS:
-                raise one_of("method", name, METHODS)
+                raise unknown_choice("method", name, METHODS)
         if self.metric not in METRICS:
-            raise one_of("metric", self.metric, METRICS)
+            raise unknown_choice("metric", self.metric, METRICS)
 
     def cells(self, contest: Contest) -> tuple[Cell, ...]:
         """All budgets and methods with the first seed, then with the next.

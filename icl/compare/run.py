@@ -27,7 +27,7 @@ from clfcore.evaluation.perturb import PERTURBATIONS, perturbed
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import BATCH, Noted, run_cells
-from clfcore.types import Classifier, Example, Say, unheard
+from clfcore.types import Classifier, Example, OnProgress, ignore
 from icl.compare.methods import METHODS, Lesson, pool_of, seconds_to_embed, vectors_of
 from icl.compare.plan import KEYS, Cell, Plan
 from icl.compare.task_split import Contest
@@ -65,14 +65,16 @@ def votek_order(pool: Sequence[Example], count: int, seed: int) -> np.ndarray:
     return np.concatenate([picks, order[~np.isin(order, picks)]])
 
 
-def run_cell(cell: Cell, contest: Contest, *, answers: Path, on_progress: Say = unheard) -> Record:
+def run_cell(
+    cell: Cell, contest: Contest, *, answers: Path, on_progress: OnProgress = ignore
+) -> Record:
     """Learns, asks about every test message, and measures what else the cell wants.
 
     Args:
         cell: what.
         contest: the messages.
         answers: a file, made if need be: what was answered, one JSON object a line and message.
-        on_progress: hears ("judge", messages answered, messages, the cell's name).
+        on_progress: called with ("judge", messages answered, messages, the cell's name).
 
     Raises:
         TuneshotError: what learning or asking cannot do.
@@ -170,7 +172,7 @@ def run(
     plan: Plan,
     contest: Contest,
     out: Path,
-    on_progress: Say = unheard,
+    on_progress: OnProgress = ignore,
     *,
     jobs: int = 1,
     ray: str | None = None,

@@ -14,7 +14,7 @@ from clfcore.data.split import (
     grouped_stratified_split,
     normal_form,
 )
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.tasks import TASKS, Task, task_of
 
@@ -125,7 +125,7 @@ def find_task(source: Source, name: str = "") -> Task:
     labels = {example.label for example in source.examples}
     if name:
         if name not in TASKS:
-            raise one_of("task", name, TASKS)
+            raise unknown_choice("task", name, TASKS)
         if strange := sorted(labels - set(TASKS[name].labels)):
             raise TuneshotError(
                 f"{source.name} has the label {strange[0]!r}, and task {name} has not; it has "

@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.runner import identity_of
 from icl.grid.table import BASELINES
 from icl.prompt.tasks import TASKS
@@ -103,7 +103,7 @@ def cells(
     named = dict.fromkeys([*BASELINES, *selectors])
     for selector in named:
         if selector not in SELECTORS:
-            raise one_of("selector", selector, SELECTORS)
+            raise unknown_choice("selector", selector, SELECTORS)
     options = options or {}
     for selector in options:
         if selector not in named:

@@ -19,7 +19,7 @@ from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import BATCH, Noted, Run, run_cells
 from clfcore.paths import atomic_write
-from clfcore.types import Classifier, Example, Say, unheard
+from clfcore.types import Classifier, Example, OnProgress, ignore
 from icl.grid.cell import _ALIKE, Cell
 from icl.grid.table import CONFIG_KEYS, table
 
@@ -29,14 +29,14 @@ Make = Callable[["Cell"], tuple[Classifier, Sequence[Example]]]
 # --- one cell -----------------------------------------------------------------------------------
 
 
-def run_cell(cell: Cell, make: Make, answers: Path, on_progress: Say = unheard) -> Record:
+def run_cell(cell: Cell, make: Make, answers: Path, on_progress: OnProgress = ignore) -> Record:
     """Evaluates one cell, going on after the answers that are there already.
 
     Args:
         cell: what.
         make: its classifier, and the messages to ask about, see ``draw``.
         answers: a file, made if need be: what was answered, one JSON object a line and message.
-        on_progress: hears ("judge", messages answered, messages, the cell's name).
+        on_progress: called with ("judge", messages answered, messages, the cell's name).
 
     Raises:
         TuneshotError: of ``make``, of ``evaluate``, or from the disk.
@@ -63,7 +63,11 @@ def run_cell(cell: Cell, make: Make, answers: Path, on_progress: Say = unheard) 
 
 
 def run_grid(
-    cells: Sequence[Cell], out: Path, run: Run, on_progress: Say = unheard, ray: str | None = None
+    cells: Sequence[Cell],
+    out: Path,
+    run: Run,
+    on_progress: OnProgress = ignore,
+    ray: str | None = None,
 ) -> list[Record]:
     """Runs every cell that is not recorded yet; keeps ``table.md`` up to date. See ``run_cells``.
 
@@ -71,7 +75,7 @@ def run_grid(
         cells: what to run.
         out: a folder for ``records.jsonl``, ``answers`` and ``table.md``.
         run: ``run_cell`` with all but the cell and its file given, e.g. by ``functools.partial``.
-        on_progress: hears ("cells", done, cells, how long the others will take).
+        on_progress: called with ("cells", done, cells, how long the others will take).
         ray: the address of a Ray cluster to spread the cells over.
 
     Returns:

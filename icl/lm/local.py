@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal
 
+from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from icl.lm.base import Generation, PromptText, Scored
 
@@ -52,7 +53,7 @@ class LocalLM:
     def __init__(self, model: str | None = None, dtype: DType = "float32") -> None:
         import torch
 
-        from clfcore.weights.language_model import DEFAULT_LM, load_transformer
+        from clfcore.weights.language_model import load_transformer
 
         source = model or DEFAULT_LM
         self.name = Path(source).name if Path(source).exists() else source

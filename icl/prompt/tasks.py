@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from clfcore.data.messages import load_messages
 from clfcore.data.split import Split, grouped_stratified_split
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.template import Template, read_template
 
@@ -80,7 +80,7 @@ class Task:
             TuneshotError: no such part; it cannot be loaded; a label that the template lacks.
         """
         if part not in self.source.parts:
-            raise one_of(f"part of {self.name}", part, self.source.parts)
+            raise unknown_choice(f"part of {self.name}", part, self.source.parts)
         examples = self.source.load(part, None if folder is None else folder / self.name)
         if unknown := {example.label for example in examples} - set(self.labels):
             raise TuneshotError(

@@ -19,7 +19,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from clfcore.data.draw import generator
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CONTENT_FREE, Prior
 from icl.prompt.prompt import Demonstration
@@ -140,9 +140,9 @@ class MDL(Selector):
             if value < 1:
                 raise TuneshotError(f"{name} must be 1 or more, not {value}")
         if self.score not in SCORES:
-            raise one_of("score", self.score, SCORES)
+            raise unknown_choice("score", self.score, SCORES)
         if self.space not in SPACES:
-            raise one_of("space", self.space, SPACES)
+            raise unknown_choice("space", self.space, SPACES)
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         if reader is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
 from icl.selectors.base import Reader, Selection, Selector, candidates, within
@@ -286,7 +286,7 @@ class VoteK(Selector):
         if not 1 <= self.rho < float("inf"):
             raise TuneshotError(f"rho must be a number from 1 (no discount) up, not {self.rho}")
         if self.compat not in COMPAT:
-            raise one_of("compat", self.compat, COMPAT)
+            raise unknown_choice("compat", self.compat, COMPAT)
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         rules = COMPAT[self.compat]

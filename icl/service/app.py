@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from icl.service.monitoring import registry_of
 from icl.session.queue import Busy, Queues
 from icl.session.session import MAX_CHARACTERS, Side, unexpected
@@ -315,11 +315,11 @@ def _api(queues: Queues, token: str | None, offers: Mapping[str, Sequence[str]])
         settings = Settings(**question.model_dump(exclude={"texts", "method"}))
         for name, known in models.items():
             if getattr(settings, name) not in known:
-                raise one_of(name, getattr(settings, name), known[1:])
+                raise unknown_choice(name, getattr(settings, name), known[1:])
         methods = tuple(queues) if question.method == "both" else (question.method,)
         for method in methods:
             if method not in queues:
-                raise one_of("method", method, queues)
+                raise unknown_choice("method", method, queues)
         for number, text in enumerate(question.texts):
             if not text.strip():
                 raise TuneshotError(f"texts[{number}] is empty; leave it out")
@@ -358,7 +358,9 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"] if part != "body"]
     if first["type"] == "extra_forbidden":
-        return _problem(422, str(one_of("field", place[-1], [*Asked.model_fields, *MODELS])))
+        return _problem(
+            422, str(unknown_choice("field", place[-1], [*Asked.model_fields, *MODELS]))
+        )
     return _problem(422, ": ".join([".".join(place) or "the request", first["msg"]]))
 
 

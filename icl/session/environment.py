@@ -9,7 +9,7 @@ import os
 from functools import cache
 from pathlib import Path
 
-from clfcore.weights.language_model import DEFAULT_LM
+from clfcore.config import DEFAULT_LM
 from icl.session.open import open_session
 from icl.session.workers import Workers
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from clfcore.attribution import Attribution, attribute
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.fine_tuned import FineTuned
 from icl.few_shot import FewShot
 from icl.figures.look import Drawing
@@ -140,7 +140,7 @@ class Complete:
             TuneshotError: an unknown form, or a model that cannot answer.
         """
         if self.form and self.form not in FREE_FORM:
-            raise one_of("free prompt", self.form, FREE_FORM)
+            raise unknown_choice("free prompt", self.form, FREE_FORM)
         form = FREE_FORM.get(self.form)
         lm = session.language_model(settings)
         found = []

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
 
+from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_pool
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.fine_tuned import BUNDLED, FineTuned
-from clfcore.weights.language_model import DEFAULT_LM
 from icl.few_shot import FewShot
 from icl.lm.base import LM
 from icl.lm.open import open_lm
@@ -42,7 +42,7 @@ def open_session(
 
     def checkpoint(settings: Settings) -> Path:
         if settings.checkpoint and settings.checkpoint not in places:
-            raise one_of("checkpoint", settings.checkpoint, places)
+            raise unknown_choice("checkpoint", settings.checkpoint, places)
         labels = set(TASKS[settings.task].labels)
 
         def fits(name: str) -> bool:
@@ -82,7 +82,7 @@ def open_session(
 
     def language_model(settings: Settings) -> LM:
         if settings.lm and settings.lm not in lms:
-            raise one_of("language model", settings.lm, lms)
+            raise unknown_choice("language model", settings.lm, lms)
         return opened(settings.lm or lms[0])
 
     @lru_cache(maxsize=16)  # some selectors take a second to look at the pool

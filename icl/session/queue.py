@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from clfcore.errors import TuneshotError
-from clfcore.types import unheard
+from clfcore.types import ignore
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
@@ -118,7 +118,7 @@ class Batcher(Generic[Key, Answer]):
         text: str,
         *,
         background: bool = False,
-        tell_ahead: Callable[[int], object] = unheard,
+        tell_ahead: Callable[[int], object] = ignore,
     ) -> "Future[Answer]":
         """The answer to ``text``, later. Cancelling takes a request back that has not started.
 
@@ -159,7 +159,7 @@ class Batcher(Generic[Key, Answer]):
         text: str,
         *,
         background: bool = False,
-        tell_ahead: Callable[[int], object] = unheard,
+        tell_ahead: Callable[[int], object] = ignore,
     ) -> Answer:
         """Awaits what ``submit`` promises; cancelling takes a request back that has not started.
 

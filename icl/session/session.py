@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Classifier, Prediction
 from icl.lm.base import LM
 from icl.session.settings import PROFILES, Settings
@@ -118,7 +118,7 @@ class Session:
             TuneshotError: an unknown profile, or a message that cannot be asked.
         """
         if profile not in PROFILES:
-            raise one_of("profile", profile, PROFILES)
+            raise unknown_choice("profile", profile, PROFILES)
         if not text.strip():
             raise TuneshotError("the message is empty; type or paste a text message")
         if len(text) > MAX_CHARACTERS:

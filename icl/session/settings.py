@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.tasks import TASKS
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
@@ -55,7 +55,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise one_of(name, getattr(self, name), known)
+                raise unknown_choice(name, getattr(self, name), known)
         if not 0 <= self.k <= MAX_K:
             raise TuneshotError(f"k is {self.k}; choose a number from 0 to {MAX_K}")
 
@@ -70,7 +70,7 @@ class Settings:
         known = [field.name for field in fields(cls) if field.type in (str, int)]
         for name in chosen:
             if name not in known:
-                raise one_of("setting", name, known)
+                raise unknown_choice("setting", name, known)
         k = chosen.pop("k", str(cls().k))
         if not (k.isascii() and k.isdecimal() and len(k) < 10):
             raise TuneshotError(f"k is {k[:20]!r}; choose a number from 0 to {MAX_K}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from clfcore.data.draw import generator
 from clfcore.errors import TuneshotError
-from clfcore.types import Say, unheard
+from clfcore.types import OnProgress, ignore
 from icl.few_shot import FewShot, FewShotPrediction
 from icl.prompt.calibration import CALIBRATIONS
 from icl.selectors.base import Selection
@@ -101,7 +101,7 @@ def sweep(
     text: str,
     ks: Sequence[int] = KS,
     orders: int = 4,
-    heard: Say = unheard,
+    on_progress: OnProgress = ignore,
     stop: Callable[[], bool] = lambda: False,
 ) -> Sweep:
     """Asks about ``text`` with each k, and in several orders of the present examples.
@@ -114,7 +114,7 @@ def sweep(
         text: the message.
         ks: numbers of examples; what the pool cannot give is skipped.
         orders: how many, the present one and its reverse among them; fewer examples have fewer.
-        heard: hears of each question.
+        on_progress: called after each question, with (stage, done, total, figures).
         stop: asked before each question after the first; what is known by then is the result.
 
     Raises:
@@ -131,7 +131,7 @@ def sweep(
         [] if few_shot.votes else _orders(len(places), orders, generator(config.seed, text))[1:]
     )
     questions = 1 + len(other_ks) + len(other_orders)
-    heard("sweep", 1, questions, f"k = {config.k}: {_figures(now)}")
+    on_progress("sweep", 1, questions, f"k = {config.k}: {_figures(now)}")
     stopped = False
 
     for done, k in enumerate(other_ks, start=2):
@@ -141,10 +141,10 @@ def sweep(
             (answer,) = _with_k(few_shot, k).predict([text])
         except TuneshotError as error:
             skipped[k] = str(error)
-            heard("sweep", done, questions, f"k = {k}: skipped")
+            on_progress("sweep", done, questions, f"k = {k}: skipped")
             continue
         by_k.append(AtK(k, len(answer.demonstrations), answer.label, answer.probabilities))
-        heard("sweep", done, questions, f"k = {k}: {_figures(answer)}")
+        on_progress("sweep", done, questions, f"k = {k}: {_figures(answer)}")
 
     for done, order in enumerate(other_orders, start=2 + len(other_ks)):
         if stopped := stopped or stop():
@@ -152,7 +152,7 @@ def sweep(
         shown = [now.demonstrations[place].row for place in order]
         (answer,) = _with_rows(few_shot, shown).predict([text])
         by_order.append(InOrder(order, answer.label, answer.probabilities))
-        heard("sweep", done, questions, f"another order: {_figures(answer)}")
+        on_progress("sweep", done, questions, f"another order: {_figures(answer)}")
 
     by_k.sort(key=lambda each: each.k)
     return Sweep(config.k, now.label, tuple(by_k), skipped, tuple(by_order), stopped)

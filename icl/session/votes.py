@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from clfcore.data.split import normal_form
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import append_lines, not_a_record, open_lines, read_lines
 from clfcore.paths import atomic_write
 from clfcore.types import Example
@@ -107,7 +107,7 @@ class Turn:
             TuneshotError: it is none of the labels.
         """
         if right not in self.labels:
-            raise one_of("label", right, self.labels)
+            raise unknown_choice("label", right, self.labels)
         return Vote(_now(), who, self.id, self.text, self.settings, self.answers, right)
 
     def thumb(self, up: bool, comment: str = "", who: str = "") -> Vote:

@@ -13,7 +13,7 @@ from threading import Event
 import chainlit as cl
 from chainlit.types import CommandDict
 
-from clfcore.errors import TuneshotError, one_of
+from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.chat.actions.reports import send_report
 from icl.chat.actions.training import train as learn
@@ -333,7 +333,7 @@ def split(text: str, command: str | None) -> tuple[str | None, str]:
         return None, text
     name, rest = match.groups()
     if name not in COMMANDS:
-        raise one_of("command", name, COMMANDS)
+        raise unknown_choice("command", name, COMMANDS)
     return name, rest or ""
 
 
@@ -344,5 +344,5 @@ async def obey(name: str, asked: Asked) -> None:
         TuneshotError: it is unknown, or says why it cannot run.
     """
     if name not in COMMANDS:
-        raise one_of("command", name, COMMANDS)
+        raise unknown_choice("command", name, COMMANDS)
     await COMMANDS[name].run(asked)

@@ -52,7 +52,7 @@ async def classify_file(
     said = await cl.Message(content=plain(_line(run.progress()))).send()
     told = time.monotonic()
 
-    async def heard(progress: Progress) -> None:
+    async def on_progress(progress: Progress) -> None:
         nonlocal told
         if time.monotonic() - told > EVERY:
             told = time.monotonic()
@@ -60,7 +60,7 @@ async def classify_file(
             await said.update()
 
     try:
-        await run.run(heard)
+        await run.run(on_progress)
     finally:  # stopped or not
         await said.remove()
         await _show(run.result(), name)

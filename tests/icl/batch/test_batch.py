@@ -46,13 +46,13 @@ async def says_spam_to_prizes(method, texts):
     return [side("spam" if any(word in text for word in words) else "ham") for text in texts]
 
 
-async def unheard(progress):
+async def ignore(progress):
     pass
 
 
-def answered(asked, ask=says_spam_to_prizes, methods=METHODS, heard=unheard, **options):
+def answered(asked, ask=says_spam_to_prizes, methods=METHODS, reports=ignore, **options):
     run = BatchRun(asked, ask, methods=methods, **options)
-    asyncio.run(run.run(heard))
+    asyncio.run(run.run(reports))
     return run.result()
 
 
@@ -173,21 +173,21 @@ def test_a_long_name_is_cut_where_it_says_least():
 
 def test_every_row_is_asked_of_every_method_in_order():
     asked = messages([f"{n} prize" if n % 3 else f"{n}" for n in range(100)])
-    heard = []
+    reports = []
 
     async def hear(progress):
-        heard.append(progress)
+        reports.append(progress)
 
-    result = answered(asked, heard=hear)
+    result = answered(asked, reports=hear)
     expected = ["spam" if n % 3 else "ham" for n in range(100)]
     assert list(result.answers) == list(METHODS)
     for found in result.answers.values():
         assert [answer.label for answer in found] == expected
     assert result.complete
     assert result.stopped == ""
-    last = heard[-1]
+    last = reports[-1]
     assert (last.done, last.rows, last.seconds_left) == (dict.fromkeys(METHODS, 100), 100, 0.0)
-    assert [sum(p.done.values()) for p in heard] == sorted(sum(p.done.values()) for p in heard)
+    assert [sum(p.done.values()) for p in reports] == sorted(sum(p.done.values()) for p in reports)
 
 
 @pytest.fixture
@@ -241,20 +241,20 @@ def test_a_chunk_that_fails_does_not_lose_the_others():
         no = SimpleNamespace(prediction=None, problem="too long")
         return [no if text == "long" else side("ham") for text in texts]
 
-    heard = []
+    reports = []
 
     async def hear(progress):
-        heard.append(progress)
+        reports.append(progress)
 
     texts = ["a", "hot", "b", "odd", "bug", "long", "c"]
-    result = answered(messages(texts), ask, heard=hear, chunk=1)
+    result = answered(messages(texts), ask, reports=hear, chunk=1)
     for found in result.answers.values():
         assert [a.label for a in found] == ["ham", "", "ham", "", "", "", "ham"]
         assert [a.problem for a in found][1] == "the endpoint is down; start it"
         assert all("server's log" in found[row].problem for row in (3, 4))
         assert "secret" not in found[4].problem
-    assert heard[-1].problems == dict.fromkeys(METHODS, 4)
-    assert heard[-1].last_problem == "too long"
+    assert reports[-1].problems == dict.fromkeys(METHODS, 4)
+    assert reports[-1].last_problem == "too long"
     assert result.complete
     assert [row.reason for row in result.table(2)] == [
         "fine-tuned: the endpoint is down; start it",

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
 
+from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
-from clfcore.weights.language_model import DEFAULT_LM, bundled_lm
+from clfcore.weights.language_model import bundled_lm
 from icl.lm.base import Turn
 from icl.lm.local import LocalLM
 from icl.lm.open import open_lm
