@@ -20,7 +20,7 @@ from clfcore.data.split import content_hash, grouped_stratified_split
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.fine_tuned import FineTuned
-from clfcore.model.adapters import ADAPTERS, adapt, adapter_record
+from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step
 from clfcore.model.batching import Encoded
 from clfcore.model.classifier import (
     Reading,
