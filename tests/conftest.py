@@ -21,6 +21,13 @@ atexit.register(shutil.rmtree, os.environ["CHAINLIT_APP_ROOT"], ignore_errors=Tr
 CHROMIUM = Path("/usr/bin/chromium")
 
 
+def pytest_collection_modifyitems(items):
+    """Whoever starts the page or a browser takes seconds, so it is not in the fast suite."""
+    for item in items:
+        if {"chromium", "page", "page_without_lm", "page_with_login"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def page(tmp_path_factory) -> Iterator[Page]:
     with start_page(tmp_path_factory.mktemp("page")) as started:
