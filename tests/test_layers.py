@@ -1,16 +1,41 @@
-"""The arrows of the architecture: chat_app -> icl -> clfcore, and never back."""
+"""The arrows of the architecture, as data: ``chat_app -> icl -> clfcore``, and never back.
+
+Every import counts: those at the top, those inside functions, those under ``TYPE_CHECKING``.
+"""
 
 import ast
-from itertools import pairwise
 from pathlib import Path
 
 import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FILES = [ROOT / "chat_app.py", *sorted((ROOT / "clfcore").rglob("*.py")),
-         *sorted((ROOT / "icl").rglob("*.py"))]  # fmt: skip
-OURS = {"chat_app", "clfcore", "icl"}
+
+# A package imports from its own layer and from those below it. docs/architecture.md draws it.
+LAYERS = {
+    "clfcore": (
+        {"", "errors", "types", "config", "paths"},
+        {"data", "model"},
+        {"weights", "evaluation"},
+        {"fine_tuned", "attribution"},
+        {"training"},
+        {"experiments", "estimator"},
+        {"cli", "__main__"},
+    ),
+    "icl": (
+        {"", "lm", "pool"},
+        {"prompt"},
+        {"selectors"},
+        {"settings", "figures"},
+        {"few_shot", "grid", "report", "estimator"},
+        {"compare"},
+        {"session"},
+        {"batch", "service"},
+        {"chat"},
+        {"cli", "__main__"},
+    ),
+}
+MOST_FILES, MOST_LINES = 12, 450  # of a folder, of a file
 
 
 def module_name(path: Path) -> str:
@@ -18,44 +43,71 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imports_of(path: Path, top_level_only: bool = False) -> set[str]:
-    """Modules a file imports, wherever in the file; `from a.b import c` may mean module a.b.c."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = tree.body if top_level_only else list(ast.walk(tree))
-    found = set()
-    for node in nodes:
+FILES = {
+    module_name(path): path
+    for path in (ROOT / "chat_app.py", *ROOT.glob("clfcore/**/*.py"), *ROOT.glob("icl/**/*.py"))
+}
+
+
+def imports_of(module: str) -> set[str]:
+    """Modules a file imports, wherever in the file; ``from a import b`` may mean ``a.b``."""
+    imported = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: write absolute imports"
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            assert node.level == 0, f"{module}: write absolute imports"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            imported |= {name if name in FILES else str(node.module) for name in names}
+    return imported
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_imports_point_downhill(path):
-    package = module_name(path).split(".")[0]
-    imported = {name.split(".")[0] for name in imports_of(path)}
-    if package == "clfcore":
-        assert not imported & {"icl", "chat_app"}
-    if package == "icl":
-        assert "chat_app" not in imported
+def layer_of(module: str) -> int:
+    program, _, rest = module.partition(".")
+    package = rest.partition(".")[0]
+    return next(i for i, layer in enumerate(LAYERS[program]) if package in layer)
 
 
-@pytest.mark.parametrize("path", FILES, ids=module_name)
-def test_only_the_page_knows_chainlit(path):
-    if "chainlit" in {name.split(".")[0] for name in imports_of(path)}:
-        assert module_name(path) == "chat_app" or module_name(path).startswith("icl.chat")
+@pytest.mark.parametrize("module", FILES)
+def test_imports_point_downhill(module):
+    program = module.partition(".")[0]
+    for imported in imports_of(module) & FILES.keys():
+        other = imported.partition(".")[0]
+        if other == program != "chat_app":
+            assert layer_of(imported) <= layer_of(module), f"{module} imports {imported}"
+        else:
+            assert (program, other) in {
+                ("chat_app", "icl"),
+                ("chat_app", "clfcore"),
+                ("icl", "clfcore"),
+            }
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_only_the_page_knows_chainlit(module):
+    if "chainlit" in {name.partition(".")[0] for name in imports_of(module)}:
+        assert module == "chat_app" or module.startswith("icl.chat")
 
 
 def test_no_module_imports_itself_through_others():
-    known = {module_name(path) for path in FILES}
     graph = nx.DiGraph(
-        (module_name(path), target)
-        for path in FILES
-        for target in imports_of(path, top_level_only=True)
-        if target in known and target != module_name(path)
+        (module, imported) for module in FILES for imported in imports_of(module) & FILES.keys()
     )
-    cycles = [[*c, c[0]] for c in nx.simple_cycles(graph)]
-    assert not cycles, [" -> ".join(a for a, _ in pairwise(c)) for c in cycles]
+    assert list(nx.simple_cycles(graph)) == []
+
+
+def test_every_layer_is_a_package_that_exists():
+    for program, layers in LAYERS.items():
+        packages = {m.split(".")[1] for m in FILES if m.startswith(f"{program}.")} | {""}
+        assert set().union(*layers) == packages | {"__main__"}
+        assert sum(map(len, layers)) == len(set().union(*layers))  # each stands in one layer
+
+
+@pytest.mark.parametrize("package", sorted({module.rpartition(".")[0] for module in FILES} - {""}))
+def test_a_folder_can_be_taken_in_at_a_glance(package):
+    assert len(list(ROOT.joinpath(*package.split(".")).glob("*.py"))) <= MOST_FILES
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_file_can_be_read_in_one_sitting(module):
+    assert len(FILES[module].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
