@@ -15,6 +15,13 @@ from hypothesis import strategies as st
 
 from clfcore.data import messages as data
 from clfcore.data.corpus import corpus_path, fetch_corpus
+from clfcore.data.split import (
+    content_hash,
+    duplicate_groups,
+    grouped_stratified_split,
+    near_form,
+    normal_form,
+)
 from clfcore.data.tables import read_labelled
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
@@ -76,28 +83,28 @@ def test_without_a_corpus_the_bundled_sample_is_used(tmp_path, monkeypatch):
 
 @needs_corpus
 def test_no_sample_message_is_taken_from_the_corpus():
-    corpus = {data.normal_form(e.text) for e in read_labelled(CORPUS) if len(e.text) > 25}
-    sample = {data.normal_form(e.text) for e in data.sample_messages().examples}
+    corpus = {normal_form(e.text) for e in read_labelled(CORPUS) if len(e.text) > 25}
+    sample = {normal_form(e.text) for e in data.sample_messages().examples}
     assert not corpus & sample
 
 
 def test_the_sample_repeats_nothing():
     texts = [e.text for e in data.sample_messages().examples]
-    assert len(set(data.duplicate_groups(texts).tolist())) == len(texts)
+    assert len(set(duplicate_groups(texts).tolist())) == len(texts)
 
 
 # --- duplicates and split -----------------------------------------------------------------------
 
 
 def test_copies_differ_in_case_and_spacing_only():
-    groups = data.duplicate_groups(["Call  me NOW", "call me now ", "Call me, now", "", "👍", "👍"])
+    groups = duplicate_groups(["Call  me NOW", "call me now ", "Call me, now", "", "👍", "👍"])
     assert groups.tolist() == [0, 0, 1, 2, 3, 3]
 
 
 def test_mailings_of_one_campaign_are_near_twins():
-    assert data.near_form("Call 0906 123 NOW!") == data.near_form("call 0906-999 now")
-    assert data.near_form("Call me") != data.near_form("Call you")
-    assert data.near_form("👍") != data.near_form("🎉")
+    assert near_form("Call 0906 123 NOW!") == near_form("call 0906-999 now")
+    assert near_form("Call me") != near_form("Call you")
+    assert near_form("👍") != near_form("🎉")
 
 
 messages = st.lists(
@@ -114,9 +121,9 @@ def test_every_row_is_in_one_part_and_no_group_in_two(rows, seed):
         Example(f"{text} {'abcdefghij'[i % 10]}", label) for i, (text, label) in enumerate(rows)
     ]
     examples += [Example(f"{label} only {i}", label) for label in "xyz" for i in range(10)]
-    split = data.grouped_stratified_split(examples, seed)
+    split = grouped_stratified_split(examples, seed)
     assert sorted(split.train + split.val + split.test) == list(range(len(examples)))
-    groups = data.duplicate_groups(e.text for e in examples)
+    groups = duplicate_groups(e.text for e in examples)
     parts = [set(groups[part].tolist()) for part in (split.train, split.val, split.test)]
     assert not (parts[0] & parts[1])
     assert not (parts[0] & parts[2])
@@ -131,7 +138,7 @@ def test_every_part_has_every_label(counts, seed):
         for label, count in enumerate(counts)
         for n in range(count)
     ]
-    split = data.grouped_stratified_split(examples, seed)
+    split = grouped_stratified_split(examples, seed)
     for part in (split.train, split.val, split.test):
         assert len({examples[row].label for row in part}) == len(counts)
 
@@ -139,14 +146,14 @@ def test_every_part_has_every_label(counts, seed):
 @needs_corpus
 def test_the_corpus_is_split_70_10_20_at_the_natural_class_ratio():
     examples = read_labelled(CORPUS)
-    split = data.grouped_stratified_split(examples)
+    split = grouped_stratified_split(examples)
     shares = [len(part) / len(examples) for part in (split.train, split.val, split.test)]
     np.testing.assert_allclose(shares, [0.7, 0.1, 0.2], atol=0.005)
     for part in (split.train, split.val, split.test):
         spam = np.mean([examples[row].label == "spam" for row in part])
         assert spam == pytest.approx(0.134, abs=0.01)
-    assert split == data.grouped_stratified_split(examples)
-    assert split != data.grouped_stratified_split(examples, seed=1)
+    assert split == grouped_stratified_split(examples)
+    assert split != grouped_stratified_split(examples, seed=1)
 
 
 @pytest.mark.slow
@@ -158,7 +165,7 @@ def test_public_data_sets_of_many_labels_are_split_at_their_natural_ratios(file,
     if not path.exists():
         pytest.skip(f"needs ../shared/data/{file}")
     examples = data.load_messages(path).examples
-    split = data.grouped_stratified_split(examples)
+    split = grouped_stratified_split(examples)
     natural = Counter(e.label for e in examples)
     assert len(natural) == labels
     for part, share in ((split.train, 0.7), (split.val, 0.1), (split.test, 0.2)):
@@ -171,19 +178,19 @@ def test_public_data_sets_of_many_labels_are_split_at_their_natural_ratios(file,
 def test_a_label_too_rare_to_split_is_refused():
     examples = [Example(f"m{'abcdefghijk'[i % 11]}{i}", "ham") for i in range(50)]
     with pytest.raises(TuneshotError, match="'spam' has 1 messages"):
-        data.grouped_stratified_split([*examples, Example("win", "spam")])
+        grouped_stratified_split([*examples, Example("win", "spam")])
 
 
 def test_copies_do_not_make_a_label_common_enough_to_split():
     """All of them go into one part, and the others would miss the label."""
     examples = [Example(f"m{i}", "ham") for i in range(50)]
     with pytest.raises(TuneshotError, match="'spam' has 1 messages, copies not counted"):
-        data.grouped_stratified_split([*examples, *[Example("win", "spam")] * 20])
+        grouped_stratified_split([*examples, *[Example("win", "spam")] * 20])
 
 
 def test_a_single_label_is_nothing_to_learn():
     with pytest.raises(TuneshotError, match=r"all messages have one label: ham; .* at least two"):
-        data.grouped_stratified_split([Example(f"m{i}", "ham") for i in range(50)])
+        grouped_stratified_split([Example(f"m{i}", "ham") for i in range(50)])
 
 
 def test_the_default_pool_is_the_training_part_and_a_named_file_is_taken_whole(
@@ -191,7 +198,7 @@ def test_the_default_pool_is_the_training_part_and_a_named_file_is_taken_whole(
 ):
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))
     sample = data.sample_messages().examples
-    train = data.grouped_stratified_split(sample).train
+    train = grouped_stratified_split(sample).train
     assert data.load_pool().examples == [sample[row] for row in train]
     file = write(tmp_path / "own", "ham\tok\nspam\twin\n")
     assert len(data.load_pool(file).examples) == 2
@@ -199,9 +206,9 @@ def test_the_default_pool_is_the_training_part_and_a_named_file_is_taken_whole(
 
 def test_the_content_hash_notices_every_change():
     one = [Example("a", "ham"), Example("b", "spam")]
-    assert data.content_hash(one) == data.content_hash(list(one))
-    assert data.content_hash(one) != data.content_hash(one[::-1])
-    assert data.content_hash(one) != data.content_hash([Example("a", "spam"), one[1]])
+    assert content_hash(one) == content_hash(list(one))
+    assert content_hash(one) != content_hash(one[::-1])
+    assert content_hash(one) != content_hash([Example("a", "spam"), one[1]])
 
 
 # --- Hugging Face -------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from clfcore.data.balance import BALANCERS
 from clfcore.data.messages import Source, load_messages
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
+from clfcore.evaluation import intervals
 from clfcore.evaluation.metrics import Share
 from clfcore.experiments import run as experiments
 from clfcore.experiments.run import command_for, run_experiments
@@ -439,7 +440,7 @@ def as_record(share):
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_seeds_that_agree_have_the_interval_of_one_of_them(counts):
     one = Share.count(*counts)
-    several = experiments._over_seeds([as_record(one)] * 3)
+    several = intervals._over_seeds([as_record(one)] * 3)
     assert (several.value, several.low, several.high) == pytest.approx(
         (one.value, one.low, one.high), abs=1e-9
     )
@@ -447,7 +448,7 @@ def test_seeds_that_agree_have_the_interval_of_one_of_them(counts):
 
 def test_seeds_that_differ_have_the_interval_of_their_mean():
     shares = [as_record(Share.count(hits, 100)) for hits in (90, 91, 95, 97)]
-    mean = experiments._over_seeds(shares)
+    mean = intervals._over_seeds(shares)
     below, above = Share.count(93, 100), Share.count(94, 100)
     assert mean.value == pytest.approx(0.9325)
     assert below.low < mean.low < above.low
@@ -457,7 +458,7 @@ def test_seeds_that_differ_have_the_interval_of_their_mean():
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(50, 900)), min_size=1, max_size=5))
 def test_a_mean_of_recalls_is_inside_its_interval_and_surer_than_each_of_them(counts):
     shares = [Share.count(*pair) for pair in counts]
-    mean = experiments._mean_share(shares)
+    mean = intervals._mean_share(shares)
     assert mean.low - 1e-9 <= mean.value <= mean.high + 1e-9
     assert mean.value == pytest.approx(sum(share.value for share in shares) / len(shares))
     widths = [share.high - share.low for share in shares]
