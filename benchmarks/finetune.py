@@ -28,15 +28,16 @@ from clfcore.data.messages import load_messages, sample_messages
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.batching import Encoded
-from clfcore.model.classifier import Reading, TextClassifier, freeze_all_but
+from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
 from clfcore.model.precision import resolve
-from clfcore.model.sizes import GPT_PRESETS
-from clfcore.model.tokenizer import END_OF_TEXT, encode, gpt2_encoding
+from clfcore.model.spec import END_OF_TEXT, GPT_PRESETS, Reading
+from clfcore.model.tokenizer import encode, gpt2_encoding
+from clfcore.model.trainable import freeze_all_but
 from clfcore.training.frozen import Streams
 from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig
-from clfcore.weights.checkpoint import Meta
+from clfcore.weights.meta import Meta
 
 GPT2 = GPT_PRESETS["gpt2"]
 EPOCHS, BATCH, PEER_STEPS, OUR_STEPS = 5, 8, 20, 40

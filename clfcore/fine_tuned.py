@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
 
@@ -10,13 +9,14 @@ import torch
 
 from clfcore.errors import TuneshotError
 from clfcore.model.batching import by_length
-from clfcore.model.classifier import Reading, TextClassifier, class_log_probs
+from clfcore.model.classifier import TextClassifier, class_log_probs
+from clfcore.model.spec import Reading
 from clfcore.model.tokenizer import encode
 from clfcore.types import Prediction
-from clfcore.weights.checkpoint import Meta, load_checkpoint
+from clfcore.weights.checkpoint import load_checkpoint
+from clfcore.weights.meta import BUNDLED, Meta
 from clfcore.weights.pretrained import load_chapter6
 
-BUNDLED = Path(str(files("clfcore"))) / "assets" / "gpt2-mini"
 # The book pads every message to the longest of its training set before reading the last column.
 _CHAPTER6_PAD = 120
 

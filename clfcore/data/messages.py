@@ -1,7 +1,6 @@
 """Labelled messages: load them, group duplicates, split without leaks."""
 
 import os
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from clfcore.data.hub import read_dataset
 from clfcore.data.split import grouped_stratified_split
 from clfcore.data.tables import read_labelled
 from clfcore.errors import TuneshotError
+from clfcore.paths import ASSETS
 from clfcore.types import Example
 
 SPAM_LABELS = ("ham", "spam")
@@ -27,8 +27,7 @@ class Source(NamedTuple):
 
 def sample_messages() -> Source:
     """The messages written for this project: bundled, so that a class never depends on wifi."""
-    path = Path(str(files("clfcore"))) / "assets" / "messages.tsv"
-    return Source(read_labelled(path), "sample messages of this project")
+    return Source(read_labelled(ASSETS / "messages.tsv"), "sample messages of this project")
 
 
 def load_messages(

@@ -22,7 +22,7 @@ from clfcore.evaluation.provenance import _machine
 from clfcore.evaluation.records import Record, append_lines, open_lines
 from clfcore.experiments.suites import Row, check_overrides, complaint, config_of
 from clfcore.experiments.table import _checked, _group, _identity, write_table
-from clfcore.model.sizes import MINI
+from clfcore.model.spec import MINI
 from clfcore.training.recipe import learn
 from clfcore.training.settings import TrainConfig, settings_for
 from clfcore.types import OnProgress, ignore

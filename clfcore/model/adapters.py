@@ -10,15 +10,15 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.model.classifier import Adapted, Chosen, TextClassifier, Trunk
-from clfcore.model.huggingface import HuggingFaceTrunk
-from clfcore.model.soft_prompts import VIRTUAL_TOKENS, Prefix, SoftPrompt
+from clfcore.model.spec import VIRTUAL_TOKENS, AdapterSpec
+
+if TYPE_CHECKING:  # settings choose from this table, and a wrong choice is refused without torch
+    from torch import nn
+
+    from clfcore.model.classifier import TextClassifier, Trunk
 
 _FREQUENCIES = 64  # of FourierFT for one rank: rank 16 has about as many as the paper's 1000
 
@@ -28,12 +28,12 @@ class Adapter:
     """A kind of adapter.
 
     Attributes:
-        insert: puts it into a trunk; gives peft's object that did it, if there is one.
+        apply: puts it into a trunk; gives peft's object that did it, if there is one.
         merges: whether it can become part of the trunk's weights.
         resumable: whether the weights that learn are all a stopped run needs to go on.
     """
 
-    insert: Callable[[Trunk, Chosen], Any]
+    apply: Callable[["Trunk", AdapterSpec], Any]
     merges: bool = True
     resumable: bool = True
 
@@ -41,12 +41,12 @@ class Adapter:
 # --- methods that change what the linear layers compute ------------------------------------------
 
 
-def _lora(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _lora(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W + B A (Hu et al. 2021). Rank: of the update."""
-    return _wrap(trunk, "LoraConfig", _linears(trunk), r=chosen.rank, lora_alpha=chosen.rank)
+    return _wrap(trunk, "LoraConfig", _linears(trunk), r=spec.rank, lora_alpha=spec.rank)
 
 
-def _adalora(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _adalora(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W + P Λ Q, where unimportant entries of Λ are set to zero (Zhang et al. 2023).
 
     Rank: the average that is left over at the end; it starts with half as much again. The paper's
@@ -55,21 +55,21 @@ def _adalora(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
     Raises:
         TuneshotError: a run too short to prune.
     """
-    steps = chosen.total_steps
+    steps = spec.total_steps
     if steps < 2:
         raise TuneshotError(
             f"adalora prunes itself step by step and needs at least 2, not {steps}; train for more "
             "epochs, or choose lora"
         )
-    first_rank = chosen.rank + (chosen.rank + 1) // 2
+    first_rank = spec.rank + (spec.rank + 1) // 2
     return _wrap(
         trunk, "AdaLoraConfig", _linears(trunk),
-        target_r=chosen.rank, init_r=first_rank, lora_alpha=first_rank,
+        target_r=spec.rank, init_r=first_rank, lora_alpha=first_rank,
         total_step=steps, tinit=steps // 10, tfinal=3 * steps // 10,
     )  # fmt: skip
 
 
-def _ia3(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _ia3(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """Each feature times a learnt number (IA³, Liu et al. 2022). No rank.
 
     What a layer gives is scaled; or, if it does not read the stream, what it reads, as the paper
@@ -80,20 +80,20 @@ def _ia3(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
     return _wrap(trunk, "IA3Config", linears, feedforward_modules=inner)
 
 
-def _loha(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _loha(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W + (B₁ A₁) ⊙ (B₂ A₂) (Hyeon-Woo et al. 2022). Rank: of each factor, so rank² of both."""
-    return _wrap(trunk, "LoHaConfig", _linears(trunk), r=chosen.rank, alpha=chosen.rank)
+    return _wrap(trunk, "LoHaConfig", _linears(trunk), r=spec.rank, alpha=spec.rank)
 
 
-def _lokr(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _lokr(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W + A ⊗ B (Edalati et al. 2022, Yeh et al. 2024). Rank: at most, of the larger factor B.
 
     peft divides every width into two factors near its square root, so any width will do.
     """
-    return _wrap(trunk, "LoKrConfig", _linears(trunk), r=chosen.rank, alpha=chosen.rank)
+    return _wrap(trunk, "LoKrConfig", _linears(trunk), r=spec.rank, alpha=spec.rank)
 
 
-def _oft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _oft(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W R, where R rotates blocks of features (Qiu et al. 2023). Rank: features a block, at most.
 
     Raises:
@@ -102,11 +102,11 @@ def _oft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
     linears = _linears(trunk)
     return _wrap(
         trunk, "OFTConfig", linears,
-        r=0, oft_block_size=_block_size(linears, chosen), use_cayley_neumann=False,
+        r=0, oft_block_size=_block_size(linears, spec), use_cayley_neumann=False,
     )  # fmt: skip
 
 
-def _boft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _boft(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W R times a learnt number for each output (Liu et al. 2024). Rank: as for OFT.
 
     Has one butterfly factor, because peft needs a compiled CUDA extension for more.
@@ -118,10 +118,10 @@ def _boft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
 
     layer._FBD_CUDA = False  # peft would try to compile it even so
     linears = _reading_the_stream(trunk)
-    return _wrap(trunk, "BOFTConfig", linears, boft_block_size=_block_size(linears, chosen))
+    return _wrap(trunk, "BOFTConfig", linears, boft_block_size=_block_size(linears, spec))
 
 
-def _vera(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _vera(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W + Λ B Λ' A, where A and B are random and shared (Kopiczko et al. 2024).
 
     Rank: of A and B, which cost nothing to keep: the seed gives them. The paper has 256 and more.
@@ -129,12 +129,12 @@ def _vera(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # peft would rather save A and B, once for every layer
         return _wrap(
-            trunk, "VeraConfig", _linears(trunk), r=chosen.rank,
-            projection_prng_key=chosen.seed, save_projection=False,
+            trunk, "VeraConfig", _linears(trunk), r=spec.rank,
+            projection_prng_key=spec.seed, save_projection=False,
         )  # fmt: skip
 
 
-def _fourierft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _fourierft(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W + the inverse Fourier transform of a few learnt coefficients (Gao et al. 2024).
 
     Rank: 64 coefficients each. They start at zero and not at random, so that nothing changes.
@@ -143,12 +143,12 @@ def _fourierft(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
     most = min(linear.weight.numel() for linear in linears.values())
     return _wrap(
         trunk, "FourierFTConfig", linears,
-        n_frequency=min(_FREQUENCIES * chosen.rank, most), init_weights=True,
-        random_loc_seed=chosen.seed,
+        n_frequency=min(_FREQUENCIES * spec.rank, most), init_weights=True,
+        random_loc_seed=spec.seed,
     )  # fmt: skip
 
 
-def _hra(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _hra(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W H₁ H₂ …, a chain of reflections (Yuan et al. 2024). Rank: how many.
 
     peft multiplies full matrices, one reflection at a time: ten times slower than the others.
@@ -156,12 +156,12 @@ def _hra(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
     Raises:
         TuneshotError: an odd rank; reflections undo each other in pairs at the start.
     """
-    if chosen.rank % 2:
-        raise TuneshotError(f"hra reflects in pairs and needs an even rank, not {chosen.rank}")
-    return _wrap(trunk, "HRAConfig", _reading_the_stream(trunk), r=chosen.rank)
+    if spec.rank % 2:
+        raise TuneshotError(f"hra reflects in pairs and needs an even rank, not {spec.rank}")
+    return _wrap(trunk, "HRAConfig", _reading_the_stream(trunk), r=spec.rank)
 
 
-def _miss(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
+def _miss(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
     """W + one small block, repeated (MiSS, formerly Bone; Kang & Yin 2024). Rank: its rows.
 
     Raises:
@@ -169,15 +169,15 @@ def _miss(trunk: Trunk, chosen: Chosen) -> Any:  # noqa: ANN401
     """
     linears = _linears(trunk)
     narrowest = min(linear.in_features for linear in linears.values())
-    if chosen.rank > narrowest:
+    if spec.rank > narrowest:
         raise TuneshotError(
-            f"miss repeats a block of {chosen.rank} rows, but a layer reads {narrowest} features; "
+            f"miss repeats a block of {spec.rank} rows, but a layer reads {narrowest} features; "
             f"choose a rank up to {narrowest}"
         )
-    return _wrap(trunk, "MissConfig", linears, r=chosen.rank)
+    return _wrap(trunk, "MissConfig", linears, r=spec.rank)
 
 
-def _ln_tuning(trunk: Trunk, chosen: Chosen) -> None:
+def _ln_tuning(trunk: "Trunk", spec: AdapterSpec) -> None:
     """Only the norms learn (Zhao et al. 2023). No rank.
 
     The one method that changes the trunk itself; there is nothing to merge.
@@ -188,7 +188,7 @@ def _ln_tuning(trunk: Trunk, chosen: Chosen) -> None:
             module.requires_grad_(True)
 
 
-def _wrap(trunk: Trunk, config: str, linears: dict[str, nn.Linear], **settings: Any) -> Any:  # noqa: ANN401
+def _wrap(trunk: "Trunk", config: str, linears: dict[str, "nn.Linear"], **settings: Any) -> Any:  # noqa: ANN401
     """Replaces ``linears`` of ``trunk`` by peft's layers around them."""
     import peft  # 2 s
 
@@ -196,23 +196,25 @@ def _wrap(trunk: Trunk, config: str, linears: dict[str, nn.Linear], **settings: 
     return peft.PEFT_TYPE_TO_TUNER_MAPPING[made.peft_type](trunk, made, "default")
 
 
-def _linears(trunk: Trunk) -> dict[str, nn.Linear]:
+def _linears(trunk: "Trunk") -> dict[str, "nn.Linear"]:
     """The linear layers of the blocks, by their name in ``trunk``."""
+    from torch import nn
+
     inside = set(trunk.trf_blocks.modules())
-    found = {
+    linears = {
         name: module
         for name, module in trunk.named_modules()
         if isinstance(module, nn.Linear) and module in inside
     }
-    if not found:
+    if not linears:
         raise TuneshotError(
             "this base keeps its weights elsewhere than in linear layers, where an adapter could "
             "sit; choose prompt, ln_tuning or last_block, or another base"
         )
-    return found
+    return linears
 
 
-def _reading_the_stream(trunk: Trunk) -> dict[str, nn.Linear]:
+def _reading_the_stream(trunk: "Trunk") -> dict[str, "nn.Linear"]:
     """The linear layers that are as wide as the stream.
 
     Some methods make a full (in, in) matrix for each layer in each pass. Behind the wide part of a
@@ -222,22 +224,24 @@ def _reading_the_stream(trunk: Trunk) -> dict[str, nn.Linear]:
             if linear.in_features == trunk.emb_dim}  # fmt: skip
 
 
-def _block_size(linears: dict[str, nn.Linear], chosen: Chosen) -> int:
+def _block_size(linears: dict[str, "nn.Linear"], spec: AdapterSpec) -> int:
     """The largest number up to the rank that divides the width of every layer."""
     common = math.gcd(*(linear.in_features for linear in linears.values()))
     sizes = [size for size in range(2, common + 1) if common % size == 0]
-    if not sizes or chosen.rank < sizes[0]:
+    if not sizes or spec.rank < sizes[0]:
         hint = f"choose a rank from {sizes[0]} on" if sizes else "choose another adapter"
         raise TuneshotError(
-            f"{chosen.name} cuts the features of a layer into equal blocks, and none of up to "
-            f"{chosen.rank} fits all layers; {hint}"
+            f"{spec.name} cuts the features of a layer into equal blocks, and none of up to "
+            f"{spec.rank} fits all layers; {hint}"
         )
-    return max(size for size in sizes if size <= chosen.rank)
+    return max(size for size in sizes if size <= spec.rank)
 
 
-def _prompt(trunk: Trunk, chosen: Chosen) -> None:
+def _prompt(trunk: "Trunk", spec: AdapterSpec) -> None:
     """Virtual tokens that start as tokens of the vocabulary (Lester et al. 2021). No rank."""
     from peft import PromptEmbedding, PromptTuningConfig
+
+    from clfcore.model.soft_prompts import SoftPrompt
 
     config = PromptTuningConfig(
         num_virtual_tokens=VIRTUAL_TOKENS, token_dim=trunk.emb_dim, num_transformer_submodules=1,
@@ -247,9 +251,11 @@ def _prompt(trunk: Trunk, chosen: Chosen) -> None:
     trunk.soft_prompt = SoftPrompt(PromptEmbedding(config, trunk.tok_emb))
 
 
-def _p_tuning(trunk: Trunk, chosen: Chosen) -> None:
+def _p_tuning(trunk: "Trunk", spec: AdapterSpec) -> None:
     """Virtual tokens made by a small network, as wide as the stream (Liu et al. 2021). No rank."""
     from peft import PromptEncoder, PromptEncoderConfig
+
+    from clfcore.model.soft_prompts import SoftPrompt
 
     config = PromptEncoderConfig(
         num_virtual_tokens=VIRTUAL_TOKENS, token_dim=trunk.emb_dim, num_transformer_submodules=1,
@@ -259,12 +265,15 @@ def _p_tuning(trunk: Trunk, chosen: Chosen) -> None:
     trunk.soft_prompt = SoftPrompt(PromptEncoder(config))
 
 
-def _prefix(trunk: Trunk, chosen: Chosen) -> None:
+def _prefix(trunk: "Trunk", spec: AdapterSpec) -> None:
     """Keys and values made by a small network (Li & Liang 2021). Rank: its width.
 
     Raises:
         TuneshotError: the trunk has no cache of keys and values to put them into.
     """
+    from clfcore.model.huggingface import HuggingFaceTrunk
+    from clfcore.model.soft_prompts import Prefix
+
     if not isinstance(trunk, HuggingFaceTrunk) or (
         "past_key_values" not in inspect.signature(trunk.body.forward).parameters
     ):
@@ -273,10 +282,10 @@ def _prefix(trunk: Trunk, chosen: Chosen) -> None:
             "or p_tuning, or another base"
         )
     _leave_room(trunk)
-    trunk.prefix = Prefix(trunk.body.config.get_text_config(), chosen.rank)
+    trunk.prefix = Prefix(trunk.body.config.get_text_config(), spec.rank)
 
 
-def _leave_room(trunk: Trunk) -> None:
+def _leave_room(trunk: "Trunk") -> None:
     if trunk.context_length <= VIRTUAL_TOKENS:
         raise TuneshotError(
             f"{VIRTUAL_TOKENS} virtual tokens leave no room for a message in a context of "
@@ -305,7 +314,7 @@ ADAPTERS: dict[str, Adapter] = {
 }
 
 
-def adapt(model: TextClassifier, name: str, rank: int, total_steps: int, seed: int) -> None:
+def adapt(model: "TextClassifier", name: str, rank: int, total_steps: int, seed: int) -> None:
     """Puts an adapter into ``model``; from then on only it and the head learn.
 
     The same arguments give the same adapter. So the weights that require gradients are all that
@@ -330,25 +339,29 @@ def adapt(model: TextClassifier, name: str, rank: int, total_steps: int, seed: i
         raise unknown_choice("adapter", name, ADAPTERS)
     if model.adapter is not None:
         raise TuneshotError(
-            f"the model has an adapter ({model.adapter.chosen.name}) already; merge that first, or "
+            f"the model has an adapter ({model.adapter.spec.name}) already; merge that first, or "
             "start from the model it was made for"
         )
-    chosen = Chosen(name, rank, total_steps, seed)
+    import torch
+
+    from clfcore.model.classifier import AppliedAdapter
+
+    spec = AdapterSpec(name, rank, total_steps, seed)
     model.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):  # torch's own generator is left alone
         torch.manual_seed(seed)
-        tuner = ADAPTERS[name].insert(model.trunk, chosen)
+        tuner = ADAPTERS[name].apply(model.trunk, spec)
     model.trunk.out_head.requires_grad_(True)
-    model.adapter = Adapted(chosen, tuner)
+    model.adapter = AppliedAdapter(spec, tuner)
 
 
-def adapter_record(model: TextClassifier) -> dict[str, Any]:
+def adapter_record(model: "TextClassifier") -> dict[str, Any]:
     """What ``adapt`` needs, as plain values, to make the adapter of ``model`` again."""
     assert model.adapter is not None
-    return asdict(model.adapter.chosen)
+    return asdict(model.adapter.spec)
 
 
-def after_step(model: TextClassifier) -> Callable[[int], None]:
+def after_step(model: "TextClassifier") -> Callable[[int], None]:
     """What to call with the number of each optimiser step, from 1, while its gradients are there.
 
     Does something for adalora only: it prunes itself.
@@ -357,7 +370,7 @@ def after_step(model: TextClassifier) -> Callable[[int], None]:
     return getattr(tuner, "update_and_allocate", lambda step: None)
 
 
-def merge(model: TextClassifier) -> None:
+def merge(model: "TextClassifier") -> None:
     """Makes the adapter a part of the trunk's weights: a plain trunk again, with equal logits.
 
     Raises:
@@ -365,7 +378,7 @@ def merge(model: TextClassifier) -> None:
     """
     if model.adapter is None:
         raise TuneshotError("the model has no adapter to merge; it can be used as it is")
-    name = model.adapter.chosen.name
+    name = model.adapter.spec.name
     if not ADAPTERS[name].merges:
         raise TuneshotError(
             f"{name} is no change of weights and cannot be merged; use the model as it is, or "

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clfcore.model.sizes import GPTConfig
+from clfcore.model.spec import GPTConfig
 
 if TYPE_CHECKING:
     from clfcore.model.soft_prompts import SoftPrompt

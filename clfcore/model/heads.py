@@ -8,16 +8,15 @@ needs neither scikit-learn nor a pickle when it is loaded.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from clfcore.errors import TuneshotError, unknown_choice
 
-if TYPE_CHECKING:  # loading a checkpoint needs torch alone
+if TYPE_CHECKING:  # loading a checkpoint needs torch alone, and choosing a head not even that
     from sklearn.base import ClassifierMixin
+    from torch import Tensor, nn
 
 
 Layer = tuple[np.ndarray, np.ndarray]  # weight (out, in), bias (out,)
@@ -73,7 +72,7 @@ def fit_head(
     head: str,
     seed: int,
     weights: Sequence[float] | None = None,
-) -> nn.Module:
+) -> "nn.Module":
     """Fits a head that turns vectors into logits, (B, C) -> (B, classes).
 
     The softmax of its logits is what ``predict_proba`` of scikit-learn would give.
@@ -117,10 +116,10 @@ def fit_head(
     weight, bias = layers[-1]
     if len(bias) == 1:
         layers[-1] = np.vstack([0 * weight, weight]), np.append(0.0, bias)
-    return _module([(torch.tensor(weight), torch.tensor(bias)) for weight, bias in layers])
+    return _module(layers)
 
 
-def head_from_state(state: Mapping[str, Tensor]) -> nn.Module:
+def head_from_state(state: Mapping[str, "Tensor"]) -> "nn.Module":
     """The head that has these tensors; names and shapes say which it is.
 
     Args:
@@ -141,23 +140,28 @@ def head_from_state(state: Mapping[str, Tensor]) -> nn.Module:
     )
 
 
-def last_linear(head: nn.Module) -> nn.Linear:
+def last_linear(head: "nn.Module") -> "nn.Linear":
     """The layer of ``head`` that gives the logits."""
+    from torch import nn
+
     return [module for module in head.modules() if isinstance(module, nn.Linear)][-1]
 
 
-def _fit_together(layers: Sequence[tuple[Tensor, Tensor]]) -> bool:
+def _fit_together(layers: Sequence[tuple["Tensor", "Tensor"]]) -> bool:
     if any(weight.dim() != 2 or bias.shape != weight.shape[:1] for weight, bias in layers):
         return False
     return all(first.shape[0] == then.shape[1] for (first, _), (then, _) in pairwise(layers))
 
 
-def _module(layers: Sequence[tuple[Tensor, Tensor]]) -> nn.Module:
+def _module(layers: Sequence[tuple[Any, Any]]) -> "nn.Module":
+    import torch
+    from torch import nn
+
     linears: list[nn.Module] = []
     for weight, bias in layers:
         # skip_init: random first values would be overwritten, and would disturb torch's generator.
         linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
-        linear.load_state_dict({"weight": weight, "bias": bias})
+        linear.load_state_dict({"weight": torch.as_tensor(weight), "bias": torch.as_tensor(bias)})
         linears.append(linear)
     if len(linears) == 1:
         return linears[0]

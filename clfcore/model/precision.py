@@ -1,16 +1,18 @@
 """Which number format the matrix products use."""
 
 from contextlib import AbstractContextManager
-
-import torch
+from typing import TYPE_CHECKING
 
 from clfcore.errors import unknown_choice
+
+if TYPE_CHECKING:  # settings choose from PRECISIONS, and a wrong choice is refused without torch
+    import torch
 
 # bfloat16 has float32's range and eight bits of precision. Weights and sums stay in float32.
 PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def resolve(precision: str, device: torch.device) -> str:
+def resolve(precision: str, device: "torch.device") -> str:
     """``auto`` becomes bfloat16 where the hardware multiplies it natively, else float32.
 
     Raises:
@@ -20,12 +22,16 @@ def resolve(precision: str, device: torch.device) -> str:
         raise unknown_choice("precision", precision, PRECISIONS)
     if precision != "auto":
         return precision
+    import torch
+
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return "bfloat16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "float32"
 
 
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+def autocast(precision: str, device: "torch.device") -> AbstractContextManager[object]:
     """Matrix products in a resolved ``precision``."""
+    import torch
+
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -1,18 +1,15 @@
-"""Learnt vectors in front of a message; they know no trunk."""
+"""Soft prompts: trained vectors in front of a message. They know no trunk."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-VIRTUAL_TOKENS = 20  # of a soft prompt: from here on longer ones gain little (Lester et al. 2021)
-
-
-# --- soft prompts -------------------------------------------------------------------------------
+from clfcore.model.spec import VIRTUAL_TOKENS
 
 
 class SoftPrompt(nn.Module):
-    """Learnt vectors in front of every message, which are read as if they were tokens.
+    """Trained vectors in front of every message, which are read as if they were tokens.
 
     Args:
         encoder: of peft, (P,) numbers -> (P, C) vectors.
@@ -31,7 +28,7 @@ class SoftPrompt(nn.Module):
 
 
 class Prefix(nn.Module):
-    """Learnt keys and values in front of those of every block (Li & Liang 2021).
+    """Trained keys and values in front of those of every block (Li & Liang 2021).
 
     Args:
         config: of the transformers model.

@@ -7,9 +7,9 @@ from functools import cache
 import tiktoken
 
 from clfcore.errors import TuneshotError
+from clfcore.model.spec import END_OF_TEXT
 from clfcore.paths import package_file
 
-END_OF_TEXT = 50256
 # tiktoken pins the same hash for the table it would download.
 _ENCODER_SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
 # How GPT-2 splits text before merging bytes: contractions, words, numbers, the rest, spaces.

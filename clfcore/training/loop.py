@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from clfcore.data.balance import BALANCERS, balanced_rows, class_weights
 from clfcore.errors import TuneshotError
 from clfcore.model.batching import Encoded, by_length, of_equal_length, pad, shuffled
-from clfcore.model.classifier import TextClassifier, frozen_depth, sentence_vectors
+from clfcore.model.classifier import TextClassifier, sentence_vectors
 from clfcore.model.precision import autocast, resolve
+from clfcore.model.trainable import frozen_depth
 from clfcore.training.distributed import is_sharded, own_part, spread
 from clfcore.training.frozen import Streams, resting_below
 from clfcore.training.settings import TrainConfig

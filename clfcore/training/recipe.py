@@ -22,16 +22,11 @@ from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step
 from clfcore.model.batching import Encoded
-from clfcore.model.classifier import (
-    Reading,
-    TextClassifier,
-    count_parameters,
-    freeze_all_but,
-    sentence_vectors,
-)
+from clfcore.model.classifier import TextClassifier, sentence_vectors
 from clfcore.model.heads import fit_head
 from clfcore.model.precision import resolve
-from clfcore.model.sizes import GPTConfig
+from clfcore.model.spec import GPTConfig, Reading
+from clfcore.model.trainable import count_parameters, freeze_all_but
 from clfcore.training.calibrate import calibrate, threshold_for
 from clfcore.training.distributed import gather, is_sharded
 from clfcore.training.loop import Step, fit, planned_steps
@@ -39,7 +34,8 @@ from clfcore.training.resume import Unfinished
 from clfcore.training.settings import NOTHING, TrainConfig
 from clfcore.types import Example, OnProgress, ignore
 from clfcore.weights.bases import Base, fingerprint, load_base
-from clfcore.weights.checkpoint import Meta, save_checkpoint
+from clfcore.weights.checkpoint import save_checkpoint
+from clfcore.weights.meta import Meta
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

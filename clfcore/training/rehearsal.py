@@ -25,7 +25,7 @@ from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.batching import Encoded
-from clfcore.model.classifier import count_parameters, freeze_all_but
+from clfcore.model.trainable import count_parameters, freeze_all_but
 from clfcore.training.calibrate import calibrate
 from clfcore.training.loop import Step, fit, planned_steps
 from clfcore.training.settings import TrainConfig

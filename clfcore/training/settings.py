@@ -1,22 +1,23 @@
 """Every choice of a training run, in one frozen dataclass; and good choices for each base."""
 
+from collections import ChainMap
 from dataclasses import dataclass
 from typing import Any
 
 from clfcore.config import Checked
 from clfcore.data.balance import BALANCERS
 from clfcore.model.adapters import ADAPTERS
-from clfcore.model.classifier import POSITIONS, TRAINABLE
 from clfcore.model.heads import HEADS
 from clfcore.model.precision import PRECISIONS
-from clfcore.model.sizes import MINI
+from clfcore.model.spec import MINI, POSITIONS
+from clfcore.model.trainable import TRAINABLE
 
 WEIGHTS = ("pretrained", "random")
 PADDINGS = ("dynamic", "longest", "full_context", "none")
 SCHEDULES = ("one_cycle", "linear", "cosine", "constant")
 KEEP = ("best", "last")
 NOTHING = "none"  # of ``layers``: the trunk only makes vectors, the feature-based approach
-LAYERS = (*TRAINABLE, *ADAPTERS, NOTHING)
+LAYERS = ChainMap[str, Any]({NOTHING: None}, ADAPTERS, TRAINABLE)  # in the reverse of this order
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,16 @@ from clfcore.errors import TuneshotError
 from clfcore.model.classifier import Trunk
 from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk
-from clfcore.model.sizes import GPT_PRESETS, MINI, GPTConfig
+from clfcore.model.spec import GPT_PRESETS, MINI, GPTConfig
 from clfcore.model.tokenizer import encode
-from clfcore.paths import atomic_write, cache_dir
+from clfcore.paths import ASSETS, atomic_write, cache_dir
 from clfcore.types import OnProgress, ignore
 from clfcore.weights.int8 import from_int8, to_int8
 from clfcore.weights.language_model import load_transformer
 from clfcore.weights.pretrained import is_gpt2, load_gpt2
 
 # gpt2-mini before fine-tuning. No label and no message of the corpus has touched it.
-TRUNK = Path(str(files("clfcore"))) / "assets" / "gpt2-mini-trunk.safetensors"
+TRUNK = ASSETS / "gpt2-mini-trunk.safetensors"
 _PRACTICE_TEXTS = 24_000
 _PRACTICE_EPOCHS = 3
 _DROP_RATE = 0.1  # of gpt2-mini, which is small enough to learn its few messages by heart

@@ -13,10 +13,9 @@ folder as it was.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -24,46 +23,15 @@ from safetensors.torch import load, save
 from clfcore import __version__
 from clfcore.errors import TuneshotError
 from clfcore.model.adapters import adapt, merge
-from clfcore.model.classifier import Reading, TextClassifier
+from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
 from clfcore.model.heads import head_from_state, last_linear
-from clfcore.model.sizes import GPTConfig
 from clfcore.model.tokenizer import encode
 from clfcore.paths import atomic_write
 from clfcore.weights.bases import Base, fingerprint, load_base
 from clfcore.weights.int8 import from_int8, to_int8
+from clfcore.weights.meta import FORMAT, KIND, Meta, check_free, read_meta
 from clfcore.weights.pretrained import check_state
-
-FORMAT = 2
-READABLE = (1, 2)  # 1: a GPT-2, stored whole, read at the last token, or padded as in chapter 6
-KIND = "tuneshot-classifier"
-
-
-@dataclass(frozen=True, slots=True)
-class Meta:
-    """What a checkpoint knows about itself.
-
-    Attributes:
-        name: what to call the model, e.g. ``"gpt2-mini"``.
-        labels: in the order of the head's outputs.
-        model: the shape of a GPT-2; ``None`` for another trunk.
-        source: where the trunk is to be had; ``None``: the file holds all of it.
-        fingerprint: of that trunk's weights.
-        adapter: how to put the adapter in; ``None``: there is none.
-        reading: how a message becomes one vector.
-        threshold: probability of the second of two labels from which it is answered.
-        about: data, training settings, metrics, versions: for people and for records.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    model: GPTConfig | None = None
-    source: str | None = None
-    fingerprint: str | None = None
-    adapter: Mapping[str, Any] | None = None
-    reading: Reading = Reading()  # noqa: RUF009 - frozen
-    threshold: float = 0.5
-    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bool = False) -> None:
@@ -110,12 +78,6 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bo
         (new / "meta.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
-def check_free(folder: Path) -> None:
-    """Raises ``TuneshotError`` if ``folder`` holds something else than a checkpoint."""
-    if folder.exists() and not (folder / "meta.json").exists():
-        raise TuneshotError(f"{folder} exists and is not a checkpoint; choose another --out")
-
-
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A checkpoint in memory: the model in evaluation mode, its tokenizer, its description."""
@@ -135,7 +97,7 @@ def load_checkpoint(folder: Path) -> Loaded:
     """
     record = read_meta(folder)
     try:
-        meta = _meta(record)
+        meta = Meta.from_record(record)
         storage, expected = record["weights"]["storage"], record["weights"]["sha256"]
     except (KeyError, TypeError, ValueError) as error:
         raise TuneshotError(f"{folder}/meta.json is damaged: {error!r}") from error
@@ -188,26 +150,6 @@ def merged(folder: Path) -> Loaded:
     return replace(loaded, meta=replace(loaded.meta, adapter=None, source=source))
 
 
-def _meta(record: dict[str, Any]) -> Meta:
-    if record["format"] == 1:
-        pad_to = record["pad_to"]
-        reading = Reading("last_column", pad_to) if pad_to else Reading()
-        record = {**record, "source": None, "fingerprint": None, "adapter": None}
-    else:
-        reading = Reading.from_dict(record["reading"])
-    return Meta(
-        name=record["name"],
-        labels=tuple(record["labels"]),
-        model=record["model"] and GPTConfig.from_dict(record["model"]),
-        source=record["source"],
-        fingerprint=record["fingerprint"],
-        adapter=record["adapter"],
-        reading=reading,
-        threshold=float(record["threshold"]),
-        about=record["about"],
-    )
-
-
 def _base(meta: Meta, folder: Path) -> Base:
     """The trunk to put the stored weights into."""
     if meta.source is None:
@@ -221,30 +163,3 @@ def _base(meta: Meta, folder: Path) -> Base:
             "bring those back, or train again"
         )
     return base
-
-
-def read_meta(folder: Path) -> dict[str, Any]:
-    """``meta.json`` as it is, after checking that this version can read the checkpoint.
-
-    Raises:
-        TuneshotError: as ``load_checkpoint``.
-    """
-    path = folder / "meta.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TuneshotError(
-            f"{folder} is not a checkpoint ({path.name} cannot be read); make one: clf train"
-        ) from error
-    except ValueError as error:
-        raise TuneshotError(f"{path} is damaged: {error}") from error
-    kind = record.get("kind") if isinstance(record, dict) else None
-    if kind != KIND:
-        raise TuneshotError(f"{folder} holds another kind of model ({kind!r}, not {KIND!r})")
-    if record.get("format") not in READABLE:
-        raise TuneshotError(
-            f"{folder} has checkpoint format {record.get('format')!r}, this version "
-            f"({__version__}) reads {', '.join(map(str, READABLE))}; upgrade to clfcore "
-            f"{record.get('clfcore')}"
-        )
-    return record

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from clfcore.model.batching import Batch, pad, shuffled
 from clfcore.model.gpt import GPTModel
-from clfcore.model.sizes import GPTConfig
-from clfcore.model.tokenizer import END_OF_TEXT, encode, gpt2_encoding
+from clfcore.model.spec import END_OF_TEXT, GPTConfig
+from clfcore.model.tokenizer import encode, gpt2_encoding
 from clfcore.paths import package_file
 from clfcore.types import OnProgress
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
-from clfcore.model.sizes import GPTConfig
+from clfcore.model.spec import GPTConfig
 
 State = dict[str, Tensor]
 

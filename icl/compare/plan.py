@@ -11,7 +11,7 @@ from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.paired import METRICS
 from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.runner import identity_of
-from clfcore.model.sizes import MINI
+from clfcore.model.spec import MINI
 from icl.compare.methods import METHODS, Method
 from icl.compare.task_split import Contest
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_pool
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.fine_tuned import BUNDLED, FineTuned
+from clfcore.fine_tuned import FineTuned
+from clfcore.weights.meta import BUNDLED
 from icl.few_shot import FewShot
 from icl.lm.base import LM
 from icl.lm.open import open_lm

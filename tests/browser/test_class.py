@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from clfcore.data.messages import load_messages
-from clfcore.weights.checkpoint import Meta, save_checkpoint
+from clfcore.weights.checkpoint import save_checkpoint
+from clfcore.weights.meta import Meta
 from icl.cli.tuneshot import main
 from icl.prompt.tasks import TASKS
 from tests.support.doubles import EXAMPLES, save_tiny_lm

@@ -21,7 +21,8 @@ import pytest
 import socketio
 from playwright.sync_api import expect
 
-from clfcore.weights.checkpoint import Meta, save_checkpoint
+from clfcore.weights.checkpoint import save_checkpoint
+from clfcore.weights.meta import Meta
 from icl.chat.store import storage
 from icl.lm import api
 from icl.session import environment as setup

@@ -12,10 +12,11 @@ from clfcore.attribution import ATTRIBUTIONS, attribute
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.adapters import adapt
-from clfcore.model.classifier import POSITIONS, Reading, TextClassifier
+from clfcore.model.classifier import TextClassifier
+from clfcore.model.spec import POSITIONS, Reading
 from clfcore.model.tokenizer import encode
 from clfcore.weights.bases import load_base
-from clfcore.weights.checkpoint import Meta
+from clfcore.weights.meta import Meta
 from tests.support.doubles import save_tiny_lm
 from tests.support.tiny import CFG, LABELS, tiny
 

@@ -22,9 +22,9 @@ from clfcore.cli.clf import main
 from clfcore.data.split import UnusableInput, distinct_per_label, normal_form, validation_split
 from clfcore.errors import TuneshotError
 from clfcore.estimator import TuneshotClassifier
-from clfcore.fine_tuned import BUNDLED
 from clfcore.training.settings import TrainConfig
 from clfcore.types import Example
+from clfcore.weights.meta import BUNDLED
 
 TOPICS = {
     "ham": "see you at {}, mum is cooking",

@@ -5,11 +5,11 @@ import torch
 
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.batching import Encoded
-from clfcore.model.classifier import Reading, TextClassifier
+from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
-from clfcore.model.sizes import GPTConfig
+from clfcore.model.spec import GPTConfig, Reading
 from clfcore.training.calibrate import all_logits
-from clfcore.weights.checkpoint import Meta
+from clfcore.weights.meta import Meta
 
 CFG = GPTConfig(context_length=32, emb_dim=32, n_heads=2, n_layers=2)
 LABELS = ("ham", "spam")

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
-from clfcore.model.classifier import freeze_all_but
+from clfcore.model.trainable import freeze_all_but
 from clfcore.training.distributed import gather
 from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig

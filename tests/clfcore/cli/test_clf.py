@@ -11,10 +11,11 @@ import torch
 from clfcore.cli.clf import main
 from clfcore.data.split import content_hash, grouped_stratified_split
 from clfcore.data.tables import read_labelled
-from clfcore.model.classifier import Reading, TextClassifier
+from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
-from clfcore.model.sizes import GPTConfig
-from clfcore.weights.checkpoint import Meta, save_checkpoint
+from clfcore.model.spec import GPTConfig, Reading
+from clfcore.weights.checkpoint import save_checkpoint
+from clfcore.weights.meta import Meta
 
 CFG = GPTConfig(context_length=32, emb_dim=32, n_heads=2, n_layers=1)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

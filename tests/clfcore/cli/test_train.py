@@ -23,7 +23,7 @@ from transformers import (
 
 from clfcore.cli.clf import main
 from clfcore.fine_tuned import FineTuned
-from clfcore.model.classifier import freeze_all_but
+from clfcore.model.trainable import freeze_all_but
 from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig
 from tests.support.tiny import tiny, toy_data

@@ -34,7 +34,7 @@ from clfcore.experiments.suites import (
 )
 from clfcore.experiments.table import read_records, table
 from clfcore.model.adapters import ADAPTERS
-from clfcore.model.classifier import POSITIONS
+from clfcore.model.spec import POSITIONS
 from clfcore.training.settings import CHOICES, TrainConfig, settings_for
 from clfcore.types import Example
 

@@ -22,19 +22,12 @@ from transformers import (
 
 from clfcore.errors import TuneshotError
 from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step, merge
-from clfcore.model.classifier import (
-    POSITIONS,
-    Reading,
-    TextClassifier,
-    count_parameters,
-    freeze_all_but,
-    frozen_depth,
-)
+from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.precision import autocast
-from clfcore.model.sizes import GPTConfig
-from clfcore.model.soft_prompts import VIRTUAL_TOKENS
+from clfcore.model.spec import POSITIONS, VIRTUAL_TOKENS, GPTConfig, Reading
+from clfcore.model.trainable import count_parameters, freeze_all_but, frozen_depth
 from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig
 from tests.support.tiny import loss_and_accuracy, toy_data

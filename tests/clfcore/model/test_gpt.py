@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
-from clfcore.model.sizes import GPT_PRESETS, GPTConfig
+from clfcore.model.spec import GPT_PRESETS, GPTConfig
 from clfcore.weights.pretrained import load_chapter6, load_gpt2
 
 TINY = GPTConfig(vocab_size=101, context_length=32, emb_dim=64, n_heads=4, n_layers=3)

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clfcore.model.tokenizer import END_OF_TEXT, encode, gpt2_encoding
+from clfcore.model.spec import END_OF_TEXT
+from clfcore.model.tokenizer import encode, gpt2_encoding
 
 
 @pytest.mark.parametrize(

@@ -17,15 +17,9 @@ from scipy.special import softmax
 
 from clfcore.errors import TuneshotError
 from clfcore.model.batching import Encoded, by_length, of_equal_length, pad, shuffled
-from clfcore.model.classifier import (
-    POSITIONS,
-    TRAINABLE,
-    Reading,
-    class_logits,
-    freeze_all_but,
-    frozen_depth,
-)
-from clfcore.model.sizes import GPTConfig
+from clfcore.model.classifier import class_logits
+from clfcore.model.spec import POSITIONS, GPTConfig, Reading
+from clfcore.model.trainable import TRAINABLE, freeze_all_but, frozen_depth
 from clfcore.training.calibrate import all_logits, calibrate, threshold_for
 from clfcore.training.frozen import Streams, resting_below
 from clfcore.training.loop import RunState, fit
@@ -182,7 +176,7 @@ def test_resting_weights_are_the_same_weights(dtype):
 RESTING = """
 import os, torch
 from pathlib import Path
-from clfcore.model.sizes import GPTConfig
+from clfcore.model.spec import GPTConfig
 from clfcore.model.gpt import GPTModel
 from clfcore.training.frozen import resting_below
 

@@ -10,10 +10,11 @@ from clfcore.data.split import content_hash, grouped_stratified_split, normal_fo
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.fine_tuned import FineTuned
-from clfcore.model.classifier import Reading
+from clfcore.model.spec import Reading
 from clfcore.training.rehearsal import learn_more, prepare
 from clfcore.types import Example
-from clfcore.weights.checkpoint import Meta, save_checkpoint
+from clfcore.weights.checkpoint import save_checkpoint
+from clfcore.weights.meta import Meta
 from tests.support.tiny import CFG, LABELS, tiny
 from tests.support.tiny import tiny_classifier as stranger
 

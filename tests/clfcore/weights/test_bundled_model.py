@@ -13,8 +13,9 @@ from clfcore.data.messages import sample_messages
 from clfcore.data.split import content_hash, grouped_stratified_split, normal_form
 from clfcore.data.tables import read_labelled
 from clfcore.evaluation.evaluate import evaluate
-from clfcore.fine_tuned import BUNDLED, FineTuned
+from clfcore.fine_tuned import FineTuned
 from clfcore.weights.distill import practice_texts
+from clfcore.weights.meta import BUNDLED
 
 CORPUS = Path(__file__).parents[4] / "shared/data/sms_spam/SMSSpamCollection"
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="needs ../shared/data/sms_spam")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
-from clfcore.weights.checkpoint import FORMAT, Meta, load_checkpoint, save_checkpoint
+from clfcore.weights.checkpoint import load_checkpoint, save_checkpoint
+from clfcore.weights.meta import FORMAT, Meta
 from tests.support.tiny import CFG, LABELS, tiny, tiny_classifier
 
 # --- checkpoints --------------------------------------------------------------------------------

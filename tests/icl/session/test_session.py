@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from clfcore.errors import TuneshotError
-from clfcore.fine_tuned import BUNDLED
 from clfcore.types import Example, Prediction
-from clfcore.weights.checkpoint import Meta, save_checkpoint
+from clfcore.weights.checkpoint import save_checkpoint
+from clfcore.weights.meta import BUNDLED, Meta
 from icl.chat.actions.controls import pickers
 from icl.chat.cards import card, cost, milliseconds, percent, plain, verdict
 from icl.few_shot import FewShotPrediction

@@ -1,0 +1,98 @@
+"""What a classifier is, its weights aside: the size of its GPT, how it reads, its adapter.
+
+These records travel with a checkpoint. Nothing here imports torch, so that a checkpoint can be
+described, and a wrong setting refused, at once.
+"""
+
+from dataclasses import dataclass
+
+from clfcore.config import Checked
+from clfcore.errors import unknown_choice
+
+END_OF_TEXT = 50256  # GPT-2's only special token
+
+
+@dataclass(frozen=True, slots=True)
+class GPTConfig(Checked):
+    """The shape of a GPT-2 (Radford et al. 2019, table 2), named as in the lecture."""
+
+    vocab_size: int = 50257
+    context_length: int = 1024
+    emb_dim: int = 768
+    n_heads: int = 12
+    n_layers: int = 12
+    drop_rate: float = 0.0
+    qkv_bias: bool = True
+
+    def problems(self) -> list[str]:
+        sizes = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
+        problems = [
+            f"{name} must be a positive integer, not {getattr(self, name)!r}"
+            for name in sizes
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1
+        ]
+        if not problems and self.emb_dim % self.n_heads:
+            problems.append(f"emb_dim {self.emb_dim} is not divisible by n_heads {self.n_heads}")
+        if not 0 <= self.drop_rate < 1:
+            problems.append(f"drop_rate must be in [0, 1), not {self.drop_rate!r}")
+        return problems
+
+
+MINI = "gpt2-mini"
+
+# One row per model of the lecture, and the small one this project bundles.
+GPT_PRESETS: dict[str, GPTConfig] = {
+    MINI: GPTConfig(context_length=256, emb_dim=256, n_heads=4, n_layers=4),
+    "gpt2": GPTConfig(emb_dim=768, n_heads=12, n_layers=12),
+    "gpt2-medium": GPTConfig(emb_dim=1024, n_heads=16, n_layers=24),
+    "gpt2-large": GPTConfig(emb_dim=1280, n_heads=20, n_layers=36),
+    "gpt2-xl": GPTConfig(emb_dim=1600, n_heads=25, n_layers=48),
+}
+
+
+# --- how a message is read ----------------------------------------------------------------------
+
+# Which position the head reads. "last_column" is the book's: the last column of a padded batch,
+# so padding is part of the message; the others never look at padding.
+POSITIONS = ("last_token", "last_column", "first", "mean")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading(Checked):
+    """How a message becomes one vector.
+
+    Attributes:
+        position: one of ``POSITIONS``.
+        pad_to: messages are padded to this many tokens, and the padding is read (position
+            ``last_column`` only).
+        causal: keep GPT's mask; without it every token sees the whole message.
+    """
+
+    position: str = "last_token"
+    pad_to: int | None = None
+    causal: bool = True
+
+    def problems(self) -> list[str]:
+        problems = []
+        if self.position not in POSITIONS:
+            problems.append(str(unknown_choice("position", self.position, POSITIONS)))
+        if (self.pad_to is None) == (self.position == "last_column"):
+            problems.append("pad_to belongs to the position last_column, and it needs one")
+        return problems
+
+    def tokens(self, ids: list[int], limit: int) -> list[int]:
+        """``ids`` as they are read: cut to ``limit``, padded where padding is read."""
+        return ids[:limit] + [END_OF_TEXT] * ((self.pad_to or 0) - len(ids))
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """The arguments of ``adapt``, from which the same adapter can be made again; see there."""
+
+    name: str
+    rank: int
+    total_steps: int
+    seed: int
+
+
+VIRTUAL_TOKENS = 20  # of a soft prompt: from here on longer ones gain little (Lester et al. 2021)
