@@ -53,33 +53,9 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         base: a model of ``load_base``: a name, a Hugging Face repository, or a folder of one.
-        weights: this and the parameters down to ``precision`` are those of ``TrainConfig``;
-            ``None`` is what suits the base, see ``settings_for``.
-        layers: which weights learn; ``"none"``: only the head does.
-        head: kind of head, for ``layers="none"``.
-        rank: of a low-rank adapter.
-        position: which position the head reads.
-        causal: keep the causal mask.
-        padding: how wide a batch is.
-        balance: what is done about rare labels, on the training rows only.
-        balance_ratio: what a rare label is brought to.
-        epochs: passes over the training rows.
-        batch_size: messages in one pass.
-        accumulate: passes a step.
-        learning_rate: the schedule's peak.
-        embedding_learning_rate: likewise, of the token embedding.
-        schedule: of the learning rate.
-        warmup: share of the steps on the way up.
-        weight_decay: on matrices only.
-        label_smoothing: share of the target spread over all labels.
-        grad_clip: largest gradient norm.
-        validate_every: steps between two looks at the validation part.
-        keep: ``"best"`` weights by validation loss, or the ``"last"``.
-        patience: looks without gain before it stops; 0: never.
-        mix: share of the fine-tuned weights in the result.
-        threshold: of two labels, the probability of the second from which it is answered.
-        flag_at_most: chooses the threshold on the validation part, see ``TrainConfig``.
-        precision: of matrix products.
+        weights: this and the parameters down to ``precision`` are those of ``TrainConfig``, which
+            says what each means, but for ``layers`` only a head learns by default; ``None`` is
+            what suits the base, see ``settings_for``.
         validation_share: of the messages, at most 0.5; rounded to one half, third, quarter, …
         random_state: an int for the same result every time; or as scikit-learn has it.
 
@@ -121,35 +97,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         validation_share: float = 0.1,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
-        self.base = base
-        self.weights = weights
-        self.layers = layers
-        self.head = head
-        self.rank = rank
-        self.position = position
-        self.causal = causal
-        self.padding = padding
-        self.balance = balance
-        self.balance_ratio = balance_ratio
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.accumulate = accumulate
-        self.learning_rate = learning_rate
-        self.embedding_learning_rate = embedding_learning_rate
-        self.schedule = schedule
-        self.warmup = warmup
-        self.weight_decay = weight_decay
-        self.label_smoothing = label_smoothing
-        self.grad_clip = grad_clip
-        self.validate_every = validate_every
-        self.keep = keep
-        self.patience = patience
-        self.mix = mix
-        self.threshold = threshold
-        self.flag_at_most = flag_at_most
-        self.precision = precision
-        self.validation_share = validation_share
-        self.random_state = random_state
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
     def fit(self, X: object, y: object) -> Self:
         """Learns from all but the validation part, and calibrates on that.

@@ -6,6 +6,7 @@ FewShotClassifier(k=4).fit(texts, labels).predict_proba(["You won!", "See you at
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +20,10 @@ from icl.few_shot import FewShot
 from icl.lm.base import LM
 from icl.pool.embed import Embedder
 from icl.prompt.tasks import Task, task_of
-from icl.settings import Option
+from icl.settings import FewShotConfig, Option
+
+# Settings that are parameters of the estimator; its random_state is the seed.
+SETTINGS = tuple(field.name for field in fields(FewShotConfig) if field.name != "seed")
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -33,17 +37,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             in which each label is its own word.
         lm: a language model or its name, see ``open_lm``; ``None``: the bundled one.
         embedder: what embeds messages; ``None``: the bundled one.
-        selector: this and the parameters down to ``shares`` are those of ``FewShotConfig``.
-        options: the selector's own settings, by name.
-        k: how many examples are shown.
-        balance: how many of each label.
-        order: in the prompt.
-        near: cosine from which on two messages are nearly the same.
-        longest: most tokens of an example.
-        chat: examples as turns of a chat.
-        scoring: what counts as the score of a label.
-        calibration: how the prompt's bias is taken out.
-        shares: how frequent labels are expected to be.
+        selector: this and the parameters down to ``shares`` are those of ``FewShotConfig``, which
+            says what each means.
         random_state: an int; the seed of all that is random.
 
     Attributes:
@@ -70,21 +65,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shares: str = "equal",
         random_state: int = 0,
     ) -> None:
-        self.task = task
-        self.lm = lm
-        self.embedder = embedder
-        self.selector = selector
-        self.options = options
-        self.k = k
-        self.balance = balance
-        self.order = order
-        self.near = near
-        self.longest = longest
-        self.chat = chat
-        self.scoring = scoring
-        self.calibration = calibration
-        self.shares = shares
-        self.random_state = random_state
+        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: ANN401 (scikit-learn's)
         """Takes the (N,) texts ``X`` with their labels ``y`` as the pool.
@@ -99,22 +80,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.unique(y)
         names = tuple(map(str, self.classes_))
         task = task_of("own", names) if self.task is None else self.task
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings["options"] = self.options or {}
         self.few_shot_ = FewShot(
-            task,
-            self.selector,
-            lm=self.lm,
-            embedder=self.embedder,
-            options=self.options or {},
-            k=self.k,
-            balance=self.balance,
-            order=self.order,
-            near=self.near,
-            longest=self.longest,
-            chat=self.chat,
-            scoring=self.scoring,
-            calibration=self.calibration,
-            shares=self.shares,
-            seed=self.random_state,
+            task, lm=self.lm, embedder=self.embedder, seed=self.random_state, **settings
         ).fit([Example(str(text), str(label)) for text, label in zip(X, y, strict=True)])
         return self
 

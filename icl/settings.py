@@ -1,10 +1,10 @@
 """Every choice of a few-shot answer, in one frozen dataclass."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
-from clfcore.config import Checked, read_value
+from clfcore.config import SHARE_ABOVE_0, Checked, at_least, read_value, setting
 from clfcore.errors import TuneshotError
 from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.scoring import SCORINGS
@@ -17,63 +17,68 @@ Option = int | float | bool | str
 SHARES = ("equal", "pool")
 
 
+# The headings of ``icl classify --help``.
+EXAMPLES, ANSWER = "The examples", "The answer"
+
+
 @dataclass(frozen=True, slots=True)
 class FewShotConfig(Checked):
-    """How a message becomes a prompt, and what is read becomes an answer.
+    """How a message becomes a prompt, and what is read becomes an answer."""
 
-    Attributes:
-        selector: a key of ``SELECTORS``: which messages may be shown.
-        options: the selector's own settings, by name.
-        k: how many are shown.
-        balance: a key of ``BALANCES``: how many of each label. Some selectors have their own.
-        order: a key of ``ARRANGEMENTS``: how they stand in the prompt.
-        near: cosine from which on a message is left out as nearly the same as a better one; 1:
-            exact copies only, which are always left out.
-        longest: most tokens of a shown message; 0: no limit.
-        chat: show the examples as turns of a chat, through the model's chat template.
-        scoring: a key of ``SCORINGS``: what counts as the score of a label.
-        calibration: a key of ``CALIBRATIONS``: how the prompt's own bias is taken out.
-        shares: with a calibration, how frequent labels are expected to be: ``equal``, or as in the
-            ``pool``.
-        seed: of all that is random.
-    """
+    selector: str = setting(
+        "topk", "How the messages that are shown are chosen.", EXAMPLES, choices=SELECTORS
+    )
+    options: Mapping[str, Option] = setting(
+        dict, "An option of the selector; see icl selectors.", EXAMPLES, option="--set"
+    )
+    k: int = setting(4, "How many examples are shown.", EXAMPLES, bound=at_least(0), option="-k")
+    balance: str = setting(
+        "equal",
+        "How many of each label are shown; some selectors have their own rule.",
+        EXAMPLES,
+        choices=BALANCES,
+    )
+    order: str = setting(
+        "similar_last", "Their order in the prompt.", EXAMPLES, choices=ARRANGEMENTS
+    )
+    near: float = setting(
+        1.0,
+        "Leave out messages as similar as this (cosine) to a better one; 1: exact copies, which "
+        "are always left out.",
+        EXAMPLES,
+        bound=SHARE_ABOVE_0,
+    )
+    longest: int = setting(
+        0, "Leave out messages of more tokens; 0: none.", EXAMPLES, bound=at_least(0)
+    )
+    chat: bool = setting(
+        False,
+        "Show examples as turns of a chat, through the model's chat template, for models made for "
+        "chats.",
+        EXAMPLES,
+    )
+    scoring: str = setting("sum", "What counts as the score of a label.", ANSWER, choices=SCORINGS)
+    calibration: str = setting(
+        "none",
+        "How the prompt's own bias, what it says without a message, is taken out.",
+        ANSWER,
+        choices=CALIBRATIONS,
+    )
+    shares: str = setting(
+        "equal",
+        "With a calibration: how frequent labels are expected to be, equally or as in the pool.",
+        ANSWER,
+        choices=SHARES,
+    )
+    seed: int = setting(0, "The seed of everything random.", bound=at_least(0))
 
-    selector: str = "topk"
-    options: Mapping[str, Option] = field(default_factory=dict)
-    k: int = 4
-    balance: str = "equal"
-    order: str = "similar_last"
-    near: float = 1.0
-    longest: int = 0
-    chat: bool = False
-    scoring: str = "sum"
-    calibration: str = "none"
-    shares: str = "equal"
-    seed: int = 0
-
-    def problems(self) -> list[str]:
-        found = [
-            f"unknown {name} {getattr(self, name)!r}; choose from {', '.join(table)}"
-            for name, table in CHOICES.items()
-            if getattr(self, name) not in table
-        ]
-        found += [
-            f"{name} must be 0 or more, not {getattr(self, name)}"
-            for name in ("k", "longest", "seed")
-            if getattr(self, name) < 0
-        ]
-        if not 0 < self.near <= 1:
-            found.append(f"near must be in (0, 1], not {self.near:g}")
-        return found or self._selector_problems()
-
-    def _selector_problems(self) -> list[str]:
+    def contradictions(self) -> list[str]:
         selector = SELECTORS[self.selector]
         if selector.votes and self.k == 0:
             return [f"selector {self.selector!r} needs at least one neighbour; choose k ≥ 1"]
-        known = options_of(self.selector)
-        if unknown := [name for name in self.options if name not in known]:
-            has = ", ".join(known) or "none"
-            return [f"{self.selector} has no option {unknown[0]!r}; its options: {has}"]
+        for name in self.options:
+            if name not in options_of(self.selector):
+                return [str(unknown_option(self.selector, name))]
         try:
             selector(seed=self.seed, **self.options)
         except TuneshotError as error:
@@ -81,20 +86,16 @@ class FewShotConfig(Checked):
         return []
 
 
-CHOICES: dict[str, Any] = {
-    "selector": SELECTORS,
-    "balance": BALANCES,
-    "order": ARRANGEMENTS,
-    "scoring": SCORINGS,
-    "calibration": CALIBRATIONS,
-    "shares": SHARES,
-}
-
-
 def options_of(selector: str) -> dict[str, Any]:
     """The options of a selector and their defaults."""
-    found = fields(SELECTORS[selector])  # type: ignore[arg-type]
-    return {option.name: option.default for option in found if option.name != "seed"}
+    options = fields(SELECTORS[selector])  # type: ignore[arg-type]
+    return {option.name: option.default for option in options if option.name != "seed"}
+
+
+def unknown_option(selector: str, name: str) -> TuneshotError:
+    """The error for an option that a selector does not have; lists those that it has."""
+    options = ", ".join(options_of(selector)) or "none"
+    return TuneshotError(f"{selector} has no option {name!r}; its options: {options}")
 
 
 def read_option(selector: str, assignment: str) -> tuple[str, Option]:
@@ -104,10 +105,9 @@ def read_option(selector: str, assignment: str) -> tuple[str, Option]:
         TuneshotError: not of this form, no such option, or a value of another type.
     """
     name, sign, text = (part.strip() for part in assignment.partition("="))
-    known = options_of(selector)
+    options = options_of(selector)
     if not sign or not text:
         raise TuneshotError(f"expected name=value, not {assignment!r}; for example k=4")
-    if name not in known:
-        has = ", ".join(known) or "none"
-        raise TuneshotError(f"{selector} has no option {name!r}; its options: {has}")
-    return name, read_value(name, text, type(known[name]))
+    if name not in options:
+        raise unknown_option(selector, name)
+    return name, read_value(name, text, type(options[name]))

@@ -8,130 +8,65 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clfcore.cli import terminal
+from clfcore.cli.options import with_settings
 from clfcore.cli.terminal import Bars, Data, LabelColumnName, TextColumnName, stderr, stdout
+from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
 
 if TYPE_CHECKING:
     from clfcore.training.loop import Step
 
 
-_MODEL, _LOOP, _RUN = "What learns", "How it learns", "The run"
-
-
-def _option(help_text: str, panel: str, *names: str, **more: Any) -> Any:  # noqa: ANN401
-    return typer.Option(*names, help=help_text, rich_help_panel=panel, **more)
-
-
+@with_settings(TrainConfig, defaults=False)
 def train(
+    *,
     base: Annotated[
         str,
-        _option(
-            "gpt2-mini, gpt2 … gpt2-xl, SmolLM2-135M-Instruct, a repository, a folder.", _MODEL
+        typer.Option(
+            help="gpt2-mini, gpt2 … gpt2-xl, SmolLM2-135M-Instruct, a repository, a folder.",
+            rich_help_panel=MODEL,
         ),
     ] = "gpt2-mini",
-    weights: Annotated[str | None, _option("pretrained or random.", _MODEL)] = None,
-    layers: Annotated[
-        str | None,
-        _option(
-            "last_layer, last_block, last_two_blocks, last_four_blocks, all, an adapter (lora, "
-            "adalora, ia3, …), or none: the trunk only makes features.",
-            _MODEL,
-        ),
-    ] = None,
-    head: Annotated[str | None, _option("With layers none: logistic or mlp.", _MODEL)] = None,
-    rank: Annotated[int | None, _option("Of a low-rank adapter.", _MODEL)] = None,
-    position: Annotated[
-        str | None,
-        _option("What the head reads: last_token, last_column, first or mean.", _MODEL),
-    ] = None,
-    causal: Annotated[
-        bool | None,
-        _option("GPT's causal mask, on or off.", _MODEL, "--causal-mask/--no-causal-mask"),
-    ] = None,
     data: Data = None,
     text_column: TextColumnName = None,
     label_column: LabelColumnName = None,
-    balance: Annotated[
-        str | None,
-        _option(
-            "none, oversample, undersample, class_weights, tomek_links, enn, repeated_enn; with "
-            "layers none also rose, smote, adasyn, cluster_centroids.",
-            _LOOP,
-        ),
-    ] = None,
-    balance_ratio: Annotated[
-        float | None, _option("Rare labels are brought to this share of the commonest.", _LOOP)
-    ] = None,
-    padding: Annotated[
-        str | None, _option("dynamic, longest, full_context or none.", _LOOP)
-    ] = None,
-    epochs: Annotated[int | None, _option("Passes over the training part.", _LOOP)] = None,
-    batch_size: Annotated[int | None, _option("Messages in one pass.", _LOOP)] = None,
-    accumulate: Annotated[int | None, _option("Passes a step.", _LOOP)] = None,
-    learning_rate: Annotated[float | None, _option("Peak learning rate.", _LOOP)] = None,
-    embedding_learning_rate: Annotated[
-        float | None, _option("Likewise, of the token embedding.", _LOOP)
-    ] = None,
-    schedule: Annotated[
-        str | None, _option("one_cycle, linear, cosine or constant.", _LOOP)
-    ] = None,
-    warmup: Annotated[float | None, _option("Share of the steps on the way up.", _LOOP)] = None,
-    weight_decay: Annotated[float | None, _option("On matrices only.", _LOOP)] = None,
-    label_smoothing: Annotated[
-        float | None, _option("Share of the target spread over all labels.", _LOOP)
-    ] = None,
-    grad_clip: Annotated[float | None, _option("Largest gradient norm.", _LOOP)] = None,
-    validate_every: Annotated[
-        int | None, _option("Steps between two validations; 0: once an epoch.", _LOOP)
-    ] = None,
-    keep: Annotated[str | None, _option("best (by validation loss) or last.", _LOOP)] = None,
-    patience: Annotated[
-        int | None, _option("Stop after so many validations without gain; 0: never.", _LOOP)
-    ] = None,
-    mix: Annotated[
-        float | None, _option("Share of the fine-tuned weights in the result (WiSE-FT).", _LOOP)
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        _option("Of two labels, probability from which the second is answered.", _LOOP),
-    ] = None,
-    flag_at_most: Annotated[
-        float | None,
-        _option("Choose the threshold: share of ham that may be flagged, in validation.", _LOOP),
-    ] = None,
-    precision: Annotated[str | None, _option("auto, float32 or bfloat16.", _LOOP)] = None,
-    split_seed: Annotated[
-        int | None, _option("Which messages are for training, validation, test.", _RUN)
-    ] = None,
-    seed: Annotated[int | None, _option("Of everything else that is random.", _RUN)] = None,
-    out: Annotated[Path, _option("Where the checkpoint goes.", _RUN)] = Path("runs/spam"),
+    settings: dict[str, Any],
+    out: Annotated[
+        Path, typer.Option(help="Where the checkpoint goes.", rich_help_panel=RUN)
+    ] = Path("runs/spam"),
     compact: Annotated[
-        bool, _option("Store int8 rows: a quarter of the size.", _RUN, "--compact")
+        bool,
+        typer.Option(
+            "--compact", help="Store int8 rows: a quarter of the size.", rich_help_panel=RUN
+        ),
     ] = False,
     resume: Annotated[
-        bool, _option("Go on where a killed run with this --out was.", _RUN, "--resume")
+        bool,
+        typer.Option(
+            "--resume", help="Continue a killed run with this --out.", rich_help_panel=RUN
+        ),
     ] = False,
     save_every: Annotated[
-        float, _option("Seconds between two saves of an unfinished run.", _RUN, min=0)
+        float,
+        typer.Option(
+            min=0, help="Seconds between two saves of an unfinished run.", rich_help_panel=RUN
+        ),
     ] = 30.0,
-    tensorboard: Annotated[Path | None, _option("Folder for TensorBoard's curves.", _RUN)] = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option(help="Folder for TensorBoard's curves.", rich_help_panel=RUN)
+    ] = None,
 ) -> None:
     """Fine-tune on the training part, calibrate on the validation part, report on the test part.
 
-    Without an option, what suits the base is taken. A killed run goes on with --resume.
+    Without an option, what suits the base is taken. A killed run continues with --resume.
     """
-    given = {name: value for name, value in locals().items() if value is not None}
-    from dataclasses import fields
-
     from clfcore.data.messages import load_messages
     from clfcore.data.split import content_hash
     from clfcore.training.distributed import find_accelerator
     from clfcore.training.recipe import learn, save_and_judge
     from clfcore.training.resume import Unfinished
-    from clfcore.training.settings import TrainConfig, settings_for
     from clfcore.weights.meta import check_free
 
-    chosen = {f.name: given[f.name] for f in fields(TrainConfig) if f.name in given}
-    config = settings_for(base, **chosen)
+    config = settings_for(base, **settings)
     check_free(out)  # before the work, not after it
     source = load_messages(data, text_column, label_column)
     accelerator = find_accelerator()

@@ -8,12 +8,13 @@ The runs of a grid share the split, so that they can be compared pair by pair.
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clfcore.config import DEFAULT_LM
+from clfcore.config import DEFAULT_LM, option_name
 from clfcore.data.messages import Source
 from clfcore.data.split import content_hash, grouped_stratified_split
 from clfcore.errors import TuneshotError
@@ -44,14 +45,16 @@ def command_for(base: str, config: TrainConfig, data_options: Sequence[str] = ()
         data_options: what names the data, e.g. ``("--data", "mine.csv")``.
     """
     words = ["clf", "train", "--base", base, *data_options]
-    usual = settings_for(base).to_dict()
-    for name, value in config.to_dict().items():
-        if value == usual[name]:
+    usual = settings_for(base)
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value == getattr(usual, field.name):
             continue
-        if name == "causal":
-            words.append("--causal-mask" if value else "--no-causal-mask")
+        option = option_name(field)
+        if isinstance(value, bool):
+            words.append(option.split("/")[not value])
         else:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [option, str(value)]
     return shlex.join(words)
 
 

@@ -27,11 +27,19 @@ from clfcore.cli.terminal import (
     stderr,
     stdout,
 )
+from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_messages, load_pool
 from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example, ignore
-from icl.cli.options import LM_NAME, BaseUrl, Folder, ModelName, PoolPath, TaskName, with_settings
+from icl.cli.options import (
+    BaseUrl,
+    Folder,
+    ModelName,
+    PoolPath,
+    TaskName,
+    with_few_shot_settings,
+)
 from icl.prompt.free_form import FREE_FORM
 from icl.prompt.tasks import TASKS, Task, own_task
 from icl.selectors.table import SELECTORS
@@ -50,7 +58,7 @@ app = new_app("Classify messages by showing a language model a few labelled exam
 
 
 @app.command()
-@with_settings
+@with_few_shot_settings
 def classify(
     settings: FewShotConfig,
     texts: Texts = None,
@@ -58,7 +66,7 @@ def classify(
     task: TaskName = "sms_spam",
     folder: Folder = None,
     pool: PoolPath = None,
-    lm: ModelName = LM_NAME,
+    lm: ModelName = DEFAULT_LM,
     base_url: BaseUrl = None,
     json: Json = False,
 ) -> None:
@@ -74,14 +82,14 @@ def classify(
 
 
 @app.command()
-@with_settings
+@with_few_shot_settings
 def show_prompt(
     settings: FewShotConfig,
     text: Annotated[str, typer.Argument(help="The message to classify.")],
     task: TaskName = "sms_spam",
     folder: Folder = None,
     pool: PoolPath = None,
-    lm: ModelName = LM_NAME,
+    lm: ModelName = DEFAULT_LM,
     base_url: BaseUrl = None,
 ) -> None:
     """Prints the exact text the language model reads."""
@@ -97,14 +105,14 @@ def show_prompt(
 
 
 @app.command()
-@with_settings
+@with_few_shot_settings
 def select(
     settings: FewShotConfig,
     text: Annotated[str, typer.Argument(help="The message to choose examples for.")],
     task: TaskName = "sms_spam",
     folder: Folder = None,
     pool: PoolPath = None,
-    lm: ModelName = LM_NAME,
+    lm: ModelName = DEFAULT_LM,
     base_url: BaseUrl = None,
     json: Json = False,
 ) -> None:
@@ -127,7 +135,7 @@ def select(
 
 
 @app.command()
-@with_settings
+@with_few_shot_settings
 def evaluate(
     settings: FewShotConfig,
     data: Annotated[
@@ -140,7 +148,7 @@ def evaluate(
     balanced: Annotated[
         bool, typer.Option(help="As many of each label, or the data's own shares.")
     ] = True,
-    lm: ModelName = LM_NAME,
+    lm: ModelName = DEFAULT_LM,
     base_url: BaseUrl = None,
     json: Json = False,
 ) -> None:
@@ -178,7 +186,7 @@ def evaluate(
 def complete(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(FREE_FORM)}.")],
     text: Annotated[str, typer.Argument(help="What to translate, or to judge.")],
-    lm: ModelName = LM_NAME,
+    lm: ModelName = DEFAULT_LM,
     base_url: BaseUrl = None,
 ) -> None:
     """Lets the language model go on with one of the lecture's worked prompts."""
@@ -195,7 +203,7 @@ def complete(
 def grid(
     tasks: Annotated[str, typer.Option(help="Names, separated by commas; see icl tasks.")],
     selectors: Annotated[str, typer.Option(help="Names, separated by commas.")],
-    lms: Annotated[str, typer.Option(help="As --lm of the other commands.")] = LM_NAME,
+    lms: Annotated[str, typer.Option(help="As --lm of the other commands.")] = DEFAULT_LM,
     ks: Annotated[str, typer.Option("--k", help="Numbers, separated by commas.")] = "4",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each cell.")] = 3,
     limit: Annotated[int, typer.Option(min=1, help="Messages asked about in each cell.")] = 300,
@@ -329,7 +337,7 @@ def _made_for_a_cell(
 
     task = _task(cell.task)
     asked = draw(task.load("test", folder), cell.limit, cell.balanced, cell.seed)
-    few_shot = _made(task, task.load("train", folder), cell, cell.lm or LM_NAME, base_url)
+    few_shot = _made(task, task.load("train", folder), cell, cell.lm or DEFAULT_LM, base_url)
     return few_shot, asked
 
 

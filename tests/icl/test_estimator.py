@@ -1,5 +1,8 @@
 """The few-shot classifier among scikit-learn's own tools."""
 
+import inspect
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -9,6 +12,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from clfcore.errors import TuneshotError
 from icl.estimator import FewShotClassifier
+from icl.settings import FewShotConfig
 from tests.support.doubles import EXAMPLES, CountingLM, HashedWords
 
 TEXTS = np.array([example.text for example in EXAMPLES])
@@ -38,6 +42,15 @@ def test_it_predicts_labels_with_probabilities_in_the_order_of_classes():
 def test_labels_keep_their_type():
     fitted = estimator(selector="knn", lm=None).fit(TEXTS, (LABELS == "spam").astype(int))
     assert fitted.predict(["claim your free cash prize"]).tolist() == [1]
+
+
+def test_every_few_shot_setting_is_a_parameter_with_the_same_default():
+    parameters = inspect.signature(FewShotClassifier).parameters
+    own = {"task", "lm", "embedder", "random_state"}
+    assert parameters.keys() - own == {field.name for field in fields(FewShotConfig)} - {"seed"}
+    for field in fields(FewShotConfig):
+        if field.name not in ("options", "seed"):
+            assert parameters[field.name].default == field.default
 
 
 def test_a_clone_is_equal_and_not_fitted():

@@ -35,7 +35,7 @@ from clfcore.experiments.suites import (
 from clfcore.experiments.table import read_records, table
 from clfcore.model.adapters import ADAPTERS
 from clfcore.model.spec import POSITIONS
-from clfcore.training.settings import CHOICES, TrainConfig, settings_for
+from clfcore.training.settings import TrainConfig, settings_for
 from clfcore.types import Example
 
 ALL_ROWS = [row for rows in SUITES.values() for row in rows]
@@ -183,7 +183,8 @@ def test_the_command_of_every_row_means_the_settings_of_the_row(base):
 
 
 values_of = {
-    name: st.sampled_from(list(table)) for name, table in CHOICES.items()
+    field.name: st.sampled_from(list(field.metadata["setting"].choices))
+    for field in fields(TrainConfig) if field.metadata["setting"].choices
 } | {
     "causal": st.booleans(),
     **dict.fromkeys(["rank", "epochs", "batch_size", "accumulate"], st.integers(1, 100)),
@@ -239,7 +240,7 @@ def test_a_free_grid_has_every_combination_with_values_of_the_right_type():
         ("causal=maybe", "causal must be true or false, not 'maybe'"),
         ("epochs", "expected name=value, not 'epochs'"),
         ("seed=1,2", "say how many with --seeds"),
-        ("epochs=1,0", "epochs must be at least 1, not 0"),
+        ("epochs=1,0", "epochs must be 1 or more, not 0"),
         ("layers=all,al", "unknown layers 'al'; choose from last_layer"),
         ("balance=none,smote", "smote invents points"),
     ],
@@ -395,7 +396,7 @@ def test_rows_about_a_larger_gpt2_wait_for_the_base_gpt2(base, toy, tmp_path, le
     ("overrides", "complaint"),
     [
         ({"layers": "all"}, "every one of these rows has a layers of its own"),
-        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 0}, "epochs must be 1 or more"),
         ({"balance": "smote"}, "smote invents points"),
     ],
 )

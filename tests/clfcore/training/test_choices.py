@@ -9,7 +9,7 @@ import torch
 from clfcore.errors import TuneshotError
 from clfcore.model.adapters import ADAPTERS, Adapter, adapt, adapter_record, merge
 from clfcore.training.loop import fit
-from clfcore.training.settings import CHOICES, TrainConfig, settings_for
+from clfcore.training.settings import LAYERS, TrainConfig, settings_for
 from tests.support.tiny import tiny, toy_data
 
 HEAVY = {"torch", "sklearn", "scipy", "transformers", "tiktoken"}
@@ -38,7 +38,7 @@ def test_an_adapter_is_added_in_one_place(monkeypatch):
             weight.requires_grad_(name.endswith(".bias"))
 
     monkeypatch.setitem(ADAPTERS, "biases", Adapter(biases))
-    assert list(CHOICES["layers"])[-2:] == ["biases", "none"]
+    assert list(LAYERS)[-2:] == ["biases", "none"]
     with pytest.raises(TuneshotError, match=r"unknown layers 'bias'; choose .*, biases, none"):
         TrainConfig(layers="bias")
     config = settings_for("gpt2-mini", layers="biases", balance="none", epochs=2)
