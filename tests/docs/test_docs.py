@@ -27,11 +27,31 @@ def test_the_examples_of_a_page_run(page, capsys):
     assert capsys.readouterr().out
 
 
+PAGES = [DOCS.parent / "README.md", *DOCS.glob("*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page):
+    """By its path from the root, or beside the file named before it."""
+    named, folder = re.findall(r"`([\w/.-]+\.(?:py|txt|css|js|yaml)|(?:clfcore|icl)/[\w/]*)`",
+                               page.read_text(encoding="utf-8")), DOCS.parent  # fmt: skip
+    for name in named:
+        if not (DOCS.parent / name).exists():
+            assert (folder / name).exists(), name
+        else:
+            folder = DOCS.parent / name
+            folder = folder if folder.is_dir() else folder.parent
+
+
 def test_every_template_and_selector_that_a_page_names_is_there():
     from icl.selectors.table import SELECTORS
 
     page = (DOCS / "in-context-learning.md").read_text(encoding="utf-8")
-    assert [name for name in SELECTORS if f"`{name}`" not in page] == []
+    section = page[page.index("## Selectors") : page.index("## Templates")]
+    rows = [row.split("|")[1] for row in section.splitlines() if row.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert len(named) > 10
+    assert named <= SELECTORS.keys()
     template = (DOCS.parent / "icl/prompt/templates/sst2.txt").read_text(encoding="utf-8").rstrip()
     shown = "\n".join("    " + line if line else "" for line in template.splitlines())
     assert shown in page
