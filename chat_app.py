@@ -1,34 +1,37 @@
 """The chat page: two ways to teach a language model one task, side by side.
 
 Start it with ``make chat``, or ``python -m icl.chat``, or ``chainlit run chat_app.py``.
-Only what happens when; what is answered is in icl/session/session.py, how it looks in
-icl/chat/cards.py and public/, which models in icl/session/environment.py.
+Here are Chainlit's callbacks only; the answers come from icl/session/session.py, their looks from
+icl/chat/cards.py and public/, the models from icl/session/environment.py.
 """
 
+import asyncio
 from pathlib import Path
 
 import chainlit as cl
 from chainlit.types import Feedback, ThreadDict
 
 import icl.chat.patches.install  # noqa: F401  before any visitor can connect
-from icl.chat.actions import voting
-from icl.chat.actions.commands import Asked, explain, obey, offered, split, vary
-from icl.chat.actions.controls import form_pickers, panel, pickers
-from icl.chat.cards import plain
+from icl.chat import voting
+from icl.chat.actions import commands
+from icl.chat.cards import escape_markdown
+from icl.chat.controls import form_pickers, panel, pickers
 from icl.chat.conversation import answer, complete
 from icl.chat.handlers import one_line_errors, stoppable
 from icl.chat.language import page_language, say
 from icl.chat.state import Chat
-from icl.chat.store.storage import keep_session
+from icl.chat.store.storage import save_session
 from icl.prompt.free_form import FREE_FORM
-from icl.session import environment as setup
+from icl.session import environment
+from icl.session.session import methods_of
 from icl.session.settings import PROFILES
 
 DEFAULT_PROFILE = "Compare"
 FREE_PROMPT = "Free prompt"
 
+workers = environment.workers()
 
-workers = setup.workers()
+_warming_up: asyncio.Task[None] | None = None  # the event loop itself does not keep a task alive
 
 # Label and message; the first two are the lecture's. On the third the two methods disagree.
 STARTERS = (
@@ -57,14 +60,15 @@ FREE_STARTERS = (
 
 
 @cl.on_app_startup
-def load_models() -> None:
+async def load_models() -> None:
     """Starts loading before the first visitor; the page opens meanwhile."""
-    workers.warm_up()
+    global _warming_up
+    _warming_up = asyncio.create_task(workers.warm_up.run())
 
 
 @cl.set_chat_profiles
 async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatProfile]:
-    """Which methods answer; what is chosen within one keeps the chat, see ``pickers``."""
+    """Which methods answer. Another profile starts a new chat, another setting does not."""
     language = page_language(language)
     starters = {
         name: [
@@ -100,56 +104,57 @@ async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatPr
 @cl.on_chat_start
 @one_line_errors
 async def start() -> None:
-    """A new chat, or another profile: what it offers."""
-    await offer(current_profile())
+    """A new chat, or another profile: sends its controls."""
+    await send_controls(current_profile())
 
 
 @cl.on_chat_resume
 @one_line_errors
 async def resume(thread: ThreadDict) -> None:
-    """A chat of an earlier day goes on: with what it offered, and what it was taught."""
-    await offer(current_profile())
+    """An earlier chat continues, with its controls and its added messages."""
+    await send_controls(current_profile())
 
 
-async def offer(profile: str) -> None:
-    """Sends pickers, commands and the settings panel, where they make a difference."""
-    # An empty list takes away what the profile that was open before had offered.
+async def send_controls(profile: str) -> None:
+    """Sends the pickers, commands and settings panel that are of use in a profile."""
+    # An empty list removes those of the profile that was open before.
     if profile == FREE_PROMPT:
         await cl.context.emitter.set_modes(form_pickers())
         await cl.context.emitter.set_commands([])
         return
     few_shot = "few_shot" in PROFILES.get(profile, ())
     await cl.context.emitter.set_modes(pickers() if few_shot else [])
-    await cl.context.emitter.set_commands(offered())
+    await cl.context.emitter.set_commands(commands.command_list())
     await cl.ChatSettings(panel(workers.session.offers, this_chat().panel)).send()
 
 
 @cl.on_settings_update
 @one_line_errors
-async def settle(chosen: dict[str, str]) -> None:
-    """Keeps what was confirmed in the settings panel."""
-    this_chat().panel = chosen
+async def on_settings_update(panel: dict[str, str]) -> None:
+    """Saves what was confirmed in the settings panel."""
+    this_chat().panel = panel
     this_chat().settings(None)  # says now what is not allowed
-    await keep()
+    await save_chat()
 
 
 @cl.on_message
 @one_line_errors
 async def on_message(message: cl.Message) -> None:
-    """Answers one message, or does what it commands."""
+    """Answers one message, or runs its command."""
     chat, profile, choices = this_chat(), current_profile(), message.modes
     if profile == FREE_PROMPT:
         form = (choices or {}).get("form", next(iter(FREE_FORM)))
         await complete(workers, message.content, form, chat.settings(None))
         return
-    command, text = split(message.content, message.command)
+    methods = methods_of(profile)
+    command, text = commands.split_command(message.content, message.command)
     file = next(((Path(e.path), e.name) for e in message.elements if e.path), None)
     if file or command:
-        methods = PROFILES.get(profile, ())
-        await obey(command or "batch", Asked(workers, chat, text, choices, methods, file))
+        invocation = commands.Invocation(workers, chat, text, choices, methods, file)
+        await commands.run_command(command or "batch", invocation)
     else:
-        await answer(workers, chat, text, profile, choices)
-    await keep()
+        await answer(workers, chat, text, methods, choices)
+    await save_chat()
 
 
 @cl.action_callback("why")
@@ -157,8 +162,8 @@ async def on_message(message: cl.Message) -> None:
 @one_line_errors
 async def why(action: cl.Action) -> None:
     """The button below an answer."""
-    turn = this_chat().recall(action.payload["turn"])
-    await explain(workers, turn.text, turn.settings)
+    turn = this_chat().turns.find(action.payload["turn"])
+    await commands.explain(workers, turn.text, turn.settings)
 
 
 @cl.action_callback("sweep")
@@ -166,8 +171,8 @@ async def why(action: cl.Action) -> None:
 @one_line_errors
 async def sweep(action: cl.Action) -> None:
     """The other button below an answer."""
-    turn = this_chat().recall(action.payload["turn"])
-    await vary(workers, turn.text, turn.settings)
+    turn = this_chat().turns.find(action.payload["turn"])
+    await commands.sweep(workers, turn.text, turn.settings)
 
 
 @cl.action_callback("question")
@@ -176,7 +181,7 @@ async def sweep(action: cl.Action) -> None:
 async def question(action: cl.Action) -> None:
     """A question of a free prompt, below the answer to another."""
     text = str(action.payload["text"])
-    await cl.Message(content=plain(text), type="user_message").send()
+    await cl.Message(content=escape_markdown(text), type="user_message").send()
     await complete(workers, text, next(iter(FREE_FORM)), this_chat().settings(None))
 
 
@@ -199,7 +204,7 @@ def current_profile() -> str:
 
 
 def this_chat() -> Chat:
-    """This chat's memory; a message may come before ``start`` was through."""
+    """This chat's memory; a message may come before ``start`` has finished."""
     chat = cl.user_session.get("chat")
     if not isinstance(chat, Chat):
         chat = Chat.from_dict(cl.user_session.get("memory") or {})
@@ -207,7 +212,7 @@ def this_chat() -> Chat:
     return chat
 
 
-async def keep() -> None:
-    """Keeps what this chat has learned, where chats are kept."""
+async def save_chat() -> None:
+    """Saves this chat's memory, if there is a login."""
     cl.user_session.set("memory", this_chat().to_dict())
-    await keep_session()
+    await save_session()

@@ -16,7 +16,7 @@ from icl.session.session import MAX_CHARACTERS
 
 MAX_BYTES = 2_000_000
 MAX_ROWS = 10_000
-FORMS = (".csv", ".tsv", ".txt", "")  # endings of files; "" as the SMS corpus has it
+SUFFIXES = (".csv", ".tsv", ".txt", "")  # of files; "" as the SMS corpus has it
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -29,14 +29,14 @@ class Messages:
     Attributes:
         texts: the messages, in the file's order.
         numbers: the row each of them has in the file, as a person counts.
-        given: their labels, if the file has any.
+        true_labels: their labels, if the file has any.
         labels: the labels of the task, in its order.
         empty: how many rows without a text were skipped.
     """
 
     texts: tuple[str, ...]
     numbers: tuple[int, ...]
-    given: tuple[str, ...] | None
+    true_labels: tuple[str, ...] | None
     labels: tuple[str, ...]
     empty: int
 
@@ -59,7 +59,7 @@ def read_messages(source: Path | bytes, name: str, labels: Sequence[str]) -> Mes
             a label that the task does not have.
     """
     name = " ".join(Path(name).name.split())[-60:]  # one short line, with the ending
-    if (suffix := Path(name).suffix.lower()) not in FORMS:
+    if (suffix := Path(name).suffix.lower()) not in SUFFIXES:
         raise TuneshotError(f"{name} is no table of text; send a .csv, .tsv or .txt file")
     size = len(source) if isinstance(source, bytes) else source.stat().st_size
     if size > MAX_BYTES:
@@ -72,15 +72,15 @@ def read_messages(source: Path | bytes, name: str, labels: Sequence[str]) -> Mes
         try:
             rows = list(_rows(_utf8(raw, name), path, name))
             filled = [(number, row) for number, row in rows if str(row[0]).strip()]
-            given = None
+            true_labels = None
             if filled and len(filled[0][1]) == 2:
-                given = tuple(example.label for example in to_examples(filled, name))
+                true_labels = tuple(example.label for example in to_examples(filled, name))
         except TuneshotError as error:
             raise TuneshotError(str(error).replace(str(path), name)) from error
     messages = Messages(
         texts=tuple(str(row[0]) for _, row in filled),
         numbers=tuple(number for number, _ in filled),
-        given=given,
+        true_labels=true_labels,
         labels=tuple(labels),
         empty=len(rows) - len(filled),
     )
@@ -99,7 +99,7 @@ def _check(messages: Messages, name: str) -> None:
                 f"{name}, row {number} has {len(text):,} characters; a message has at most "
                 f"{MAX_CHARACTERS:,}"
             )
-    for number, label in zip(messages.numbers, messages.given or (), strict=False):
+    for number, label in zip(messages.numbers, messages.true_labels or (), strict=False):
         if label not in messages.labels:
             raise TuneshotError(
                 f"{name}, row {number}: unknown label {label[:60]!r}; "
@@ -151,9 +151,9 @@ def _rows(raw: bytes, path: Path, name: str) -> Iterator[Row]:
             )
         named = list(ALIASES)
     read = READERS.get(path.suffix, READERS[".tsv"])
-    restored = _unguarded if lowered[:2] == _OURS else str
+    restore = unescape_formula if lowered[:2] == RESULT_COLUMNS else str
     for number, values in read(path, dict.fromkeys(named)):
-        yield number, [restored(str(value)) for value in values]
+        yield number, [restore(str(value)) for value in values]
 
 
 def _with_commas(raw: bytes, name: str) -> bytes:
@@ -177,17 +177,17 @@ def _without_blank_lines(raw: bytes, tabs: int) -> bytes:
 
 # --- the results file ---------------------------------------------------------------------------
 
-_OURS = ["text", "row"]  # how its header begins
+RESULT_COLUMNS = ["text", "row"]  # how the header of a file of results begins
 
 # Full-width signs too, and after white space: some spreadsheets are generous.
 _FORMULA = re.compile(r"'*(\s*[=+\-@＝＋－＠]|[\t\r\n])")
 
 
-def _guarded(cell: str) -> str:
-    """``cell`` with an apostrophe before what could be a formula, and before its like with one."""
+def escape_formula(cell: str) -> str:
+    """``cell`` with an apostrophe before what could be a formula, with or without apostrophes."""
     return "'" + cell if _FORMULA.match(cell) else cell
 
 
-def _unguarded(cell: str) -> str:
-    """What ``_guarded`` was given."""
+def unescape_formula(cell: str) -> str:
+    """The cell that ``escape_formula`` escaped."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -10,19 +10,19 @@ from typing import Any
 
 from clfcore.fine_tuned import FineTunedPrediction
 from clfcore.types import Prediction
-from icl.chat.actions.controls import order_words, selector_words
+from icl.chat.controls import order_words, selector_words
 from icl.chat.language import numeral, say
 from icl.few_shot import FewShotPrediction
 from icl.prompt.free_form import FREE_FORM
 from icl.prompt.prompt import Demonstration
 from icl.selectors.table import SELECTORS
-from icl.session.jobs import WORDS, Completion, word
-from icl.session.session import Reply, Side
+from icl.session.jobs import LABEL_WORDS, Completion, display_label
+from icl.session.session import MethodResult, Reply
 from icl.session.settings import Settings
 
 TITLES = {"fine_tuned": "Fine-tuned", "few_shot": "Few-shot"}
 
-MAX_SHOWN = 600  # characters of one example
+MAX_EXAMPLE_CHARACTERS = 600
 
 
 def method_title(method: str) -> str:
@@ -35,15 +35,19 @@ def method_name(method: str) -> str:
     return say(TITLES[method].lower())
 
 
-def label_word(label: str) -> str:
+def translated_label(label: str) -> str:
     """A label as the page says it; those of other tasks stay as the data has them."""
-    return say(WORDS[label]) if label in WORDS else word(label)
+    return say(LABEL_WORDS[label]) if label in LABEL_WORDS else display_label(label)
 
 
 def verdict(reply: Reply) -> str:
     """The reply in one line of plain words: for screen readers, for copying, for the eye."""
-    answers = {s.method: label_word(s.prediction.label) for s in reply.sides if s.prediction}
-    silent = [method_name(side.method) for side in reply.sides if not side.prediction]
+    answers = {
+        result.method: translated_label(result.prediction.label)
+        for result in reply.results
+        if result.prediction
+    }
+    silent = [method_name(result.method) for result in reply.results if not result.prediction]
     if not answers:
         return say("No answer: the card says why.")
     first, what = next(iter(answers.items()))
@@ -58,16 +62,16 @@ def verdict(reply: Reply) -> str:
         return say("{who} says {what}.", who=method_title(first), what=what)
     if len(set(reply.labels)) == 1:
         return say("Both say {what}.", what=what)
-    said = [
+    clauses = [
         say("{who} says {what}", who=method_name(who), what=what) for who, what in answers.items()
     ]
-    return say("They disagree: {said}.", said=", ".join(said))
+    return say("They disagree: {said}.", said=", ".join(clauses))
 
 
-def card(reply: Reply) -> dict[str, Any]:
+def compare_card(reply: Reply) -> dict[str, Any]:
     """The properties of the compare card, JSON-safe."""
     return {
-        "sides": [_side(side) for side in reply.sides],
+        "sides": [_result(result) for result in reply.results],
         "words": {
             "bars": say("Probabilities"),
             "facts": say("Time, price and settings"),
@@ -82,29 +86,29 @@ def card(reply: Reply) -> dict[str, Any]:
     }
 
 
-def completion_card(written: Completion, form: str, question: str) -> dict[str, Any]:
+def completion_card(completion: Completion, form_name: str, question: str) -> dict[str, Any]:
     """The properties of a free prompt's card, JSON-safe.
 
     Args:
-        written: what the language model wrote.
-        form: a key of ``FREE_FORM``.
-        question: what it was to go on with; of those it comes with, the answer is known.
+        completion: what the language model wrote.
+        form_name: a key of ``FREE_FORM``.
+        question: what was asked; of the form's own questions, the answer is known.
     """
-    asked = FREE_FORM[form]
-    right = asked.is_right(question, written.text)
-    judged = []
+    form = FREE_FORM[form_name]
+    right = form.is_right(question, completion.text)
+    judgement = []
     if right is not None:
-        hoped = dict(asked.questions)[question.strip()]
-        judged = [say("as hoped") if right else say("hoped for: {answer}", answer=hoped)]
+        answer = dict(form.questions)[question.strip()]
+        judgement = [say("as hoped") if right else say("hoped for: {answer}", answer=answer)]
     return {
-        "text": written.text,
-        "prompt": written.prompt,
-        "model": written.model,
+        "text": completion.text,
+        "prompt": completion.prompt,
+        "model": completion.model,
         "facts": [
-            *judged,
-            milliseconds(written.ms),
-            tokens(written.tokens),
-            cost(written.dollars),
+            *judgement,
+            milliseconds(completion.ms),
+            tokens(completion.tokens),
+            cost(completion.dollars),
         ],
         "words": {
             "completion": say("Completion"),
@@ -116,54 +120,60 @@ def completion_card(written: Completion, form: str, question: str) -> dict[str, 
     }
 
 
-def plain(text: str) -> str:
-    """``text`` for a message that the page reads as markdown: shown as it is, never interpreted."""
+def escape_markdown(text: str) -> str:
+    """``text`` for a message that the page reads as Markdown: shown as it is, never interpreted."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
-def _side(side: Side) -> dict[str, Any]:
-    drawn: dict[str, Any] = {
-        "method": side.method,
-        "title": method_title(side.method),
-        "model": side.model,
-        "problem": side.problem,
+def _result(result: MethodResult) -> dict[str, Any]:
+    props: dict[str, Any] = {
+        "method": result.method,
+        "title": method_title(result.method),
+        "model": result.model,
+        "problem": result.problem,
     }
-    if (answer := side.prediction) is None:
-        return drawn
-    drawn |= {
-        "label": answer.label,
-        "word": label_word(answer.label),
+    if (prediction := result.prediction) is None:
+        return props
+    props |= {
+        "label": prediction.label,
+        "word": translated_label(prediction.label),
         "bars": [
-            {"word": label_word(label), "label": label, "p": round(p, 4), "percent": percent(p)}
-            for label, p in answer.probabilities.items()
+            {
+                "word": translated_label(label),
+                "label": label,
+                "p": round(p, 4),
+                "percent": percent(p),
+            }
+            for label, p in prediction.probabilities.items()
         ],
-        "latency": milliseconds(answer.ms),
-        "facts": _facts(side.settings, answer),
-        "notes": list(answer.notes),
+        "latency": milliseconds(prediction.ms),
+        "facts": _facts(result.settings, prediction),
+        "notes": list(prediction.notes),
     }
-    if isinstance(answer, FewShotPrediction):
-        drawn |= {
-            "caption": say("in prompt order") if answer.prompt else say("the vote, nearest last"),
-            "examples": [_example(shown) for shown in answer.demonstrations],
-            "prompt": answer.prompt,
+    if isinstance(prediction, FewShotPrediction):
+        vote = not prediction.prompt
+        props |= {
+            "caption": say("the vote, nearest last") if vote else say("in prompt order"),
+            "examples": [_example(shown) for shown in prediction.demonstrations],
+            "prompt": prediction.prompt,
         }
-    return drawn
+    return props
 
 
-def _facts(settings: Settings, answer: Prediction) -> list[str]:
-    """How much was read, what it cost, and the settings that mattered."""
-    match answer:
+def _facts(settings: Settings, prediction: Prediction) -> list[str]:
+    """How much was read, what it cost, and the relevant settings."""
+    match prediction:
         case FewShotPrediction():
-            read = [tokens(answer.prompt_tokens)] if answer.prompt else []
-            return [*read, cost(answer.dollars), *_choices(settings)]
+            read = [tokens(prediction.prompt_tokens)] if prediction.prompt else []
+            return [*read, cost(prediction.dollars), *_relevant_settings(settings)]
         case FineTunedPrediction():
-            return [tokens(answer.tokens), cost(0.0)]
+            return [tokens(prediction.tokens), cost(0.0)]
         case _:
             return [cost(0.0)]
 
 
-def _choices(settings: Settings) -> list[str]:
-    """The settings that mattered: without examples, neither their number nor their order does."""
+def _relevant_settings(settings: Settings) -> list[str]:
+    """Without examples, neither their number nor their order is relevant."""
     words = [selector_words(settings.selector)[0]]
     if settings.selector != "zero":
         words.append(f"k = {settings.k}")
@@ -173,10 +183,14 @@ def _choices(settings: Settings) -> list[str]:
 
 
 def _example(shown: Demonstration) -> dict[str, str]:
-    cut = shown.text if len(shown.text) <= MAX_SHOWN else shown.text[:MAX_SHOWN] + " …"
+    cut = (
+        shown.text
+        if len(shown.text) <= MAX_EXAMPLE_CHARACTERS
+        else shown.text[:MAX_EXAMPLE_CHARACTERS] + " …"
+    )
     return {
         "label": shown.label,
-        "word": label_word(shown.label),
+        "word": translated_label(shown.label),
         "text": cut,
         "similarity": "" if shown.similarity is None else numeral(f"{shown.similarity:.2f}"),
     }
@@ -188,7 +202,7 @@ def tokens(count: int) -> str:
 
 
 def cost(dollars: float | None) -> str:
-    """A price; models on this machine have none, of some others nobody knows it."""
+    """A price; models on this machine have none, that of some others is unknown."""
     if dollars is None:
         return say("price unknown")
     if dollars == 0:

@@ -1,30 +1,32 @@
-"""What the page says: answers, views and their pictures, as Chainlit's messages."""
+"""The page's answers and pictures, sent as Chainlit's messages."""
 
+import functools
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import chainlit as cl
 from chainlit.context import ChainlitContextException
 
-from icl.chat.actions import voting
-from icl.chat.cards import card, completion_card, plain, verdict
+from icl.chat import voting
+from icl.chat.cards import compare_card, completion_card, escape_markdown, verdict
 from icl.chat.language import say
-from icl.chat.state import Chat, Turn
+from icl.chat.state import Chat
 from icl.figures.look import Drawing, to_json
 from icl.prompt.free_form import FREE_FORM, form_asking
-from icl.session.jobs import Complete
+from icl.session.jobs import complete_prompt
+from icl.session.session import Turn, check_message
 from icl.session.settings import Settings
 from icl.session.workers import Workers
 
 LOADING = "Loading the models, which takes a few seconds after the start. Your answer follows."
-CROWD = 3  # messages ahead of one's own from which on it says so
+QUEUE_NOTICE_THRESHOLD = 3  # a visitor who has more messages than this ahead is told so
 
 
 async def answer(
     workers: Workers,
     chat: Chat,
     text: str,
-    profile: str,
+    methods: Sequence[str],
     choices: Mapping[str, str] | None,
 ) -> Turn:
     """Sends the reply to ``text`` into the current chat.
@@ -33,18 +35,18 @@ async def answer(
         workers: what answers.
         chat: remembers the turn.
         text: the visitor's message.
-        profile: a key of ``PROFILES``.
+        methods: those to ask.
         choices: of the pickers; ``None`` when the message came before they did.
 
     Raises:
-        TuneshotError: an unknown profile or choice, or a message that cannot be asked.
+        TuneshotError: an unknown choice, or a message that cannot be asked.
     """
     settings = chat.settings(choices)
-    methods = workers.session.asked(text, profile)
+    check_message(text)
     notice = None
-    if workers.loading(methods):
+    if workers.warm_up.loading.intersection(methods):
         notice = say(LOADING)
-    elif (ahead := workers.ahead(methods)) > CROWD:
+    elif (ahead := workers.ahead(methods)) > QUEUE_NOTICE_THRESHOLD:
         notice = say("{count} messages are before yours. Your answer follows.", count=ahead)
     waiting = await cl.Message(content=notice).send() if notice else None
     try:
@@ -52,16 +54,17 @@ async def answer(
     finally:
         if waiting:
             await waiting.remove()
-    turn = chat.remember(_turn_id(), text, settings, reply)
-    voting.remember(turn)
-    drawn = cl.CustomElement(name="CompareCard", props=card(reply), display="inline")
+    turn = Turn(_turn_id(), text, settings, reply)
+    chat.turns.add(turn)
+    voting.recent_turns.add(turn)
+    card = cl.CustomElement(name="CompareCard", props=compare_card(reply), display="inline")
     actions = _actions(turn) if reply.labels else []
-    await cl.Message(content=verdict(reply), elements=[drawn], actions=actions).send()
+    await cl.Message(content=verdict(reply), elements=[card], actions=actions).send()
     return turn
 
 
 def _turn_id() -> str:
-    """What Chainlit calls this turn, so that a thumb finds it; or any other new name."""
+    """Chainlit's id of this turn, by which a thumb finds it; where there is none, a new one."""
     try:
         run = cl.context.current_run
     except ChainlitContextException:
@@ -70,48 +73,40 @@ def _turn_id() -> str:
 
 
 def _actions(turn: Turn) -> list[cl.Action]:
-    """What can be done with an answer; the buttons below it."""
-    of_turn = {"turn": turn.id}
-    methods = {side.method for side in turn.reply.sides if side.prediction}
-    actions = [cl.Action(name="why", label=say("Why?"), payload=of_turn, icon="search")]
-    if "few_shot" in methods:
-        actions.append(
-            cl.Action(
-                name="sweep",
-                label=say("Other k, other orders"),
-                payload=of_turn,
-                icon="chart-line",
-            )
-        )
+    """The buttons below an answer."""
+    action = functools.partial(cl.Action, payload={"turn": turn.id})
+    actions = [action(name="why", label=say("Why?"), icon="search")]
+    if any(result.method == "few_shot" and result.prediction for result in turn.reply.results):
+        label = say("Other k, other orders")
+        actions.append(action(name="sweep", label=label, icon="chart-line"))
     return actions + voting.buttons(turn)
 
 
-async def complete(workers: Workers, text: str, form: str, settings: Settings) -> None:
-    """Sends what the language model writes after a free prompt, and its other questions.
+async def complete(workers: Workers, text: str, form_name: str, settings: Settings) -> None:
+    """Sends what the language model writes after a free prompt, and the form's other questions.
 
     Args:
         workers: what writes.
-        text: to go on with.
-        form: the free prompt; that of a known question is its own, whichever is picked.
+        text: the question.
+        form_name: the free prompt; a question that belongs to another one is asked with that.
         settings: the language model.
 
     Raises:
         TuneshotError: an empty text, an unknown form, or a model that cannot answer.
     """
-    workers.session.asked(text, "Few-shot")
-    form = form_asking(text) or form
-    written = await workers.do(Complete(form), "few_shot", settings, text)
-    drawn = cl.CustomElement(
-        name="FreePromptCard", props=completion_card(written, form, text), display="inline"
-    )
+    check_message(text)
+    form_name = form_asking(text) or form_name
+    job = functools.partial(complete_prompt, form_name)
+    completion = await workers.run(job, "few_shot", settings, text)
+    props = completion_card(completion, form_name, text)
+    card = cl.CustomElement(name="FreePromptCard", props=props, display="inline")
     others = [
         cl.Action(name="question", label=question, payload={"text": question})
-        for question, _ in FREE_FORM[form].questions
+        for question, _ in FREE_FORM[form_name].questions
         if question != text
     ]
-    await cl.Message(
-        content=plain(written.text) or say("(nothing)"), elements=[drawn], actions=others
-    ).send()
+    content = escape_markdown(completion.text) or say("(nothing)")
+    await cl.Message(content=content, elements=[card], actions=others).send()
 
 
 def picture(drawing: Drawing, name: str) -> cl.Plotly:
@@ -121,15 +116,18 @@ def picture(drawing: Drawing, name: str) -> cl.Plotly:
     return element
 
 
+def paragraphs(*lines: str) -> str:
+    """Markdown that shows each line as it is, as a paragraph."""
+    return "\n\n".join(map(escape_markdown, lines))
+
+
 async def show(drawing: Drawing, name: str, *lines: str) -> None:
-    """Sends a picture, and what is to be said of it; its description is read to who cannot see.
+    """Sends a picture below some lines and its description, which screen readers read aloud.
 
     Args:
         drawing: the picture.
         name: of the element; a chat shows one picture of a name in each message.
         lines: shown above it.
     """
-    said = [*lines, drawing.description]
-    await cl.Message(
-        content="\n\n".join(plain(line) for line in said), elements=[picture(drawing, name)]
-    ).send()
+    content = paragraphs(*lines, drawing.description)
+    await cl.Message(content=content, elements=[picture(drawing, name)]).send()

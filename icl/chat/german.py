@@ -1,10 +1,10 @@
 """The page's words in German; what is not here is shown in English.
 
-Each key is what ``say`` is given. Terms of the field stay as they are; a visitor is "Sie". What a
-test finds missing, unused or with other placeholders: tests/test_german.py.
+Each key is an argument of ``say``. Terms of the field stay as they are; a visitor is "Sie". A test
+finds what is missing, unused or has other placeholders: tests/icl/chat/test_german.py.
 """
 
-WORDS: dict[str, str] = {
+TRANSLATIONS: dict[str, str] = {
     # --- profiles and starters ---
     "Compare": "Vergleich",
     "Fine-tuned": "Fine-Tuning",

@@ -1,4 +1,4 @@
-"""What every handler of the page has around it: one line when it fails, a button that stops it."""
+"""Wrappers of the page's handlers: one line when one fails, a button that stops it."""
 
 import asyncio
 import functools
@@ -7,10 +7,9 @@ from typing import ParamSpec
 
 import chainlit as cl
 
-from clfcore.errors import TuneshotError
-from icl.chat.cards import plain
+from icl.chat.cards import escape_markdown
 from icl.chat.language import say
-from icl.session.session import unexpected
+from icl.session.session import error_line
 
 P = ParamSpec("P")
 
@@ -26,21 +25,18 @@ def one_line_errors(handler: Callable[P, Awaitable[None]]) -> Callable[P, Awaita
     async def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             await handler(*args, **kwargs)
-        except TuneshotError as error:
-            await cl.ErrorMessage(content=plain(say("Sorry: {problem}.", problem=error))).send()
-        except Exception:
-            await cl.ErrorMessage(
-                content=plain(say("Sorry: {problem}.", problem=unexpected()))
-            ).send()
+        except Exception as error:
+            line = say("Sorry: {problem}.", problem=error_line(error))
+            await cl.ErrorMessage(content=escape_markdown(line)).send()
 
     return guarded
 
 
 def stoppable(handler: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[None]]:
-    """Wraps what a button does: while it goes on, the page shows its stop button, which ends it."""
+    """Wraps a button's handler: while it runs, the page shows its stop button, which ends it."""
 
     @functools.wraps(handler)
-    async def going_on(*args: P.args, **kwargs: P.kwargs) -> None:
+    async def with_stop_button(*args: P.args, **kwargs: P.kwargs) -> None:
         task = asyncio.ensure_future(handler(*args, **kwargs))
         cl.context.session.current_task = task
         await cl.context.emitter.task_start()
@@ -49,4 +45,4 @@ def stoppable(handler: Callable[P, Awaitable[None]]) -> Callable[P, Awaitable[No
         finally:
             await cl.context.emitter.task_end()
 
-    return going_on
+    return with_stop_button

@@ -8,20 +8,20 @@ chainlit_de-DE.md, and public/tuneshot.js tells the browser which of the two it 
 import chainlit as cl
 from chainlit.context import ChainlitContextException
 
-from icl.chat.german import WORDS
+from icl.chat.german import TRANSLATIONS
 
 ENGLISH, GERMAN = "en-US", "de-DE"
 
-_SWAP = str.maketrans(".,", ",.")
+_SWAP_POINT_AND_COMMA = str.maketrans(".,", ",.")
 
 
-def page_language(browsers: str | None) -> str:
+def page_language(browser_language: str | None) -> str:
     """The page's language for a browser's: ``de-AT`` gets German, ``fr`` gets English."""
-    return GERMAN if (browsers or "").lower().split("-")[0] == "de" else ENGLISH
+    return GERMAN if (browser_language or "").lower().split("-")[0] == "de" else ENGLISH
 
 
-def visitors_language() -> str:
-    """The language of who is being served; English where nobody is."""
+def visitor_language() -> str:
+    """The current visitor's language; English where there is none."""
     try:
         session = cl.context.session
     except ChainlitContextException:
@@ -37,11 +37,11 @@ def say(english: str, /, language: str | None = None, **values: object) -> str:
         language: by default, the visitor's.
         values: what the names stand for.
     """
-    german = (language or visitors_language()) == GERMAN
-    words = WORDS.get(english, english) if german else english
+    german = (language or visitor_language()) == GERMAN
+    words = TRANSLATIONS.get(english, english) if german else english
     return words.format(**values) if values else words
 
 
 def numeral(number: str) -> str:
     """A number, written in English, in the page's language: ``1,234.5`` or ``1.234,5``."""
-    return number.translate(_SWAP) if visitors_language() == GERMAN else number
+    return number.translate(_SWAP_POINT_AND_COMMA) if visitor_language() == GERMAN else number

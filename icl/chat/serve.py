@@ -4,14 +4,12 @@
 not reach Chainlit, the project folder stays as it is, and two chats do not disturb each other.
 """
 
-import contextlib
 import logging
 import os
 import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,19 +83,11 @@ def application(root_path: str = "") -> "FastAPI":
     import chainlit.server
     from chainlit.config import config, load_module
 
-    from icl.service.app import WarmUp, create_app
-    from icl.session import environment as setup
-
-    workers = setup.workers()
-
-    @contextlib.asynccontextmanager
-    async def page(app: "FastAPI") -> AsyncIterator[None]:
-        workers.warm_up()
-        yield
-        shutil.rmtree(root, ignore_errors=True)
+    from icl.service.app import create_app
+    from icl.session.environment import workers
 
     logging.getLogger("chainlit").setLevel(logging.ERROR)
-    app = create_app(workers.queues, WarmUp(workers.queues), page, workers.session.offers)
+    app = create_app(workers(), lambda: shutil.rmtree(root, ignore_errors=True))
     # As ``mount_chainlit``, but without its middleware: it has nothing to do at "/", and fails with
     # a trace in the log when a browser leaves before its answer.
     config.run.module_name = str(APP)

@@ -8,28 +8,11 @@ from typing import Any, Self
 from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
-from icl.session.session import Reply
+from icl.session.session import RecentTurns
 from icl.session.settings import Settings
 
-MAX_TAUGHT = 100  # messages; each travels with every question of its chat
+MAX_ADDED_EXAMPLES = 100  # each of them is part of every question of its chat
 MAX_TURNS = 200  # that can be looked back at
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """One message and its answers.
-
-    Attributes:
-        id: known to this chat only.
-        text: the message.
-        settings: how it was answered.
-        reply: the answers.
-    """
-
-    id: str
-    text: str
-    settings: Settings
-    reply: Reply
 
 
 @dataclass
@@ -37,69 +20,51 @@ class Chat:
     """One chat's own state; never shared.
 
     Attributes:
-        taught: task -> what was taught here, in order.
-        trained: task -> the fine-tuned model that was made here.
+        added: task -> the labelled messages that were added here, in order.
+        trained: task -> the folder of the fine-tuned model that was made here.
         panel: what is chosen in the settings panel.
-        turns: the last of them, by id, the newest last.
+        turns: the last of them.
     """
 
-    taught: dict[str, tuple[Example, ...]] = field(default_factory=dict)
+    added: dict[str, tuple[Example, ...]] = field(default_factory=dict)
     trained: dict[str, Path] = field(default_factory=dict)
     panel: dict[str, str] = field(default_factory=dict)
-    turns: dict[str, Turn] = field(default_factory=dict)
+    turns: RecentTurns = field(default_factory=lambda: RecentTurns(MAX_TURNS))
 
     def settings(self, choices: Mapping[str, str] | None) -> Settings:
         """How a message is answered here and now.
 
         Args:
-            choices: of the pickers that travelled with it; ``None`` if it came before they did.
+            choices: of the pickers that came with it; ``None`` if it came before they did.
 
         Raises:
             TuneshotError: an unknown choice, or one that is not allowed.
         """
-        chosen = Settings.read({**self.panel, **(choices or {})})
-        trained = self.trained.get(chosen.task)
+        settings = Settings.read({**self.panel, **(choices or {})})
+        trained = self.trained.get(settings.task)
         return replace(
-            chosen,
-            taught=self.taught.get(chosen.task, ()),
+            settings,
+            added=self.added.get(settings.task, ()),
             trained=trained if trained and trained.exists() else None,  # old ones are removed
         )
 
-    def remember(self, id: str, text: str, settings: Settings, reply: Reply) -> Turn:
-        """Keeps a turn, so that one can ask why."""
-        turn = Turn(id, text, settings, reply)
-        self.turns[turn.id] = turn
-        while len(self.turns) > MAX_TURNS:
-            del self.turns[next(iter(self.turns))]
-        return turn
-
     def to_dict(self) -> dict[str, Any]:
         """What outlives the process, as plain JSON: not the turns, and not what was trained."""
-        taught = {task: [[e.text, e.label] for e in known] for task, known in self.taught.items()}
-        return {"taught": taught, "panel": self.panel}
+        added = {
+            task: [[e.text, e.label] for e in examples] for task, examples in self.added.items()
+        }
+        return {"taught": added, "panel": self.panel}
 
     @classmethod
-    def from_dict(cls, kept: Mapping[str, Any]) -> Self:
-        """A chat as ``to_dict`` had it; nothing of it is fine, too."""
-        lessons = kept.get("taught", {}).items()
-        taught = {task: tuple(Example(*each) for each in known) for task, known in lessons}
-        return cls(taught=taught, panel=dict(kept.get("panel", {})))
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The chat of ``to_dict``; what is missing is empty."""
+        added = values.get("taught", {}).items()
+        return cls(
+            added={task: tuple(Example(*each) for each in pairs) for task, pairs in added},
+            panel=dict(values.get("panel", {})),
+        )
 
-    def recall(self, id: str | None = None) -> Turn:
-        """A turn by its id; the last one by default.
-
-        Raises:
-            TuneshotError: there is none.
-        """
-        if id is None and self.turns:
-            return next(reversed(self.turns.values()))
-        if id not in self.turns:
-            raise TuneshotError(
-                "this answer is not remembered any more; send a message first, or this one again"
-            )
-        return self.turns[id]
-
-    def teach(self, task: str, example: Example) -> None:
+    def add_example(self, task: str, example: Example) -> None:
         """Adds a message to this chat's pool; of the same text, the last label counts.
 
         Args:
@@ -110,11 +75,10 @@ class Chat:
             TuneshotError: too many.
         """
         same = normal_form(example.text)
-        known = self.taught.get(task, ())
-        others = tuple(each for each in known if normal_form(each.text) != same)
-        if len(others) >= MAX_TAUGHT:
+        others = [e for e in self.added.get(task, ()) if normal_form(e.text) != same]
+        if len(others) >= MAX_ADDED_EXAMPLES:
             raise TuneshotError(
-                f"this chat has learned {MAX_TAUGHT} messages, which is all it can hold; open a "
-                "new chat, or train on a file: clf train --data FILE"
+                f"this chat has learned {MAX_ADDED_EXAMPLES} messages, which is all it can hold; "
+                "open a new chat, or train on a file: clf train --data FILE"
             )
-        self.taught[task] = (*others, example)
+        self.added[task] = (*others, example)

@@ -7,7 +7,7 @@ Errors are ``{"error": "one line"}``.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
 
@@ -17,76 +17,23 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute, APIRouter
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.process_collector import ProcessCollector
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message
 
 from clfcore.errors import TuneshotError, unknown_choice
-from icl.service.monitoring import registry_of
-from icl.session.queue import Busy, Queues
-from icl.session.session import MAX_CHARACTERS, Side, unexpected
+from clfcore.types import ignore
+from icl.session.queue import Busy
+from icl.session.session import MAX_CHARACTERS, MethodResult, error_line
 from icl.session.settings import CHOICES, MAX_K, Settings
+from icl.session.workers import Workers
 
 MAX_TEXTS = 256  # of one request
-MAX_BODY = 2_000_000  # bytes of one request
-WARM_UP = "Warm up: see you at eight?"
+MAX_BODY_BYTES = 2_000_000  # of one request
 TOKEN = "TUNESHOT_API_TOKEN"
-MODELS = ("lm", "checkpoint")  # settings whose values are this server's
+MODELS = ("lm", "checkpoint")  # settings whose values differ from server to server
 ALL_VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
-
-class WarmUp:
-    """Asks every method until it has answered once.
-
-    Args:
-        queues: those that are to be ready; asked with settings, they answer with a ``Side``.
-        again: seconds until a method that cannot answer is asked again.
-
-    Attributes:
-        reasons: method -> why it is not ready yet; empty when all are.
-    """
-
-    def __init__(self, queues: Queues, again: float = 30.0) -> None:
-        self.queues = queues
-        self.again = again
-        self.reasons = dict.fromkeys(queues, "its model is being loaded")
-
-    async def run(self) -> None:
-        """Returns when all methods are ready."""
-        await asyncio.gather(*(self._warm(method) for method in self.queues))
-
-    async def _warm(self, method: str) -> None:
-        while reason := await self._reason(method):
-            self.reasons[method] = reason
-            await asyncio.sleep(self.again)
-        del self.reasons[method]
-
-    async def _reason(self, method: str) -> str:
-        try:
-            (side,) = await _sides(self.queues, method, Settings(), [WARM_UP])
-        except Busy as busy:
-            return str(busy)
-        return side.problem
-
-
-async def _sides(
-    queues: Queues, method: str, settings: Settings, texts: Sequence[str]
-) -> list[Side]:
-    """Answers in order. One text is a message like any other; several give way to messages."""
-    key = settings.that_matter_to(method)
-    answers = queues[method].ask_all(key, texts, background=len(texts) > 1)
-    return [_side(method, settings, answer) async for answer in answers]
-
-
-def _side(method: str, settings: Settings, answer: Side | Exception) -> Side:
-    try:
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-    except TuneshotError as error:
-        return Side(method, settings, problem=str(error))
-    except Exception:
-        return Side(method, settings, problem=unexpected())
 
 
 # --- what goes over the wire --------------------------------------------------------------------
@@ -145,16 +92,16 @@ class MethodAnswer(BaseModel):
     problem: str = ""
 
     @classmethod
-    def of(cls, side: Side) -> "MethodAnswer":
-        """The answer of a side."""
-        if (said := side.prediction) is None:
-            return cls(model=side.model, problem=side.problem)
+    def of(cls, result: MethodResult) -> "MethodAnswer":
+        """A result as JSON has it."""
+        if (prediction := result.prediction) is None:
+            return cls(model=result.model, problem=result.problem)
         return cls(
-            label=said.label,
-            probabilities=dict(said.probabilities),
-            ms=round(said.ms, 3),
-            notes=list(said.notes),
-            model=side.model,
+            label=prediction.label,
+            probabilities=dict(prediction.probabilities),
+            ms=round(prediction.ms, 3),
+            notes=list(prediction.notes),
+            model=result.model,
         )
 
 
@@ -164,14 +111,14 @@ class Answers(BaseModel):
     answers: list[dict[str, MethodAnswer]]
 
 
-class Problem(BaseModel):
+class ErrorResponse(BaseModel):
     """Why there is no answer, in one line."""
 
     error: str
 
 
 class LimitedRoute(APIRoute):
-    """Reads no more of a request than ``MAX_BODY``."""
+    """Reads no more of a request than ``MAX_BODY_BYTES``."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -183,8 +130,8 @@ class LimitedRoute(APIRoute):
                 nonlocal read
                 message = await request.receive()
                 read += len(message.get("body", b""))
-                if read > MAX_BODY:
-                    limit = f"{MAX_BODY:,} bytes"
+                if read > MAX_BODY_BYTES:
+                    limit = f"{MAX_BODY_BYTES:,} bytes"
                     raise HTTPException(413, f"the request has more than {limit}; send less")
                 return message
 
@@ -196,64 +143,49 @@ class LimitedRoute(APIRoute):
 # --- the application ----------------------------------------------------------------------------
 
 
-@contextlib.asynccontextmanager
-async def nothing_more(app: FastAPI) -> AsyncIterator[None]:
-    """A lifespan that adds nothing."""
-    yield
-
-
-def create_app(
-    queues: Queues,
-    warm_up: WarmUp,
-    lifespan: Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]] = nothing_more,
-    offers: Mapping[str, Sequence[str]] | None = None,
-) -> FastAPI:
+def create_app(workers: Workers, on_shutdown: Callable[[], object] = ignore) -> FastAPI:
     """The service; a page may be mounted at ``/`` behind its routes.
 
     It warms the models up when it starts and closes the queues when it ends. With
     ``TUNESHOT_API_TOKEN`` in the environment, ``/api/classify`` wants it as a bearer token.
 
     Args:
-        queues: those that answer.
-        warm_up: of the same.
-        lifespan: what else begins and ends with the application.
-        offers: of the session: the names that ``lm`` and ``checkpoint`` take.
+        workers: what answers.
+        on_shutdown: called when the application ends.
 
     Raises:
         TuneshotError: the token is set, but empty.
     """
 
     @contextlib.asynccontextmanager
-    async def whole_life(app: FastAPI) -> AsyncIterator[None]:
-        warming = asyncio.create_task(warm_up.run())
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warming_up = asyncio.create_task(workers.warm_up.run())
         try:
-            async with lifespan(app):
-                yield
+            yield
         finally:
-            warming.cancel()
-            for queue in queues.values():
-                await asyncio.to_thread(queue.close)
+            warming_up.cancel()
+            on_shutdown()
+            await asyncio.to_thread(workers.close)
 
     app = FastAPI(
         title="Tuneshot",
         description="Classifies messages with a fine-tuned model and a few-shot prompt.",
-        lifespan=whole_life,
+        lifespan=lifespan,
         openapi_url="/api/openapi.json",
         docs_url=None,  # these pages come from other machines
         redoc_url=None,
     )
-    app.include_router(_health(queues, warm_up))
-    app.include_router(_api(queues, os.environ.get(TOKEN), offers or {}))
-    app.add_exception_handler(TuneshotError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(StarletteHTTPException, _http_error)
-    app.add_exception_handler(Exception, _bug)
+    app.include_router(_health(workers))
+    app.include_router(_api(workers, os.environ.get(TOKEN)))
+    for kind in (TuneshotError, RequestValidationError, StarletteHTTPException, Exception):
+        app.add_exception_handler(kind, _error_response)
     return app
 
 
-def _health(queues: Queues, warm_up: WarmUp) -> APIRouter:
+def _health(workers: Workers) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    registry = registry_of(queues)
+    registry = workers.metrics.registry
+    ProcessCollector(registry=registry)
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -261,7 +193,7 @@ def _health(queues: Queues, warm_up: WarmUp) -> APIRouter:
 
     @router.get("/readyz")
     async def readyz() -> JSONResponse:
-        if reasons := warm_up.reasons:
+        if reasons := workers.warm_up.reasons:
             return JSONResponse({"status": "not ready", "reasons": reasons}, 503)
         return JSONResponse({"status": "ready"})
 
@@ -272,32 +204,32 @@ def _health(queues: Queues, warm_up: WarmUp) -> APIRouter:
     return router
 
 
-def _api(queues: Queues, token: str | None, offers: Mapping[str, Sequence[str]]) -> APIRouter:
+def _api(workers: Workers, token: str | None) -> APIRouter:
     if token == "":
         raise TuneshotError(f"{TOKEN} is empty; put a long random word there, or unset it")
     bearer = HTTPBearer(auto_error=False, description=f"What {TOKEN} says, if it is set.")
 
     async def authorized(
-        given: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+        sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     ) -> None:
         if token and not (
-            given and compare_digest(given.credentials.encode("latin-1"), token.encode())
+            sent and compare_digest(sent.credentials.encode("latin-1"), token.encode())
         ):
-            asked = "a token is needed; send the header Authorization: Bearer …"
-            raise HTTPException(401, asked, {"WWW-Authenticate": "Bearer"})
+            line = "a token is needed; send the header Authorization: Bearer …"
+            raise HTTPException(401, line, {"WWW-Authenticate": "Bearer"})
 
     problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": Problem, "description": description}
+        status: {"model": ErrorResponse, "description": description}
         for status, description in {
             401: "The token is missing or wrong.",
-            413: f"More than {MAX_BODY:,} bytes.",
+            413: f"More than {MAX_BODY_BYTES:,} bytes.",
             422: "Something in the request is not allowed.",
             503: "Too many requests wait; see the header Retry-After.",
         }.items()
     }
     router = APIRouter(prefix="/api", route_class=LimitedRoute, responses=problems)
 
-    models = {name: ("", *offers.get(name, ())) for name in MODELS}
+    models = {name: ("", *workers.session.offers[name]) for name in MODELS}
 
     class Question(Asked):
         """Texts, and how they are to be classified."""
@@ -316,19 +248,21 @@ def _api(queues: Queues, token: str | None, offers: Mapping[str, Sequence[str]])
         for name, known in models.items():
             if getattr(settings, name) not in known:
                 raise unknown_choice(name, getattr(settings, name), known[1:])
-        methods = tuple(queues) if question.method == "both" else (question.method,)
-        for method in methods:
-            if method not in queues:
-                raise unknown_choice("method", method, queues)
+        methods = tuple(workers.queues) if question.method == "both" else (question.method,)
         for number, text in enumerate(question.texts):
             if not text.strip():
                 raise TuneshotError(f"texts[{number}] is empty; leave it out")
-        asking = (_sides(queues, method, settings, question.texts) for method in methods)
-        sides = await asyncio.gather(*asking)
+        background = len(question.texts) > 1
+        by_method = await asyncio.gather(
+            *(
+                workers.classify(method, settings, question.texts, background=background)
+                for method in methods
+            )
+        )
         return Answers(
             answers=[
-                {side.method: MethodAnswer.of(side) for side in row}
-                for row in zip(*sides, strict=True)
+                {result.method: MethodAnswer.of(result) for result in results}
+                for results in zip(*by_method, strict=True)
             ]
         )
 
@@ -343,31 +277,25 @@ def _api(queues: Queues, token: str | None, offers: Mapping[str, Sequence[str]])
 # --- errors in one line -------------------------------------------------------------------------
 
 
-def _problem(status: int, line: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+async def _error_response(request: Request, error: Exception) -> JSONResponse:
+    headers: Mapping[str, str] | None = None
+    match error:
+        case Busy():
+            status, line, headers = 503, str(error), {"Retry-After": str(error.seconds)}
+        case TuneshotError():
+            status, line = 422, str(error)
+        case RequestValidationError():
+            status, line = 422, _invalid(error.errors()[0])
+        case StarletteHTTPException():
+            status, line, headers = error.status_code, str(error.detail), error.headers
+        case _:
+            status, line = 500, error_line(error)
     return JSONResponse({"error": line}, status, headers)
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, Busy):
-        return _problem(503, str(error), {"Retry-After": str(error.seconds)})
-    return _problem(422, str(error))
-
-
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != "body"]
-    if first["type"] == "extra_forbidden":
-        return _problem(
-            422, str(unknown_choice("field", place[-1], [*Asked.model_fields, *MODELS]))
-        )
-    return _problem(422, ": ".join([".".join(place) or "the request", first["msg"]]))
-
-
-async def _http_error(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, StarletteHTTPException)
-    return _problem(error.status_code, str(error.detail), error.headers)
-
-
-async def _bug(request: Request, error: Exception) -> JSONResponse:
-    return _problem(500, unexpected())
+def _invalid(problem: Mapping[str, Any]) -> str:
+    """What Pydantic found, in one line."""
+    place = [str(part) for part in problem["loc"] if part != "body"]
+    if problem["type"] == "extra_forbidden":
+        return str(unknown_choice("field", place[-1], [*Asked.model_fields, *MODELS]))
+    return f"{'.'.join(place) or 'the request'}: {problem['msg']}"

@@ -20,9 +20,9 @@ def workers() -> Workers:
     return Workers(
         open_session(
             checkpoints=[Path(name) for name in _names("TUNESHOT_CHECKPOINT")],
-            pool=_place("TUNESHOT_POOL"),
+            pool=_path("TUNESHOT_POOL"),
             lms=_names("TUNESHOT_LM") or [DEFAULT_LM],
-            folder=_place("TUNESHOT_FOLDER"),
+            folder=_path("TUNESHOT_FOLDER"),
         )
     )
 
@@ -31,5 +31,5 @@ def _names(variable: str) -> list[str]:
     return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
 
 
-def _place(variable: str) -> Path | None:
+def _path(variable: str) -> Path | None:
     return Path(value) if (value := os.environ.get(variable)) else None

@@ -1,8 +1,4 @@
-"""What lies behind an answer, computed on demand: jobs for the thread of the method concerned.
-
-Each takes a session, a method, settings and texts, as ``Session.ask_all`` does, and gives one
-result for each text.
-"""
+"""What explains an answer, computed on demand: jobs for ``Workers.run``, in a method's thread."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -34,7 +30,7 @@ class Completion:
         tokens: of the prompt.
         model: its name.
         ms: wall-clock time, in milliseconds.
-        dollars: what it cost; 0 for a local model, ``None`` if nobody knows.
+        dollars: what it cost; 0 for a local model, ``None`` if unknown.
     """
 
     prompt: str
@@ -46,30 +42,28 @@ class Completion:
 
 
 # The page speaks as the lecture does; data, command lines and prompts keep their labels.
-WORDS = {"ham": "not spam", "spam": "spam"}
+LABEL_WORDS = {"ham": "not spam", "spam": "spam"}
 
 
-def word(label: str) -> str:
-    """A label as the page says it."""
-    return WORDS.get(label, label.replace("_", " "))
+def display_label(label: str) -> str:
+    """A label as the page says it, in English."""
+    return LABEL_WORDS.get(label, label.replace("_", " "))
 
 
-def words(
-    session: Session, method: str, settings: Settings, texts: Sequence[str]
-) -> list[Attribution]:
+def word_effects(session: Session, settings: Settings, text: str) -> Attribution:
     """Which words moved the fine-tuned answer, by leaving them out.
 
     Raises:
         TuneshotError: there is no such model.
     """
-    classifier = session.methods[method](settings).classifier
+    classifier = session.methods["fine_tuned"](settings).classifier
     assert isinstance(classifier, FineTuned)
-    return [attribute(classifier, text) for text in texts]
+    return attribute(classifier, text)
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where a message stands in the pool.
+class Surroundings:
+    """Where a message is in the pool.
 
     Attributes:
         pool: the map.
@@ -80,101 +74,77 @@ class Places:
     votes: Drawing | None
 
 
-def places(session: Session, method: str, settings: Settings, texts: Sequence[str]) -> list[Places]:
-    """The map of the pool around each message, and vote-k's graph where there is one.
+def surroundings(session: Session, settings: Settings, text: str) -> Surroundings:
+    """The map of the pool around a message, and vote-k's graph where there is one.
 
     Raises:
         TuneshotError: the settings do not allow an answer, or the pool has no map.
     """
-    few_shot = _few_shot(session, method, settings)
-    plane = PoolMap(few_shot.pool)
-    labels = {label: word(label) for label in few_shot.labels}
-    selector = few_shot.selector
-    picks = selector.picks if isinstance(selector, VoteK) else ()
-    found = []
-    for text in texts:
-        vector = few_shot.embedder.embed([text])[0]
-        shown = [demonstration.row for demonstration in _demonstrations(few_shot, text)]
-        around = (
-            neighbourhood(selector, text, vector, shown) if isinstance(selector, VoteK) else None
-        )
-        found.append(
-            Places(
-                pool_map(plane, labels, text, vector, shown, picks),
-                None if around is None else vote_graph(around, labels),
-            )
-        )
-    return found
+    few_shot = _few_shot(session, settings)
+    labels = {label: display_label(label) for label in few_shot.labels}
+    vector = few_shot.embedder.embed([text])[0]
+    shown = [demonstration.row for demonstration in _demonstrations(few_shot, text)]
+    votek = few_shot.selector if isinstance(few_shot.selector, VoteK) else None
+    return Surroundings(
+        pool_map(PoolMap(few_shot.pool), labels, text, vector, shown, votek.picks if votek else ()),
+        vote_graph(neighbourhood(votek, text, vector, shown), labels) if votek else None,
+    )
 
 
-def prompts(session: Session, method: str, settings: Settings, texts: Sequence[str]) -> list[str]:
-    """The exact prompt of each message, without asking the language model.
+def exact_prompt(session: Session, settings: Settings, text: str) -> str:
+    """The prompt of a message, without asking the language model.
 
     Raises:
         TuneshotError: the settings do not allow an answer, or no language model is asked.
     """
-    few_shot = _few_shot(session, method, settings)
+    few_shot = _few_shot(session, settings)
     if few_shot.votes:
         raise TuneshotError(
             "there is no prompt, because the examples vote; choose another selector than kNN vote"
         )
-    return [as_text(few_shot.prompt(text).text) for text in texts]
+    return as_text(few_shot.prompt(text).text)
 
 
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """The job of going on with a free prompt.
+def complete_prompt(form_name: str, session: Session, settings: Settings, text: str) -> Completion:
+    """What the language model writes after a free prompt.
 
-    Attributes:
-        form: a key of ``FREE_FORM``; "" for the text alone.
+    Args:
+        form_name: a key of ``FREE_FORM``.
+        session: has the language model.
+        settings: choose it.
+        text: the question at the end of the prompt.
+
+    Raises:
+        TuneshotError: an unknown form, or a model that cannot answer.
     """
-
-    form: str
-
-    def __call__(
-        self, session: Session, method: str, settings: Settings, texts: Sequence[str]
-    ) -> list[Completion]:
-        """What the language model writes after each text.
-
-        Raises:
-            TuneshotError: an unknown form, or a model that cannot answer.
-        """
-        if self.form and self.form not in FREE_FORM:
-            raise unknown_choice("free prompt", self.form, FREE_FORM)
-        form = FREE_FORM.get(self.form)
-        lm = session.language_model(settings)
-        found = []
-        for text in texts:
-            prompt = form.render(text) if form else text
-            start = time.perf_counter()
-            said = lm.generate(prompt, stop=form.stop if form else ())
-            ms = 1000 * (time.perf_counter() - start)
-            found.append(
-                Completion(prompt, said.text.strip(), said.prompt_tokens, lm.name, ms, said.dollars)
-            )
-        return found
+    if form_name not in FREE_FORM:
+        raise unknown_choice("free prompt", form_name, FREE_FORM)
+    form = FREE_FORM[form_name]
+    lm = session.language_model(settings)
+    prompt = form.render(text)
+    start = time.perf_counter()
+    generation = lm.generate(prompt, stop=form.stop)
+    ms = 1000 * (time.perf_counter() - start)
+    return Completion(
+        prompt, generation.text.strip(), generation.prompt_tokens, lm.name, ms, generation.dollars
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Vary:
-    """The job of asking again with other numbers and orders of examples.
+def vary_examples(
+    stop: Callable[[], bool], session: Session, settings: Settings, text: str
+) -> Sweep:
+    """How the answer changes with the number and the order of the examples.
 
-    Attributes:
+    Args:
         stop: asked before each question but the first; what is known by then is the result.
+        session: has the few-shot method.
+        settings: of the present answer.
+        text: the message.
+
+    Raises:
+        TuneshotError: the settings do not allow an answer.
     """
-
-    stop: Callable[[], bool]
-
-    def __call__(
-        self, session: Session, method: str, settings: Settings, texts: Sequence[str]
-    ) -> list[Sweep]:
-        """How the answer to each text changes.
-
-        Raises:
-            TuneshotError: the settings do not allow an answer.
-        """
-        few_shot = _few_shot(session, method, settings)
-        return [sweep(few_shot, text, stop=self.stop) for text in texts]
+    return sweep(_few_shot(session, settings), text, stop=stop)
 
 
 def _demonstrations(few_shot: FewShot, text: str) -> Sequence[Demonstration]:
@@ -182,7 +152,7 @@ def _demonstrations(few_shot: FewShot, text: str) -> Sequence[Demonstration]:
     return few_shot.select(text)[0] if few_shot.votes else few_shot.prompt(text).demonstrations
 
 
-def _few_shot(session: Session, method: str, settings: Settings) -> FewShot:
-    classifier = session.methods[method](settings).classifier
+def _few_shot(session: Session, settings: Settings) -> FewShot:
+    classifier = session.methods["few_shot"](settings).classifier
     assert isinstance(classifier, FewShot)
     return classifier

@@ -1,4 +1,4 @@
-"""Opens a session: models, pools and tasks, each from where it is to be had."""
+"""Opens a session: loads models and pools when they are first needed."""
 
 from collections.abc import Sequence
 from functools import cache, lru_cache, partial
@@ -35,30 +35,25 @@ def open_session(
         folder: data of the other tasks, see ``Task.load``; without it, they have no pool.
     """
     embedder = SentenceEmbedder()
-    places = {place.name: place for place in checkpoints or [BUNDLED]}
-
-    @lru_cache(maxsize=8)
-    def load(place: Path) -> FineTuned:
-        return FineTuned.load(place)
+    folders = {path.name: path for path in checkpoints or [BUNDLED]}
+    load = lru_cache(maxsize=8)(FineTuned.load)
 
     def checkpoint(settings: Settings) -> Path:
-        if settings.checkpoint and settings.checkpoint not in places:
-            raise unknown_choice("checkpoint", settings.checkpoint, places)
-        labels = set(TASKS[settings.task].labels)
+        name, labels = settings.checkpoint, set(TASKS[settings.task].labels)
+        if name and name not in folders:
+            raise unknown_choice("checkpoint", name, folders)
 
         def fits(name: str) -> bool:
-            return set(load(places[name]).labels) == labels
+            return set(load(folders[name]).labels) == labels
 
-        chosen = settings.checkpoint
-        if chosen and fits(chosen):
-            return places[chosen]
-        fitting = next(filter(fits, places), None)
-        if fitting and chosen:
-            raise TuneshotError(
-                f"{chosen} was not fine-tuned for {settings.task}; choose {fitting}"
-            )
-        if fitting:
-            return places[fitting]
+        if name and fits(name):
+            return folders[name]
+        if fitting := next(filter(fits, folders), None):
+            if name:
+                raise TuneshotError(
+                    f"{name} was not fine-tuned for {settings.task}; choose {fitting}"
+                )
+            return folders[fitting]
         raise TuneshotError(
             f"no model here was fine-tuned for {settings.task}; make one (clf train --data FILE "
             f"--out runs/{settings.task}) and start with TUNESHOT_CHECKPOINT=runs/{settings.task}"
@@ -69,7 +64,7 @@ def open_session(
         return Model(model.name, model)
 
     @cache
-    def messages(task: str) -> Pool:
+    def pool_of(task: str) -> Pool:
         if task == "sms_spam":
             return Pool.build(load_pool(pool).examples, embedder)
         if folder is None:  # a chat asks no other machine
@@ -79,12 +74,12 @@ def open_session(
             )
         return Pool.build(TASKS[task].load("train", folder), embedder)
 
-    opened = lru_cache(maxsize=4)(partial(open_lm, retries=1))  # people wait for it
+    load_lm = lru_cache(maxsize=4)(partial(open_lm, retries=1))  # people wait for it
 
     def language_model(settings: Settings) -> LM:
         if settings.lm and settings.lm not in lms:
             raise unknown_choice("language model", settings.lm, lms)
-        return opened(settings.lm or lms[0])
+        return load_lm(settings.lm or lms[0])
 
     @lru_cache(maxsize=16)  # some selectors take a second to look at the pool
     def few_shot(settings: Settings) -> Model:
@@ -96,12 +91,12 @@ def open_session(
             k=settings.k,
             order=settings.order,
             balance=settings.balance,
-        ).fit(messages(settings.task).teach(settings.taught, embedder))
+        ).fit(pool_of(settings.task).teach(settings.added, embedder))
         return Model(embedder.name if classifier.lm is None else classifier.lm.name, classifier)
 
     return Session(
-        {"fine_tuned": fine_tuned, "few_shot": few_shot},
-        language_model,
-        {"lm": lms, "checkpoint": list(places)},
-        checkpoint,
+        methods={"fine_tuned": fine_tuned, "few_shot": few_shot},
+        language_model=language_model,
+        checkpoint=checkpoint,
+        offers={"lm": lms, "checkpoint": list(folders)},
     )

@@ -29,12 +29,12 @@ class Model(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One method's half of a reply: an answer, or the reason why there is none.
+class MethodResult:
+    """One method's part of a reply: an answer, or the reason why there is none.
 
     Attributes:
         method: ``fine_tuned`` or ``few_shot``.
-        settings: what was chosen; the fine-tuned side has nothing to choose.
+        settings: what was chosen, as far as it is relevant to the method.
         model: the name of the model that answered; empty if none did.
         prediction: its answer, or ``None``.
         problem: one line for the reader when there is no answer: what is wrong, what to do.
@@ -49,89 +49,95 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The sides that were asked, in the profile's order."""
+    """The results of the methods that were asked, in the profile's order."""
 
-    sides: tuple[Side, ...]
+    results: tuple[MethodResult, ...]
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels of the sides that have an answer."""
-        return tuple(side.prediction.label for side in self.sides if side.prediction)
+        """The labels of the methods that have an answer."""
+        return tuple(result.prediction.label for result in self.results if result.prediction)
 
 
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message and its answers.
+
+    Attributes:
+        id: unique.
+        text: the message.
+        settings: how it was answered.
+        reply: the answers.
+    """
+
+    id: str
+    text: str
+    settings: Settings
+    reply: Reply
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels that a method could have answered with."""
+        predictions = [result.prediction for result in self.reply.results]
+        return tuple(dict.fromkeys(label for p in predictions if p for label in p.probabilities))
+
+
+class RecentTurns(dict[str, Turn]):
+    """The latest turns by id, the newest last; older ones are forgotten.
+
+    Args:
+        limit: how many are remembered.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def add(self, turn: Turn) -> None:
+        """Remembers ``turn``."""
+        self[turn.id] = turn
+        while len(self) > self.limit:
+            del self[next(iter(self))]
+
+    def find(self, id: object) -> Turn:
+        """The turn of this id.
+
+        Raises:
+            TuneshotError: it is not remembered.
+        """
+        if not isinstance(id, str) or id not in self:
+            raise TuneshotError(
+                "this answer is not remembered any more; send a message first, or this one again"
+            )
+        return self[id]
+
+    def newest(self) -> Turn:
+        """The last turn.
+
+        Raises:
+            TuneshotError: there is none.
+        """
+        return self.find(next(reversed(self), None))
+
+
+@dataclass(frozen=True)
 class Session:
     """Answers messages with each method.
 
-    Args:
-        methods: name -> what gives the model for some settings. It is called for every message:
-            a model that loads slowly is remembered by the function itself, a failure is not, so
-            that a missing part may be installed while the chat goes on.
-        language_model: gives the model that goes on with free prompts.
-        offers: setting -> what may be chosen, beside ``CHOICES``; the first is the default.
-        checkpoint: gives the folder of the fine-tuned model that some settings ask.
+    Attributes:
+        methods: name -> function that gives the model for some settings. It is called for every
+            message: it caches a model that loads slowly, but not a failure, so that a missing part
+            may be installed while the chat is running.
+        language_model: gives the model that completes free prompts.
+        checkpoint: gives the folder of the fine-tuned model that some settings choose.
+        offers: setting -> the names it may have on this machine; the first is the default.
     """
 
-    def __init__(
-        self,
-        methods: Mapping[str, Callable[[Settings], Model]],
-        language_model: Callable[[Settings], LM] | None = None,
-        offers: Mapping[str, Sequence[str]] | None = None,
-        checkpoint: Callable[[Settings], Path] | None = None,
-    ) -> None:
-        self.methods = methods
-        self.offers = offers or {}
-        self._checkpoint = checkpoint
-        self._language_model = language_model
+    methods: Mapping[str, Callable[[Settings], Model]]
+    language_model: Callable[[Settings], LM]
+    checkpoint: Callable[[Settings], Path]
+    offers: Mapping[str, Sequence[str]]
 
-    def language_model(self, settings: Settings) -> LM:
-        """The model that goes on with free prompts.
-
-        Raises:
-            TuneshotError: there is none.
-        """
-        if self._language_model is None:
-            raise TuneshotError("no language model is set up here; start with TUNESHOT_LM=NAME")
-        return self._language_model(settings)
-
-    def checkpoint(self, settings: Settings) -> Path:
-        """The fine-tuned model that is asked, before it learned more in a chat.
-
-        Raises:
-            TuneshotError: there is none.
-        """
-        if self._checkpoint is None:
-            raise TuneshotError("no fine-tuned model is set up here; there is nothing to train")
-        return self._checkpoint(settings)
-
-    def reply(self, text: str, profile: str, settings: Settings) -> Reply:
-        """The answer of every method of ``profile``; one that fails does not silence the other.
-
-        Raises:
-            TuneshotError: an unknown profile, or a message that cannot be asked.
-        """
-        return Reply(tuple(self.ask(m, text, settings) for m in self.asked(text, profile)))
-
-    def asked(self, text: str, profile: str) -> tuple[str, ...]:
-        """The methods that ``text`` is to be sent to.
-
-        Raises:
-            TuneshotError: an unknown profile, or a message that cannot be asked.
-        """
-        if profile not in PROFILES:
-            raise unknown_choice("profile", profile, PROFILES)
-        if not text.strip():
-            raise TuneshotError("the message is empty; type or paste a text message")
-        if len(text) > MAX_CHARACTERS:
-            raise TuneshotError(
-                f"the message has {len(text):,} characters; send at most {MAX_CHARACTERS:,}"
-            )
-        return PROFILES[profile]
-
-    def ask(self, method: str, text: str, settings: Settings) -> Side:
-        """One method's answer. Never raises: a reader of the other side must not suffer."""
-        return self.ask_all(method, [text], settings)[0]
-
-    def ask_all(self, method: str, texts: Sequence[str], settings: Settings) -> list[Side]:
+    def classify(self, method: str, settings: Settings, texts: Sequence[str]) -> list[MethodResult]:
         """One method's answers to several messages, in one pass where the model can.
 
         Never raises; one message that cannot be answered does not silence the others.
@@ -141,14 +147,43 @@ class Session:
             predictions = model.classifier.predict(texts)
         except Exception as error:
             if len(texts) > 1:
-                return [self.ask(method, text, settings) for text in texts]
-            problem = str(error) if isinstance(error, TuneshotError) else unexpected()
-            return [Side(method, settings, problem=problem)]
-        return [Side(method, settings, model.name, prediction) for prediction in predictions]
+                return [self.classify(method, settings, [text])[0] for text in texts]
+            return [MethodResult(method, settings, problem=error_line(error))]
+        return [MethodResult(method, settings, model.name, each) for each in predictions]
 
 
-def unexpected() -> str:
-    """Logs the error being handled; returns a line that leads back to it and gives nothing away."""
+def methods_of(profile: str) -> tuple[str, ...]:
+    """The methods that answer in a profile.
+
+    Raises:
+        TuneshotError: an unknown profile.
+    """
+    if profile not in PROFILES:
+        raise unknown_choice("profile", profile, PROFILES)
+    return PROFILES[profile]
+
+
+def check_message(text: str) -> None:
+    """Refuses what no method is asked.
+
+    Raises:
+        TuneshotError: an empty message, or one that is too long.
+    """
+    if not text.strip():
+        raise TuneshotError("the message is empty; type or paste a text message")
+    if len(text) > MAX_CHARACTERS:
+        raise TuneshotError(
+            f"the message has {len(text):,} characters; send at most {MAX_CHARACTERS:,}"
+        )
+
+
+def error_line(error: Exception) -> str:
+    """What a visitor reads of an error: a ``TuneshotError`` as it is.
+
+    Any other error is logged, and the line only has a reference that finds it in the log.
+    """
+    if isinstance(error, TuneshotError):
+        return str(error)
     reference = uuid.uuid4().hex[:8]
-    log.exception("unexpected error, reference %s", reference)
+    log.error("unexpected error, reference %s", reference, exc_info=error)
     return f"something went wrong here; the server's log has the details under {reference}"

@@ -35,7 +35,7 @@ class Settings:
         task: a key of ``TASKS``.
         lm: one of the session's language models; "": its first.
         checkpoint: one of its fine-tuned models; "": the first that knows the task's labels.
-        taught: messages that were added to the pool in this chat.
+        added: labelled messages that were added to the pool in this chat.
         trained: a fine-tuned model that was made in this chat, and is asked instead.
 
     Raises:
@@ -49,7 +49,7 @@ class Settings:
     task: str = "sms_spam"
     lm: str = ""
     checkpoint: str = ""
-    taught: tuple[Example, ...] = ()
+    added: tuple[Example, ...] = ()
     trained: Path | None = None
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class Settings:
             raise TuneshotError(f"k is {k[:20]!r}; choose a number from 0 to {MAX_K}")
         return cls(k=int(k), **chosen)  # type: ignore[arg-type]  # all others are str
 
-    def that_matter_to(self, method: str) -> "Settings":
+    def relevant_to(self, method: str) -> "Settings":
         """These settings without those that make no difference to a method's answers."""
         if method == "fine_tuned":
             return Settings(task=self.task, checkpoint=self.checkpoint, trained=self.trained)

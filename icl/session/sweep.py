@@ -19,11 +19,11 @@ from icl.few_shot import FewShot, FewShotPrediction
 from icl.prompt.calibration import CALIBRATIONS
 from icl.selectors.base import Selection
 
-KS = (1, 2, 4, 8, 16)
+SWEPT_KS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True, slots=True)
-class AtK:
+class AnswerAtK:
     """The answer with another number of examples.
 
     Attributes:
@@ -40,7 +40,7 @@ class AtK:
 
 
 @dataclass(frozen=True, slots=True)
-class InOrder:
+class AnswerInOrder:
     """The answer with the same examples in another order.
 
     Attributes:
@@ -57,7 +57,7 @@ class InOrder:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What became of one answer.
+    """How one answer changes.
 
     Attributes:
         k: the present number of examples.
@@ -70,21 +70,21 @@ class Sweep:
 
     k: int
     label: str
-    by_k: tuple[AtK, ...]
+    by_k: tuple[AnswerAtK, ...]
     skipped: Mapping[int, str]
-    by_order: tuple[InOrder, ...]
+    by_order: tuple[AnswerInOrder, ...]
     stopped: bool
 
     @property
     def spread(self) -> float:
         """Between the orders, the largest less the smallest probability of the present answer."""
-        found = [each.probabilities[self.label] for each in self.by_order]
-        return max(found, default=0.0) - min(found, default=0.0)
+        shares = [answer.probabilities[self.label] for answer in self.by_order]
+        return max(shares, default=0.0) - min(shares, default=0.0)
 
     @property
     def flipped(self) -> bool:
         """Whether some order changes the answer."""
-        return any(each.label != self.label for each in self.by_order)
+        return any(answer.label != self.label for answer in self.by_order)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -99,7 +99,7 @@ class Sweep:
 def sweep(
     few_shot: FewShot,
     text: str,
-    ks: Sequence[int] = KS,
+    ks: Sequence[int] = SWEPT_KS,
     orders: int = 4,
     on_progress: OnProgress = ignore,
     stop: Callable[[], bool] = lambda: False,
@@ -121,17 +121,19 @@ def sweep(
         TuneshotError: the message cannot be asked about as things are.
     """
     config = few_shot.config
-    (now,) = few_shot.predict([text])
-    by_k = [AtK(config.k, len(now.demonstrations), now.label, now.probabilities)]
+    (present,) = few_shot.predict([text])
+    by_k = [AnswerAtK(config.k, len(present.demonstrations), present.label, present.probabilities)]
     skipped: dict[int, str] = {}
-    places = tuple(range(len(now.demonstrations)))
-    by_order = [] if few_shot.votes else [InOrder(places, now.label, now.probabilities)]
+    places = tuple(range(len(present.demonstrations)))
+    by_order = (
+        [] if few_shot.votes else [AnswerInOrder(places, present.label, present.probabilities)]
+    )
     other_ks = sorted({*ks} - {config.k})
     other_orders = (
         [] if few_shot.votes else _orders(len(places), orders, generator(config.seed, text))[1:]
     )
     questions = 1 + len(other_ks) + len(other_orders)
-    on_progress("sweep", 1, questions, f"k = {config.k}: {_figures(now)}")
+    on_progress("sweep", 1, questions, f"k = {config.k}: {_figures(present)}")
     stopped = False
 
     for done, k in enumerate(other_ks, start=2):
@@ -143,19 +145,19 @@ def sweep(
             skipped[k] = str(error)
             on_progress("sweep", done, questions, f"k = {k}: skipped")
             continue
-        by_k.append(AtK(k, len(answer.demonstrations), answer.label, answer.probabilities))
+        by_k.append(AnswerAtK(k, len(answer.demonstrations), answer.label, answer.probabilities))
         on_progress("sweep", done, questions, f"k = {k}: {_figures(answer)}")
 
     for done, order in enumerate(other_orders, start=2 + len(other_ks)):
         if stopped := stopped or stop():
             break
-        shown = [now.demonstrations[place].row for place in order]
+        shown = [present.demonstrations[place].row for place in order]
         (answer,) = _with_rows(few_shot, shown).predict([text])
-        by_order.append(InOrder(order, answer.label, answer.probabilities))
+        by_order.append(AnswerInOrder(order, answer.label, answer.probabilities))
         on_progress("sweep", done, questions, f"another order: {_figures(answer)}")
 
-    by_k.sort(key=lambda each: each.k)
-    return Sweep(config.k, now.label, tuple(by_k), skipped, tuple(by_order), stopped)
+    by_k.sort(key=lambda answer: answer.k)
+    return Sweep(config.k, present.label, tuple(by_k), skipped, tuple(by_order), stopped)
 
 
 def _with_k(few_shot: FewShot, k: int) -> FewShot:
@@ -172,13 +174,13 @@ def _with_k(few_shot: FewShot, k: int) -> FewShot:
 def _with_rows(few_shot: FewShot, rows: Sequence[int]) -> FewShot:
     """The same method, which always shows these rows of the pool, in this order."""
     other = copy.copy(few_shot)
-    other.selector = _Given(rows)
+    other.selector = _FixedSelector(rows)
     return other
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
-    """A fitted selector of the rows it was given, in prompt order."""
+class _FixedSelector:
+    """A fitted selector that always selects the same rows, in prompt order."""
 
     needs_vectors: ClassVar[bool] = False
     arranges: ClassVar[bool] = True
@@ -190,11 +192,11 @@ class _Given:
 
 def _orders(n: int, count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
     """Different orders of n things, ``count`` or all: as they are, reversed, then at random."""
-    now = tuple(range(n))
-    found = dict.fromkeys([now, now[::-1]])  # remembers its order, keeps no doubles
-    while len(found) < min(count, math.factorial(n)):
-        found[tuple(rng.permutation(n).tolist())] = None
-    return list(found)[:count]
+    present = tuple(range(n))
+    orders = dict.fromkeys([present, present[::-1]])  # in this order, without duplicates
+    while len(orders) < min(count, math.factorial(n)):
+        orders[tuple(rng.permutation(n).tolist())] = None
+    return list(orders)[:count]
 
 
 def _figures(answer: FewShotPrediction) -> str:

@@ -1,18 +1,18 @@
 """Which answer was right? Votes and thumbs, kept one a line, and turned into labelled messages.
 
-What a vote is about is looked up here by the turn's id: a browser sends an id and a choice, and
-nothing else it says is believed.
+A vote is about a turn that the server remembers: a browser sends an id and a choice, and nothing
+else that it sends is believed.
 """
 
 import hashlib
 import hmac
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError, unknown_choice
@@ -22,16 +22,14 @@ from clfcore.types import Example
 from icl.session.data_folder import data_dir, secret
 
 if TYPE_CHECKING:  # exporting votes needs no model
-    from icl.session.session import Reply
-    from icl.session.settings import Settings
+    from icl.session.session import Turn
 
-
-MAX_COMMENT = 2_000  # characters
+MAX_COMMENT_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What one method said.
+class RecordedAnswer:
+    """What one method answered.
 
     Attributes:
         method: ``fine_tuned`` or ``few_shot``.
@@ -55,7 +53,8 @@ class Vote:
         who: see ``anonymous``; empty for a visitor without a name.
         turn: id of the turn.
         text: the message that was classified.
-        settings: how it was answered: the choices, and how many messages were taught.
+        settings: how it was answered: the choices, and under ``taught`` how many messages were
+            added in the chat.
         answers: of the methods that had one.
         right: the label this person holds to be right; empty for a thumb.
         thumb: 1 for up, 0 for down, ``None`` for a vote.
@@ -67,81 +66,41 @@ class Vote:
     turn: str
     text: str
     settings: Mapping[str, str | int]
-    answers: tuple[Answer, ...]
+    answers: tuple[RecordedAnswer, ...]
     right: str = ""
     thumb: int | None = None
     comment: str = ""
 
 
-# --- turns --------------------------------------------------------------------------------------
+# --- voting -------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A message and its answers, as the server saw them.
+def vote(turn: "Turn", right: str, who: str = "") -> Vote:
+    """A vote for the label ``right``.
 
-    Attributes:
-        labels: what may be voted for.
+    Raises:
+        TuneshotError: it is none of the labels.
     """
-
-    id: str
-    text: str
-    settings: Mapping[str, str | int]
-    answers: tuple[Answer, ...]
-    labels: tuple[str, ...]
-
-    @classmethod
-    def of(cls, id: str, text: str, settings: "Settings", reply: "Reply") -> "Turn":
-        """The turn in which ``text`` got ``reply``."""
-        given = [(s.method, s.model, s.prediction) for s in reply.sides if s.prediction]
-        answers = tuple(Answer(m, name, p.label, p.probabilities[p.label]) for m, name, p in given)
-        labels = dict.fromkeys(label for _, _, p in given for label in p.probabilities)
-        chosen = {k: v for k, v in asdict(settings).items() if isinstance(v, str | int)}
-        chosen["taught"] = len(settings.taught)  # not what: it is not this visitor's to give away
-        return cls(id, text, chosen, answers, tuple(labels))
-
-    def vote(self, right: str, who: str = "") -> Vote:
-        """A vote for the label ``right``.
-
-        Raises:
-            TuneshotError: it is none of the labels.
-        """
-        if right not in self.labels:
-            raise unknown_choice("label", right, self.labels)
-        return Vote(_now(), who, self.id, self.text, self.settings, self.answers, right)
-
-    def thumb(self, up: bool, comment: str = "", who: str = "") -> Vote:
-        """A thumb, up or down."""
-        about = (_now(), who, self.id, self.text, self.settings, self.answers)
-        return Vote(*about, thumb=int(up), comment=comment[:MAX_COMMENT])
+    if right not in turn.labels:
+        raise unknown_choice("label", right, turn.labels)
+    return _vote(turn, who, right=right)
 
 
-class Turns:
-    """The turns of late, by id. Older ones are forgotten, and so are all at a restart.
+def thumb(turn: "Turn", up: bool, comment: str = "", who: str = "") -> Vote:
+    """A thumb, up or down."""
+    return _vote(turn, who, thumb=int(up), comment=comment[:MAX_COMMENT_CHARACTERS])
 
-    Args:
-        limit: how many are remembered.
-    """
 
-    def __init__(self, limit: int = 2_000) -> None:
-        self.limit = limit
-        self._turns: OrderedDict[str, Turn] = OrderedDict()
-
-    def remember(self, turn: Turn) -> None:
-        """Makes ``turn`` one that can be voted on."""
-        self._turns[turn.id] = turn
-        while len(self._turns) > self.limit:
-            self._turns.popitem(last=False)
-
-    def find(self, id: object) -> Turn:
-        """The turn of this id.
-
-        Raises:
-            TuneshotError: it is not remembered.
-        """
-        if not isinstance(id, str) or id not in self._turns:
-            raise TuneshotError("this answer is too old to vote on; ask again, then vote")
-        return self._turns[id]
+def _vote(turn: "Turn", who: str, **choice: Any) -> Vote:  # noqa: ANN401
+    answers = tuple(
+        RecordedAnswer(result.method, result.model, p.label, p.probabilities[p.label])
+        for result in turn.reply.results
+        if (p := result.prediction)
+    )
+    settings = {k: v for k, v in asdict(turn.settings).items() if isinstance(v, str | int)}
+    settings["taught"] = len(turn.settings.added)  # the texts are not this visitor's to give away
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    return Vote(time, who, turn.id, turn.text, settings, answers, **choice)
 
 
 def anonymous(name: str | None) -> str:
@@ -149,10 +108,6 @@ def anonymous(name: str | None) -> str:
     if not name:
         return ""
     return hmac.new(secret("votes").encode(), name.encode(), hashlib.sha256).hexdigest()[:16]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 # --- the file -----------------------------------------------------------------------------------
@@ -195,7 +150,7 @@ def read(path: Path | None = None) -> list[Vote]:
     votes = []
     for number, line in enumerate(read_lines(path), start=1):
         try:
-            answers = tuple(Answer(**answer) for answer in line["answers"])
+            answers = tuple(RecordedAnswer(**answer) for answer in line["answers"])
             votes.append(Vote(**(line | {"answers": answers})))
         except (TypeError, KeyError) as error:
             raise not_a_record(path, number) from error
@@ -205,43 +160,36 @@ def read(path: Path | None = None) -> list[Vote]:
 # --- labelled messages --------------------------------------------------------------------------
 
 
-class Tally(NamedTuple):
+class MajorityLabels(NamedTuple):
     """What people agree on, and how many messages they do not agree on."""
 
     examples: list[Example]
     ties: int
 
 
-def tally(votes: Iterable[Vote]) -> Tally:
+def majority_labels(votes: Iterable[Vote]) -> MajorityLabels:
     """One labelled message for each text that has a majority; equal numbers are a tie.
 
     All votes are of one task. Texts that differ in case and spacing only are one. A person has
-    one voice a text, the last; without a name, one a turn. Thumbs do not count: they do not say
+    one vote a text, the last; without a name, one a turn. Thumbs do not count: they do not say
     what is right.
     """
     texts: dict[str, str] = {}
-    voices: dict[str, dict[str, str]] = {}
-    for vote in votes:
-        if vote.right:
-            text = normal_form(vote.text)
-            texts.setdefault(text, vote.text)
-            voices.setdefault(text, {})[vote.who or f"turn {vote.turn}"] = vote.right
-    examples, ties = [], 0
-    for text, said in voices.items():
-        (label, most), *others = Counter(said.values()).most_common(2)
-        if others and others[0][1] == most:
-            ties += 1
-        else:
-            examples.append(Example(texts[text], label))
-    return Tally(examples, ties)
+    ballots: dict[str, dict[str, str]] = {}  # text -> person -> label
+    for each in votes:
+        if each.right:
+            key = normal_form(each.text)
+            texts.setdefault(key, each.text)
+            ballots.setdefault(key, {})[each.who or f"turn {each.turn}"] = each.right
+    examples = []
+    for key, labels in ballots.items():
+        (label, most), *others = Counter(labels.values()).most_common(2)
+        if not others or others[0][1] < most:
+            examples.append(Example(texts[key], label))
+    return MajorityLabels(examples, len(ballots) - len(examples))
 
 
-def as_examples(votes: Iterable[Vote]) -> list[Example]:
-    """The labelled messages of ``tally``."""
-    return tally(votes).examples
-
-
-def export(path: Path | None, out: Path, task: str = "sms_spam") -> Tally:
+def export(path: Path | None, out: Path, task: str = "sms_spam") -> MajorityLabels:
     """Writes what ``clf train --data`` and ``icl --pool`` read: a header, label, tab, text.
 
     A line end inside a message becomes a blank, for a line is one message; tabs stay.
@@ -257,7 +205,7 @@ def export(path: Path | None, out: Path, task: str = "sms_spam") -> Tally:
     """
     if out.suffix.lower() != ".tsv":
         raise TuneshotError(f"{out.name} is not a name for tab-separated text; end it in .tsv")
-    result = tally(vote for vote in read(path) if vote.settings.get("task") == task)
+    result = majority_labels(each for each in read(path) if each.settings.get("task") == task)
     if not result.examples:
         raise TuneshotError(
             f"the votes decide on no message of the task {task} ({result.ties} tied); "

@@ -6,26 +6,19 @@ releases the interpreter while it computes, so the page stays responsive.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from icl.session.queue import Batcher
-from icl.session.session import Reply, Session, Side
+from icl.session.queue import BatchQueue, Busy, QueueMetrics, Queues
+from icl.session.session import MethodResult, Reply, Session
 from icl.session.settings import Settings
 
-WARM_UP = "Warm up: see you at eight?"
-LARGEST = {"fine_tuned": 32, "few_shot": 1}  # messages computed together
+WARM_UP_TEXT = "Warm up: see you at eight?"
+WARM_UP_RETRY_SECONDS = 30.0
+MAX_BATCH = {"fine_tuned": 32, "few_shot": 1}  # messages computed together
 
 T = TypeVar("T")
-Job = Callable[[Session, str, Settings, Sequence[str]], Sequence[T]]
-
-
-def classify(
-    session: Session, method: str, settings: Settings, texts: Sequence[str]
-) -> Sequence[Side]:
-    """The everyday job: the method's answers."""
-    return session.ask_all(method, texts, settings)
+Job = Callable[[Session, Settings, str], T]
 
 
 class Workers:
@@ -35,48 +28,50 @@ class Workers:
         session: what answers.
 
     Attributes:
-        queues: the queue of each method. Its keys are settings, to classify, as the service asks;
-            or a job and settings.
+        metrics: figures of the queues.
+        queues: the queue of each method. A key is a job, ``None`` to classify, and settings.
+        warm_up: loads the models.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.queues: Mapping[str, Batcher[Hashable, Any]] = {
-            method: self._queue(method) for method in session.methods
-        }
-        self._warm: dict[str, Future[Side]] = {}
-
-    def warm_up(self) -> None:
-        """Starts loading every model and sends it a first message; returns at once."""
-        for method, queue in self.queues.items():
-            self._warm[method] = queue.submit(Settings(), WARM_UP)
-
-    def loading(self, methods: Sequence[str]) -> bool:
-        """Whether a message for these methods would wait for a model that is being loaded."""
-        return any(m in self._warm and not self._warm[m].done() for m in methods)
+        self.metrics = QueueMetrics()
+        self.queues: Queues = {method: self._queue(method) for method in session.methods}
+        self.warm_up = WarmUp(self)
 
     def ahead(self, methods: Sequence[str]) -> int:
         """How many messages a new one for these methods would wait for, at the longest queue."""
         return max(self.queues[method].ahead() for method in methods)
 
     async def reply(self, text: str, methods: Sequence[str], settings: Settings) -> Reply:
-        """The answers of ``methods``, sought at the same time; cancelling drops what waits."""
-        asking = (self.do(classify, method, settings, text) for method in methods)
-        return Reply(tuple(await asyncio.gather(*asking)))
+        """The answers of ``methods``, computed at the same time; cancelling drops what waits."""
+        asking = (self.classify(method, settings, [text], background=False) for method in methods)
+        return Reply(tuple(result for (result,) in await asyncio.gather(*asking)))
 
-    async def do(
-        self,
-        job: Job[T],
-        method: str,
-        settings: Settings,
-        text: str,
-        *,
-        background: bool = False,
-    ) -> T:
-        """Does ``job`` for one text in the method's thread, together with others' if it can.
+    async def classify(
+        self, method: str, settings: Settings, texts: Sequence[str], *, background: bool
+    ) -> list[MethodResult]:
+        """A method's results for ``texts``, in order.
 
         Args:
-            job: gives a result for each text.
+            method: whose thread and queue.
+            settings: what the model is made for.
+            texts: the messages.
+            background: give way to everybody who is not in the background.
+
+        Raises:
+            Busy: too many wait already.
+        """
+        key = (None, settings.relevant_to(method))
+        return await self.queues[method].ask_all(key, texts, background=background)
+
+    async def run(
+        self, job: Job[T], method: str, settings: Settings, text: str, *, background: bool = False
+    ) -> T:
+        """Does ``job`` in the method's thread.
+
+        Args:
+            job: what to do with session, settings and text.
             method: whose thread and queue.
             settings: what the model is made for.
             text: the message.
@@ -86,24 +81,65 @@ class Workers:
             Busy: too many wait already.
             Exception: what ``job`` raised.
         """
-        mattering = settings.that_matter_to(method)
-        key = mattering if job is classify else (job, mattering)
-        answer: T = await self.queues[method].ask(key, text, background=background)
-        return answer
+        key = (job, settings.relevant_to(method))
+        result: T = await self.queues[method].ask(key, text, background=background)
+        return result
 
     def close(self) -> None:
-        """Ends the threads; whoever waits is told."""
+        """Ends the threads; requests that wait are told so."""
         for queue in self.queues.values():
             queue.close()
 
-    def _queue(self, method: str) -> Batcher[Hashable, Any]:
-        def work(key: Any, texts: Sequence[str]) -> Sequence[Any]:  # noqa: ANN401
-            job, settings = (classify, key) if isinstance(key, Settings) else key
-            answers: Sequence[Any] = job(self.session, method, settings, texts)
-            return answers
+    def _queue(self, method: str) -> BatchQueue[tuple[Job[Any] | None, Settings], Any]:
+        def work(key: tuple[Job[Any] | None, Settings], texts: Sequence[str]) -> Sequence[Any]:
+            job, settings = key
+            if job is None:
+                return self.session.classify(method, settings, texts)
+            return [job(self.session, settings, text) for text in texts]
 
-        def is_failure(answer: Any) -> bool:  # noqa: ANN401
-            return isinstance(answer, Side) and bool(answer.problem)
+        return BatchQueue(
+            work,
+            max_batch=MAX_BATCH[method],
+            name=method,
+            is_failure=lambda result: isinstance(result, MethodResult) and bool(result.problem),
+            metrics=self.metrics,
+        )
 
-        largest = LARGEST.get(method, 1)
-        return Batcher(work, largest=largest, name=method, is_failure=is_failure)
+
+class WarmUp:
+    """Asks every method until it has answered once, so that no visitor waits for a model to load.
+
+    Args:
+        workers: whose methods.
+
+    Attributes:
+        loading: the methods whose first answer is being computed.
+        reasons: method -> why it is not ready yet; empty when all are.
+        retry_seconds: until a method that cannot answer is asked again.
+    """
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self.loading: set[str] = set()
+        self.reasons = dict.fromkeys(workers.queues, "its model is being loaded")
+        self.retry_seconds = WARM_UP_RETRY_SECONDS
+
+    async def run(self) -> None:
+        """Returns when all methods are ready."""
+        self.loading = set(self.reasons)
+        await asyncio.gather(*map(self._run, self._workers.queues))
+
+    async def _run(self, method: str) -> None:
+        while reason := await self._problem(method):
+            self.reasons[method] = reason
+            await asyncio.sleep(self.retry_seconds)
+        del self.reasons[method]
+
+    async def _problem(self, method: str) -> str:
+        try:
+            reply = await self._workers.reply(WARM_UP_TEXT, (method,), Settings())
+            return reply.results[0].problem
+        except Busy as busy:
+            return str(busy)
+        finally:
+            self.loading.discard(method)

@@ -25,7 +25,7 @@ from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import Meta
 from icl.chat.store import storage
 from icl.lm import api
-from icl.session import environment as setup
+from icl.session import environment
 from icl.session.settings import Settings
 from tests.support.doubles import EXAMPLES, save_tiny_lm
 from tests.support.openai_server import OpenAIServer, Reply
@@ -245,15 +245,15 @@ def workers(models, lm, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", lm.url)
     monkeypatch.setenv("OPENAI_API_KEY", "any")
     monkeypatch.setattr(api.time, "sleep", lambda seconds: None)  # between two tries
-    workers = setup.workers.__wrapped__()
+    workers = environment.workers.__wrapped__()
     yield workers
     workers.close()
 
 
 def ask(workers, text):
-    """Method -> its side."""
+    """Method -> its result."""
     reply = asyncio.run(workers.reply(text, tuple(workers.queues), Settings()))
-    return {side.method: side for side in reply.sides}
+    return {result.method: result for result in reply.results}
 
 
 def test_where_the_endpoint_of_the_language_model_is_down_the_other_side_answers(workers, lm):

@@ -1,24 +1,15 @@
 import numpy as np
 import pytest
 
-from clfcore.data.split import duplicate_groups
 from clfcore.errors import TuneshotError
 from icl.few_shot import FewShot
 from icl.lm.local import LocalLM
 from icl.pool.pool import Pool
 from icl.prompt.scoring import softmax, vote
-from icl.prompt.tasks import TASKS
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
-from tests.support.doubles import EXAMPLES, CountingLM, HashedWords, save_tiny_lm
+from tests.support.doubles import POOL, TASK, CountingLM, HashedWords, few_shot, save_tiny_lm
 
-TASK = TASKS["sms_spam"]
-POOL = Pool(
-    tuple(e.text for e in EXAMPLES),
-    tuple(e.label for e in EXAMPLES),
-    HashedWords().embed([e.text for e in EXAMPLES]),
-    duplicate_groups(e.text for e in EXAMPLES),
-)
 STRANGE = {
     "empty": "",
     "100,000 characters": "prize " * 16_667,
@@ -31,10 +22,6 @@ STRANGE = {
     "tabs": "a\tb\tc",
     "lone surrogate": "half \ud83d a pair",
 }
-
-
-def few_shot(lm=None, pool=POOL, **settings):
-    return FewShot(TASK, lm=lm or CountingLM(), embedder=HashedWords(), **settings).fit(pool)
 
 
 @pytest.mark.parametrize("selector", SELECTORS)

@@ -12,9 +12,11 @@ from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from clfcore.data.split import duplicate_groups
 from clfcore.types import Example
+from icl.few_shot import FewShot
 from icl.lm.base import PromptText, Scored
 from icl.pool.pool import Pool
 from icl.prompt.prompt import as_text
+from icl.prompt.tasks import TASKS
 
 EXAMPLES = [
     Example("win a free prize now", "spam"),
@@ -118,3 +120,11 @@ def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> 
     model.save_pretrained(folder)
     FastTokenizer(tokenizer_object=tokenizer, eos_token="<|end|>").save_pretrained(folder)
     return folder
+
+
+TASK = TASKS["sms_spam"]
+POOL = make_pool([e.text for e in EXAMPLES], [e.label for e in EXAMPLES])
+
+
+def few_shot(lm=None, pool=POOL, **settings):
+    return FewShot(TASK, lm=lm or CountingLM(), embedder=HashedWords(), **settings).fit(pool)

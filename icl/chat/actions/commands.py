@@ -6,6 +6,7 @@ A command comes as Chainlit's own (picked from the list), or as the first word o
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from threading import Event
@@ -16,29 +17,36 @@ from chainlit.types import CommandDict
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.chat.actions.reports import send_report
-from icl.chat.actions.training import train as learn
+from icl.chat.actions.training import fine_tune
 from icl.chat.actions.upload import ask_for_file, classify_file
-from icl.chat.cards import label_word, method_title, plain
-from icl.chat.conversation import answer, show
+from icl.chat.cards import escape_markdown, method_title, translated_label
+from icl.chat.conversation import answer, paragraphs, show
 from icl.chat.language import say
-from icl.chat.state import Chat, Turn
-from icl.figures.answers import sweep_lines, word_effects
+from icl.chat.state import Chat
+from icl.figures import answers as figures
 from icl.prompt.tasks import TASKS
-from icl.session.jobs import Vary, places, prompts, word, words
-from icl.session.settings import Settings
+from icl.session.jobs import (
+    display_label,
+    exact_prompt,
+    surroundings,
+    vary_examples,
+    word_effects,
+)
+from icl.session.session import Turn, check_message
+from icl.session.settings import PROFILES, Settings
 from icl.session.workers import Workers
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A command as it was given.
+class Invocation:
+    """A command as a visitor sent it.
 
     Attributes:
         workers: what answers.
         chat: its memory.
-        text: what stands after the command.
+        text: what follows the command.
         choices: of the pickers.
-        methods: what the profile asks.
+        methods: those of the profile.
         file: what came with it: where it is, and its name.
     """
 
@@ -46,7 +54,7 @@ class Asked:
     chat: Chat
     text: str
     choices: Mapping[str, str] | None
-    methods: tuple[str, ...] = ("fine_tuned", "few_shot")
+    methods: tuple[str, ...] = PROFILES["Compare"]
     file: tuple[Path, str] | None = None
 
     @property
@@ -58,89 +66,83 @@ class Asked:
         """The text after the command; without one, the last message as it was answered."""
         if self.text:
             return self.text, self.settings
-        turn = self.chat.recall()
+        turn = self.chat.turns.newest()
         return turn.text, turn.settings
+
+    async def answer(self, text: str) -> Turn:
+        """Asks both methods about ``text``, whatever the profile."""
+        return await answer(self.workers, self.chat, text, PROFILES["Compare"], self.choices)
 
 
 # --- the answer again, or all of them -----------------------------------------------------------
 
 
-async def compare(asked: Asked) -> None:
+async def compare(invocation: Invocation) -> None:
     """Asks both methods, whatever the profile."""
-    text, _ = asked.message()
-    await answer(asked.workers, asked.chat, text, "Compare", asked.choices)
+    await invocation.answer(invocation.message()[0])
 
 
-async def prompt(asked: Asked) -> None:
-    """Shows the exact prompt, to be copied."""
-    text, settings = asked.message()
-    asked.workers.session.asked(text, "Few-shot")
-    exact = await asked.workers.do(prompts, "few_shot", settings, text)
-    await cl.Message(content=exact, language="text").send()
-
-
-async def table(asked: Asked) -> None:
+async def table(invocation: Invocation) -> None:
     """Lists this chat's answers."""
-    turns = asked.chat.turns.values()
+    turns = invocation.chat.turns.values()
     if not turns:
         raise TuneshotError("there are no answers in this chat yet; send a message first")
     props = {
         "caption": say("The answers of this chat, oldest first"),
-        "columns": [say("Message"), method_title("fine_tuned"), method_title("few_shot")],
+        "columns": [say("Message"), *map(method_title, PROFILES["Compare"])],
         "rows": [_row(turn) for turn in turns],
     }
-    drawn = cl.CustomElement(name="AnswersTable", props=props, display="inline")
-    await cl.Message(content=say("{count} answers.", count=len(turns)), elements=[drawn]).send()
+    element = cl.CustomElement(name="AnswersTable", props=props, display="inline")
+    await cl.Message(content=say("{count} answers.", count=len(turns)), elements=[element]).send()
 
 
 def _row(turn: Turn) -> list[str]:
-    said = {
-        side.method: label_word(side.prediction.label)
-        for side in turn.reply.sides
-        if side.prediction
+    labels = {
+        result.method: translated_label(result.prediction.label)
+        for result in turn.reply.results
+        if result.prediction
     }
-    return [
-        shorten(turn.text, 200, placeholder=" …"),
-        said.get("fine_tuned", "–"),
-        said.get("few_shot", "–"),
-    ]
+    text = shorten(turn.text, 200, placeholder=" …")
+    return [text, *(labels.get(method, "–") for method in PROFILES["Compare"])]
 
 
-async def batch(asked: Asked) -> None:
+async def batch(invocation: Invocation) -> None:
     """Classifies a file; asks for one if none came along."""
-    path, name = asked.file or await ask_for_file()
-    await classify_file(asked.workers, path, name, asked.methods, asked.settings)
+    path, name = invocation.file or await ask_for_file()
+    await classify_file(invocation.workers, path, name, invocation.methods, invocation.settings)
 
 
 # --- why ----------------------------------------------------------------------------------------
 
 
-async def why(asked: Asked) -> None:
-    """Draws what moved the answers."""
-    await explain(asked.workers, *asked.message())
+async def show_prompt(workers: Workers, text: str, settings: Settings) -> None:
+    """Shows the exact prompt, to be copied."""
+    check_message(text)
+    prompt = await workers.run(exact_prompt, "few_shot", settings, text)
+    await cl.Message(content=prompt, language="text").send()
 
 
 async def explain(workers: Workers, text: str, settings: Settings) -> None:
-    """Draws which words moved the fine-tuned answer, and where the message stands in the pool.
+    """Draws which words moved the fine-tuned answer, and where the message is in the pool.
 
-    A side that cannot be explained says why; the other is drawn.
+    A method that cannot be explained says why; the other is drawn.
     """
-    workers.session.asked(text, "Compare")
+    check_message(text)
     try:
-        found = await workers.do(words, "fine_tuned", settings, text)
-        effects = [(each.text, each.effect) for each in found.words]
-        await show(
-            word_effects(effects, label_word(found.label), found.unit), "words", say(OCCLUSION)
-        )
+        attribution = await workers.run(word_effects, "fine_tuned", settings, text)
+        effects = [(word.text, word.effect) for word in attribution.words]
+        label = translated_label(attribution.label)
+        drawing = figures.word_effects(effects, label, attribution.unit)
+        await show(drawing, "words", say(OCCLUSION))
     except TuneshotError as error:
-        await cl.Message(content=plain(f"{method_title('fine_tuned')}: {error}.")).send()
+        await cl.Message(content=paragraphs(f"{method_title('fine_tuned')}: {error}.")).send()
     try:
-        around = await workers.do(places, "few_shot", settings, text)
+        around = await workers.run(surroundings, "few_shot", settings, text)
         await show(around.pool, "pool", say(POOL))
         if around.votes:
             await show(around.votes, "votes")
     except TuneshotError as error:
-        await cl.Message(content=plain(f"{method_title('few_shot')}: {error}.")).send()
+        await cl.Message(content=paragraphs(f"{method_title('few_shot')}: {error}.")).send()
 
 
 OCCLUSION = (
@@ -151,75 +153,81 @@ OCCLUSION = (
 POOL = "Few-shot: the messages that can be shown, and those that were."
 
 
-async def sweep(asked: Asked) -> None:
-    """Asks again with other numbers and orders of examples."""
-    await vary(asked.workers, *asked.message())
-
-
-async def vary(workers: Workers, text: str, settings: Settings) -> None:
+async def sweep(workers: Workers, text: str, settings: Settings) -> None:
     """Draws how the few-shot answer changes with k and with the order of the examples.
 
-    Stopping it lets the language model answer the question it is at, and no other.
+    Stopping it lets the language model answer its present question, and no other.
 
     Raises:
         TuneshotError: the settings do not allow an answer.
     """
-    workers.session.asked(text, "Few-shot")
+    check_message(text)
     waiting = await cl.Message(content=say("Asking again with other examples …")).send()
     stopped = Event()
+    job = partial(vary_examples, stopped.is_set)
     try:
-        found = await workers.do(Vary(stopped.is_set), "few_shot", settings, text, background=True)
+        result = await workers.run(job, "few_shot", settings, text, background=True)
     finally:
         stopped.set()
         await waiting.remove()
-    drawing = sweep_lines(
-        label_word(found.label),
-        [(at.k, at.probabilities[found.label]) for at in found.by_k],
-        [at.probabilities[found.label] for at in found.by_order],
-        found.k,
+    drawing = figures.sweep_lines(
+        translated_label(result.label),
+        [(answer.k, answer.probabilities[result.label]) for answer in result.by_k],
+        [answer.probabilities[result.label] for answer in result.by_order],
+        result.k,
     )
-    lines = [f"k = {k}: {reason}." for k, reason in found.skipped.items()]
-    if found.by_order:
+    lines = [f"k = {k}: {reason}." for k, reason in result.skipped.items()]
+    if result.by_order:
         lines.append(
             say("Another order of the same examples changes the answer.")
-            if found.flipped
+            if result.flipped
             else say("No order that was tried changes the answer.")
         )
     await show(drawing, "sweep", *lines)
 
 
-# --- teaching -----------------------------------------------------------------------------------
+def on_message(
+    action: Callable[[Workers, str, Settings], Awaitable[None]],
+) -> Callable[[Invocation], Awaitable[None]]:
+    """A command that does ``action`` for its text or the last message."""
+
+    async def run(invocation: Invocation) -> None:
+        await action(invocation.workers, *invocation.message())
+
+    return run
 
 
-async def teach(asked: Asked) -> None:
+# --- new examples -------------------------------------------------------------------------------
+
+
+async def add_example(invocation: Invocation) -> None:
     """Adds a labelled message to this chat's pool, and shows what it changed."""
-    settings = asked.settings
-    labels = TASKS[settings.task].labels
-    if not asked.text:
-        known = asked.chat.taught.get(settings.task, ())
-        lines = [f"{label_word(example.label)}: {example.text}" for example in known]
-        listed = lines or [say("Nothing has been taught in this chat yet.")]
-        example = say("Teach it: /teach {label} and the message.", label=label_word(labels[-1]))
-        await cl.Message(content="\n\n".join(plain(line) for line in [*listed, example])).send()
+    chat, task = invocation.chat, invocation.settings.task
+    labels = TASKS[task].labels
+    if not invocation.text:
+        added = [f"{translated_label(e.label)}: {e.text}" for e in chat.added.get(task, ())]
+        usage = say("Teach it: /teach {label} and the message.", label=translated_label(labels[-1]))
+        nothing = say("Nothing has been taught in this chat yet.")
+        await cl.Message(content=paragraphs(*(added or [nothing]), usage)).send()
         return
-    label, text = labelled(asked.text, labels)
-    asked.workers.session.asked(text, "Compare")
-    asked.chat.teach(settings.task, Example(text, label))
-    count = len(asked.chat.taught[settings.task])
+    label, text = labelled(invocation.text, labels)
+    check_message(text)
+    chat.add_example(task, Example(text, label))
+    count = len(chat.added[task])
     more = say("1 more message") if count == 1 else say("{count} more messages", count=count)
-    learned = say(LEARNED, label=label_word(label), more=more)
-    await cl.Message(content=plain(learned)).send()
-    turn = await answer(asked.workers, asked.chat, text, "Compare", asked.choices)
-    few_shot = next(side for side in turn.reply.sides if side.method == "few_shot")
+    label_word = translated_label(label)
+    await cl.Message(content=paragraphs(say(EXAMPLE_ADDED, label=label_word, more=more))).send()
+    turn = await invocation.answer(text)
+    few_shot = next(result for result in turn.reply.results if result.method == "few_shot")
     if few_shot.prediction and few_shot.prediction.label != label:
-        await cl.Message(content=plain(say(NOT_YET, label=label_word(label)))).send()
+        await cl.Message(content=paragraphs(say(STILL_ANOTHER_LABEL, label=label_word))).send()
 
 
-LEARNED = (
+EXAMPLE_ADDED = (
     "Learned as {label}: this chat's pool has {more}. Few-shot can be shown it at once; "
     "fine-tuning knows nothing of it until /train."
 )
-NOT_YET = (
+STILL_ANOTHER_LABEL = (
     "Few-shot can be shown this message as {label}, and still says something else. The other "
     "examples weigh as much, and their order counts: try k = 1, or another order (/sweep)."
 )
@@ -233,32 +241,31 @@ def labelled(text: str, labels: tuple[str, ...]) -> tuple[str, str]:
     Raises:
         TuneshotError: it starts with no label, or nothing comes after it.
     """
-    # "not spam" before "spam"
-    spoken = sorted(
-        {(name, label) for label in labels for name in (label, word(label), label_word(label))},
-        key=lambda pair: -len(pair[0]),
-    )
-    for name, label in spoken:
+    names = {
+        (name, label)
+        for label in labels
+        for name in (label, display_label(label), translated_label(label))
+    }
+    for name, label in sorted(names, key=lambda pair: -len(pair[0])):  # "not spam" before "spam"
         if text.lower().startswith(name.lower()):
             rest = text[len(name) :]
             if rest[:1] in (" ", ":", "\t", "\n") and (message := rest.lstrip(" :\t\n")):
                 return label, message
-    known = " or ".join(label_word(label) for label in labels)
-    raise TuneshotError(f"teach with the label first ({known}), then the message")
+    choices = " or ".join(map(translated_label, labels))
+    raise TuneshotError(f"teach with the label first ({choices}), then the message")
 
 
-async def train(asked: Asked) -> None:
-    """Fine-tunes on what was taught, and asks about the last of it again."""
-    settings = asked.settings
-    await learn(asked.workers.session, asked.chat, settings)
-    newest = asked.chat.taught[settings.task][-1]
-    await answer(asked.workers, asked.chat, newest.text, "Compare", asked.choices)
+async def train(invocation: Invocation) -> None:
+    """Fine-tunes on the added messages, and asks about the last of them again."""
+    settings = invocation.settings
+    await fine_tune(invocation.workers.session, invocation.chat, settings)
+    await invocation.answer(invocation.chat.added[settings.task][-1].text)
 
 
 # --- the comparison -----------------------------------------------------------------------------
 
 
-async def report(asked: Asked) -> None:
+async def report(invocation: Invocation) -> None:
     """Shows the latest comparison of both methods."""
     await send_report()
 
@@ -266,9 +273,12 @@ async def report(asked: Asked) -> None:
 # --- the list -----------------------------------------------------------------------------------
 
 
-async def help(asked: Asked) -> None:
+async def help(invocation: Invocation) -> None:
     """Lists the commands."""
-    lines = [f"**/{name}** {plain(say(command.words))}" for name, command in COMMANDS.items()]
+    lines = [
+        f"**/{name}** {escape_markdown(say(command.description))}"
+        for name, command in COMMANDS.items()
+    ]
     await cl.Message(content="\n\n".join(lines)).send()
 
 
@@ -277,22 +287,22 @@ class Command:
     """One command.
 
     Attributes:
-        words: what it does.
+        description: what it does, in English.
         icon: of Lucide.
         run: does it.
     """
 
-    words: str
+    description: str
     icon: str
-    run: Callable[[Asked], Awaitable[None]]
+    run: Callable[[Invocation], Awaitable[None]]
 
 
 COMMANDS: dict[str, Command] = {
     "compare": Command("Ask both methods", "columns-2", compare),
-    "prompt": Command("Show the exact prompt", "scroll-text", prompt),
-    "why": Command("Draw what moved the answers", "search", why),
-    "sweep": Command("Try other numbers and orders of examples", "chart-line", sweep),
-    "teach": Command("Add a labelled message to this chat's pool", "graduation-cap", teach),
+    "prompt": Command("Show the exact prompt", "scroll-text", on_message(show_prompt)),
+    "why": Command("Draw what moved the answers", "search", on_message(explain)),
+    "sweep": Command("Try other numbers and orders of examples", "chart-line", on_message(sweep)),
+    "teach": Command("Add a labelled message to this chat's pool", "graduation-cap", add_example),
     "train": Command("Fine-tune on what this chat was taught", "dumbbell", train),
     "batch": Command("Classify a file of messages", "files", batch),
     "table": Command("List this chat's answers", "table", table),
@@ -301,12 +311,12 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def offered() -> list[CommandDict]:
+def command_list() -> list[CommandDict]:
     """The commands as Chainlit wants them."""
     return [
         {
             "id": name,
-            "description": say(command.words),
+            "description": say(command.description),
             "icon": command.icon,
             "button": False,
             "persistent": False,
@@ -316,15 +326,12 @@ def offered() -> list[CommandDict]:
     ]
 
 
-def split(text: str, command: str | None) -> tuple[str | None, str]:
-    """The command of a message, if it is one, and what stands after it.
+def split_command(text: str, command: str | None) -> tuple[str | None, str]:
+    """The command of a message, if it is one, and what follows it.
 
     Args:
         text: the message.
         command: what was picked from the list, if anything.
-
-    Raises:
-        TuneshotError: a slash, and a word that is no command.
     """
     if command:
         return command, text.strip()
@@ -332,12 +339,10 @@ def split(text: str, command: str | None) -> tuple[str | None, str]:
     if not match:  # "/s" ends a joke, and "/home/me" is a path
         return None, text
     name, rest = match.groups()
-    if name not in COMMANDS:
-        raise unknown_choice("command", name, COMMANDS)
     return name, rest or ""
 
 
-async def obey(name: str, asked: Asked) -> None:
+async def run_command(name: str, invocation: Invocation) -> None:
     """Runs a command.
 
     Raises:
@@ -345,4 +350,4 @@ async def obey(name: str, asked: Asked) -> None:
     """
     if name not in COMMANDS:
         raise unknown_choice("command", name, COMMANDS)
-    await COMMANDS[name].run(asked)
+    await COMMANDS[name].run(invocation)

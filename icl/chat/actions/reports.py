@@ -1,13 +1,11 @@
 """The latest comparison in the chat: its answer, its two main figures, and the report as a file."""
 
 import asyncio
-from dataclasses import dataclass
 
 import chainlit as cl
 
 from clfcore.errors import TuneshotError
-from icl.chat.cards import plain
-from icl.chat.conversation import show
+from icl.chat.conversation import paragraphs, show
 from icl.chat.language import numeral, say
 from icl.figures.look import Drawing
 from icl.report.crossover import crossover
@@ -15,22 +13,7 @@ from icl.report.figures import cost_figure, costs
 from icl.report.findings import Findings
 from icl.report.page import latest, report_page, reports_folder
 
-NAME = "report.html"
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """What is sent of a comparison.
-
-    Attributes:
-        findings: all of it.
-        pictures: name -> figure.
-        page: the report's HTML.
-    """
-
-    findings: Findings
-    pictures: dict[str, Drawing]
-    page: bytes
+FILE_NAME = "report.html"
 
 
 async def send_report() -> None:
@@ -41,24 +24,25 @@ async def send_report() -> None:
     Raises:
         TuneshotError: there is none, or it cannot be read.
     """
-    drawn = await asyncio.to_thread(_draw)
-    data = drawn.findings.summary["data"]
+    findings, pictures, page = await asyncio.to_thread(_draw)
+    data = findings.summary["data"]
     about = say(
         "The latest comparison: {source}, {test} test messages, {when}.",
         source=data["source"],
         test=numeral(f"{data['test']:,}"),
-        when=drawn.findings.summary["created"][:10],
+        when=findings.summary["created"][:10],
     )
-    lines = [drawn.findings.answer()]
-    for name, drawing in drawn.pictures.items():
+    lines = [findings.answer()]
+    for name, drawing in pictures.items():
         await show(drawing, name, *lines)
         lines = []
     about += " " + say("The file has all tables and tests; it contains messages of the data.")
-    file = cl.File(name=NAME, content=drawn.page, mime="text/html", display="inline")
-    await cl.Message(content=plain(about), elements=[file]).send()
+    file = cl.File(name=FILE_NAME, content=page, mime="text/html", display="inline")
+    await cl.Message(content=paragraphs(about), elements=[file]).send()
 
 
-def _draw() -> Drawn:
+def _draw() -> tuple[Findings, dict[str, Drawing], bytes]:
+    """The newest comparison: its findings, figures by name, and the report's HTML."""
     folder = reports_folder()
     path = latest(folder)
     if path is None:
@@ -68,6 +52,6 @@ def _draw() -> Drawn:
         )
     findings = Findings.read(path)
     pictures = {"crossover": crossover(findings)}
-    if known := costs(findings):
-        pictures["cost"] = cost_figure(findings, known[0])
-    return Drawn(findings, pictures, report_page(findings.summary))
+    if figures := costs(findings):
+        pictures["cost"] = cost_figure(findings, figures[0])
+    return findings, pictures, report_page(findings.summary)

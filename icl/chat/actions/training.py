@@ -1,7 +1,7 @@
-"""``/train``: the fine-tuned model learns what a chat was taught, while the page goes on answering.
+"""``/train``: fine-tunes on a chat's added messages, while the page keeps answering.
 
 One training at a time, in a process of its own (``clfcore.training.background``); the others wait
-in turn. Each starts from the model that was there first, with everything taught since.
+their turn. Each starts from the model the chat began with, with everything added since.
 """
 
 import asyncio
@@ -19,62 +19,64 @@ import chainlit as cl
 from clfcore.errors import TuneshotError
 from clfcore.training.background import BackgroundTraining, Done, Failed, Progress
 from clfcore.types import Example
-from icl.chat.cards import plain, share
-from icl.chat.conversation import picture
+from icl.chat.cards import share
+from icl.chat.conversation import paragraphs, picture
 from icl.chat.language import numeral, say
 from icl.chat.state import Chat
 from icl.figures.answers import loss_curve
 from icl.session.session import Session
 from icl.session.settings import Settings
 
-TASK = "sms_spam"  # whose messages are at hand to be rehearsed
-MOST = 10  # trainings that run or wait
-EVERY = 1.0  # seconds between two pictures
-AVERAGED = 8  # steps in a point of the curve
-KEPT = 40  # models of all chats, of 64 MB each; the oldest give way
+TASK = "sms_spam"  # the one whose messages are here, to be trained on again beside the added ones
+MAX_PENDING_TRAININGS = 10  # running or waiting
+REFRESH_SECONDS = 1.0  # between two pictures
+STEPS_PER_POINT = 8  # of the curve
+MAX_KEPT_MODELS = 40  # of all chats, of 64 MB each; the oldest are deleted
 
-_turn = asyncio.Lock()
-_here: list[object] = []  # the trainings that run or wait
+_one_at_a_time = asyncio.Lock()
+_pending: list[object] = []  # the trainings that run or wait
 _models: list[Path] = []  # the newest last
 
 
-async def train(session: Session, chat: Chat, settings: Settings) -> None:
-    """Trains on what ``chat`` was taught, shows how it goes, and lets the chat ask the result.
+async def fine_tune(session: Session, chat: Chat, settings: Settings) -> None:
+    """Trains on the messages added in ``chat``, shows the progress, and gives the chat the result.
 
     Stopping it leaves the model that was there.
 
     Args:
-        session: whose fine-tuned model learns.
+        session: whose fine-tuned model is trained further.
         chat: gets the new model.
-        settings: of the moment: the task and the model.
+        settings: the present ones: the task and the model.
 
     Raises:
-        TuneshotError: there is nothing to learn, no model or no data for it, too many wait, or
-            the training failed.
+        TuneshotError: no message was added, no model or no data for it, too many wait, or the
+            training failed.
     """
-    taught = chat.taught.get(settings.task, ())
-    if not taught:
+    added = chat.added.get(settings.task, ())
+    if not added:
         raise TuneshotError("nothing has been taught in this chat; first: /teach spam MESSAGE")
     if settings.task != TASK:
         raise TuneshotError(
             f"the chat trains for {TASK} only; for {settings.task}, use clf train --data FILE"
         )
     parent = session.checkpoint(settings)
-    if len(_here) >= MOST:
-        raise TuneshotError(f"{MOST} trainings are waiting already; try again in a few minutes")
-    view = _View(cl.Message(content=_waiting()), len(taught))
+    if len(_pending) >= MAX_PENDING_TRAININGS:
+        raise TuneshotError(
+            f"{MAX_PENDING_TRAININGS} trainings are waiting already; try again in a few minutes"
+        )
+    view = _TrainingView(cl.Message(content=_waiting()), len(added))
     await view.message.send()
-    _here.append(view)
+    _pending.append(view)
     try:
-        async with _turn:
-            done = await _run(taught, parent, view)
+        async with _one_at_a_time:
+            done = await _run(added, parent, view)
     except BaseException:
         await view.message.remove()
         raise
     finally:
-        _here.remove(view)
+        _pending.remove(view)
     _models.append(done.folder)
-    while len(_models) > KEPT:
+    while len(_models) > MAX_KEPT_MODELS:
         shutil.rmtree(_models.pop(0), ignore_errors=True)
     chat.trained[settings.task] = done.folder
 
@@ -84,9 +86,9 @@ def _scratch() -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix="tuneshot-trained-", ignore_cleanup_errors=True)
 
 
-async def _run(taught: tuple[Example, ...], parent: Path, view: "_View") -> Done:
+async def _run(added: tuple[Example, ...], parent: Path, view: "_TrainingView") -> Done:
     folder = Path(_scratch().name) / uuid.uuid4().hex
-    training = await BackgroundTraining.start(taught, folder, checkpoint=parent)
+    training = await BackgroundTraining.start(added, folder, checkpoint=parent)
     try:
         async for event in training.events():
             if isinstance(event, Failed):
@@ -98,70 +100,70 @@ async def _run(taught: tuple[Example, ...], parent: Path, view: "_View") -> Done
     return event
 
 
-class _View:
+class _TrainingView:
     """One training on the page: a message, and the loss curve in it."""
 
-    def __init__(self, message: cl.Message, taught: int) -> None:
+    def __init__(self, message: cl.Message, added: int) -> None:
         self.message = message
-        self._taught = taught
-        self._seen: list[Progress] = []
-        self._shown = 0.0
+        self._added = added
+        self._events: list[Progress] = []
+        self._last_refresh = 0.0
         self._id = message.id + "-loss"
 
     async def show(self, event: Progress | Done) -> None:
         """Shows the newest figures; not every step is worth a picture."""
         if isinstance(event, Progress):
-            self._seen.append(event)
-            if time.monotonic() < self._shown + EVERY:
+            self._events.append(event)
+            if time.monotonic() < self._last_refresh + REFRESH_SECONDS:
                 return
-            self._shown = time.monotonic()
-        points = _points(self._seen)
+            self._last_refresh = time.monotonic()
+        points = _points(self._events)
         drawing = loss_curve(
-            [at.step for at in points],
-            [at.loss for at in points],
-            [at.val_loss for at in points],
-            self._seen[-1].steps,
+            [point.step for point in points],
+            [point.loss for point in points],
+            [point.val_loss for point in points],
+            self._events[-1].steps,
         )
-        said = _done(event) if isinstance(event, Done) else _progress(event, self._taught)
-        lines = (said, drawing.description) if self._seen[-1].step else (said,)
-        self.message.content = "\n\n".join(plain(line) for line in lines)
+        lines = [_done(event) if isinstance(event, Done) else _progress(event, self._added)]
+        lines += [drawing.description] if self._events[-1].step else []
+        self.message.content = paragraphs(*lines)
         await self.message.update()
         element = picture(drawing, "loss")
         element.id = self._id  # takes the place of the one before
         await element.send(for_id=self.message.id, persist=isinstance(event, Done))
 
 
-def _points(seen: list[Progress]) -> list[Progress]:
-    """Of every few steps their mean loss, as one batch's says little; all looks at validation."""
+def _points(events: list[Progress]) -> list[Progress]:
+    """The mean loss of every few steps, as one batch's says little, and all validation losses."""
     points, losses = [], []
-    for at in seen:
-        losses += [at.loss] if at.loss is not None else []
-        loss = fmean(losses) if losses and at.step % AVERAGED == 0 else None
+    for event in events:
+        losses += [event.loss] if event.loss is not None else []
+        loss = fmean(losses) if losses and event.step % STEPS_PER_POINT == 0 else None
         if loss is not None:
             losses.clear()
-        if loss is not None or at.val_loss is not None:
-            points.append(replace(at, loss=loss))
+        if loss is not None or event.val_loss is not None:
+            points.append(replace(event, loss=loss))
     return points
 
 
 def _waiting() -> str:
-    if not _here:
+    if not _pending:
         return say("The training starts …")
-    return say("{count} trainings are before yours.", count=len(_here))
+    return say("{count} trainings are before yours.", count=len(_pending))
 
 
-def _progress(at: Progress, taught: int) -> str:
-    words = [
+def _progress(event: Progress, added: int) -> str:
+    sentences = [
         say(
             "Training on {taught} taught messages and others it knows: step {step} of {steps}.",
-            taught=taught,
-            step=at.step,
-            steps=at.steps,
+            taught=added,
+            step=event.step,
+            steps=event.steps,
         )
     ]
-    if at.seconds_left is not None:
-        words.append(say("About {duration} left.", duration=f"{at.seconds_left:.0f} s"))
-    return " ".join([*words, say("The stop button ends it, and nothing changes.")])
+    if event.seconds_left is not None:
+        sentences.append(say("About {duration} left.", duration=f"{event.seconds_left:.0f} s"))
+    return " ".join([*sentences, say("The stop button ends it, and nothing changes.")])
 
 
 def _done(done: Done) -> str:

@@ -1,4 +1,4 @@
-"""A file in the chat: read, classified with progress and a stop, shown, given back."""
+"""``/batch``: a file is read and classified; the chat shows progress, figures and the results."""
 
 import asyncio
 import time
@@ -9,19 +9,26 @@ import chainlit as cl
 
 from clfcore.errors import TuneshotError
 from icl.batch.read import read_messages
-from icl.batch.result import BatchResult, Summary
-from icl.batch.run import BatchRun, Progress
-from icl.chat.cards import label_word, method_name, method_title, percent, plain, share
-from icl.chat.conversation import picture
+from icl.batch.result import BatchResult, BatchSummary, RowAnswer
+from icl.batch.run import BatchProgress, BatchRun
+from icl.chat.cards import (
+    escape_markdown,
+    method_name,
+    method_title,
+    percent,
+    share,
+    translated_label,
+)
+from icl.chat.conversation import paragraphs, picture
 from icl.chat.language import numeral, say
 from icl.figures.answers import confusion
 from icl.prompt.tasks import TASKS
-from icl.session.session import Side
+from icl.session.session import MethodResult
 from icl.session.settings import Settings
-from icl.session.workers import Workers, classify
+from icl.session.workers import Workers
 
-SHOWN = 50  # rows of the table
-EVERY = 0.5  # seconds between two lines of progress
+MAX_TABLE_ROWS = 50
+REFRESH_SECONDS = 0.5  # between two lines of progress
 
 
 async def classify_file(
@@ -32,7 +39,7 @@ async def classify_file(
     Stopping it shows what was answered by then.
 
     Args:
-        workers: what answers, after everybody who types.
+        workers: what answers; people who type come first.
         path: where the upload is.
         name: what the visitor calls it.
         methods: those to ask.
@@ -44,37 +51,36 @@ async def classify_file(
     labels = TASKS[settings.task].labels
     messages = await asyncio.to_thread(read_messages, path, name, labels)
 
-    async def ask(method: str, texts: Sequence[str]) -> Sequence[Side]:
-        asked = (workers.do(classify, method, settings, text, background=True) for text in texts)
-        return await asyncio.gather(*asked)
+    async def ask(method: str, texts: Sequence[str]) -> Sequence[MethodResult]:
+        return await workers.classify(method, settings, texts, background=True)
 
     run = BatchRun(messages, ask, methods=methods)
-    said = await cl.Message(content=plain(_line(run.progress()))).send()
-    told = time.monotonic()
+    notice = await cl.Message(content=escape_markdown(_progress(run.progress()))).send()
+    last_refresh = time.monotonic()
 
-    async def on_progress(progress: Progress) -> None:
-        nonlocal told
-        if time.monotonic() - told > EVERY:
-            told = time.monotonic()
-            said.content = plain(_line(progress))
-            await said.update()
+    async def on_progress(progress: BatchProgress) -> None:
+        nonlocal last_refresh
+        if time.monotonic() - last_refresh > REFRESH_SECONDS:
+            last_refresh = time.monotonic()
+            notice.content = escape_markdown(_progress(progress))
+            await notice.update()
 
     try:
         await run.run(on_progress)
     finally:  # stopped or not
-        await said.remove()
+        await notice.remove()
         await _show(run.result(), name)
 
 
-def _line(progress: Progress) -> str:
+def _progress(progress: BatchProgress) -> str:
     done = ", ".join(
         f"{method_name(method)} {numeral(f'{count:,}')}" for method, count in progress.done.items()
     )
     rows, left = numeral(f"{progress.rows:,}"), progress.seconds_left
-    lines = [say("Of {rows} messages: {done}.", rows=rows, done=done)]
+    sentences = [say("Of {rows} messages: {done}.", rows=rows, done=done)]
     if left is not None:
-        lines.append(say("About {duration} left.", duration=_duration(left)))
-    return " ".join([*lines, say("The stop button shows what is there.")])
+        sentences.append(say("About {duration} left.", duration=_duration(left)))
+    return " ".join([*sentences, say("The stop button shows what is there.")])
 
 
 def _duration(seconds: float) -> str:
@@ -86,9 +92,8 @@ def _duration(seconds: float) -> str:
 async def _show(result: BatchResult, name: str) -> None:
     summary = await asyncio.to_thread(result.summary)
     content = await asyncio.to_thread(result.to_csv)
-    rows = result.table(SHOWN)
-    given = result.messages.given is not None
-    methods = list(result.answers)
+    rows = result.table(MAX_TABLE_ROWS)
+    has_labels = result.messages.true_labels is not None
     count = numeral(f"{len(result.messages.texts):,}")
     table = {
         "caption": say(
@@ -96,16 +101,16 @@ async def _show(result: BatchResult, name: str) -> None:
         ),
         "columns": [
             *(say("Row"), say("Message")),
-            *([say("Label")] if given else []),
-            *(method_title(method) for method in methods),
+            *([say("Label")] if has_labels else []),
+            *map(method_title, result.answers),
             say("Why here"),
         ],
         "rows": [
             [
                 str(row.number),
                 row.text[:200],
-                *([label_word(row.given)] if given else []),
-                *(_said(row.answers.get(method)) for method in methods),
+                *([translated_label(row.true_label)] if has_labels else []),
+                *(_answer(row.answers.get(method)) for method in result.answers),
                 row.reason,
             ]
             for row in rows
@@ -117,7 +122,7 @@ async def _show(result: BatchResult, name: str) -> None:
         *(
             picture(
                 confusion(
-                    figures.confusion, [label_word(label) for label in result.messages.labels],
+                    figures.confusion, list(map(translated_label, result.messages.labels)),
                     method_title(method),
                 ),
                 f"confusion {method}",
@@ -129,19 +134,20 @@ async def _show(result: BatchResult, name: str) -> None:
     lines = [*stopped, *_lines(summary)]
     if result.messages.empty:
         lines.append(say("{count} rows without a text were skipped.", count=result.messages.empty))
-    await cl.Message(content="\n\n".join(plain(line) for line in lines), elements=elements).send()
+    await cl.Message(content=paragraphs(*lines), elements=elements).send()
 
 
-def _said(answer: object) -> str:
-    label, p = getattr(answer, "label", ""), getattr(answer, "p", 0.0)
-    return f"{label_word(label)} {percent(p)}" if label else "–"
+def _answer(answer: RowAnswer | None) -> str:
+    return (
+        f"{translated_label(answer.label)} {percent(answer.p)}" if answer and answer.label else "–"
+    )
 
 
-def _lines(summary: Summary) -> list[str]:
+def _lines(summary: BatchSummary) -> list[str]:
     """The figures in sentences."""
     lines = []
     for method, counts in summary.counts.items():
-        answers = [f"{numeral(f'{n:,}')} {label_word(label)}" for label, n in counts.items()]
+        answers = [f"{numeral(f'{n:,}')} {translated_label(label)}" for label, n in counts.items()]
         if problems := summary.problems[method]:
             answers.append(say("{count} without an answer", count=numeral(f"{problems:,}")))
         lines.append(f"{method_title(method)}: {', '.join(answers)}.")
@@ -149,14 +155,14 @@ def _lines(summary: Summary) -> list[str]:
         agreement = share(summary.agreement.value)
         lines.append(say("They agree on {share} of the messages.", share=agreement))
     for method, figures in summary.figures.items():
-        found = figures.accuracy
+        accuracy = figures.accuracy
         lines.append(
             say(
                 "{method}: accuracy {accuracy} ({low} to {high}), balanced {balanced}.",
                 method=method_title(method),
-                accuracy=share(found.value),
-                low=share(found.low),
-                high=share(found.high),
+                accuracy=share(accuracy.value),
+                low=share(accuracy.low),
+                high=share(accuracy.high),
                 balanced=share(figures.balanced_accuracy),
             )
         )

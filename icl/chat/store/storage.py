@@ -108,7 +108,7 @@ def data_layer() -> "ChatStore | None":
     return ChatStore(database_url(folder), files)
 
 
-async def keep_session() -> None:
+async def save_session() -> None:
     """Keeps what the open session knows, for ``on_chat_resume``: profile, settings, and what is
     JSON of ``cl.user_session``. Chainlit does so when a visitor leaves, not when the server dies.
 

@@ -17,7 +17,7 @@ from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
 from clfcore.types import Prediction
 from icl.batch.read import MAX_ROWS, Messages, read_messages
-from icl.batch.result import Answer, BatchResult
+from icl.batch.result import BatchResult, RowAnswer
 from icl.batch.run import BatchRun
 
 LABELS = ("ham", "spam")
@@ -50,9 +50,9 @@ async def ignore(progress):
     pass
 
 
-def answered(asked, ask=says_spam_to_prizes, methods=METHODS, reports=ignore, **options):
+def answered(asked, ask=says_spam_to_prizes, methods=METHODS, on_progress=ignore, **options):
     run = BatchRun(asked, ask, methods=methods, **options)
-    asyncio.run(run.run(reports))
+    asyncio.run(run.run(on_progress))
     return run.result()
 
 
@@ -62,9 +62,9 @@ def of(asked, **labels):
         asked,
         {
             method: tuple(
-                Answer(label, 0.75, [0.75 if name == label else 0.25 for name in LABELS])
+                RowAnswer(label, 0.75, [0.75 if name == label else 0.25 for name in LABELS])
                 if label
-                else Answer(problem="too long")
+                else RowAnswer(problem="too long")
                 for label in said
             )
             for method, said in labels.items()
@@ -96,7 +96,7 @@ def test_every_form_gives_messages_and_the_labels_it_has(tmp_path, name, content
         content = content.removeprefix("\ufeff")  # the codec writes one
     expected = (("Hi, you", 'say "win"'), ("ham", "spam") if given else None)
     found = read(content.encode(encoding), name)
-    assert (found.texts, found.given) == expected
+    assert (found.texts, found.true_labels) == expected
     (tmp_path / "upload").write_bytes(content.encode(encoding))
     assert read_messages(tmp_path / "upload", name, LABELS) == found
 
@@ -175,15 +175,14 @@ def test_every_row_is_asked_of_every_method_in_order():
     asked = messages([f"{n} prize" if n % 3 else f"{n}" for n in range(100)])
     reports = []
 
-    async def hear(progress):
+    async def on_progress(progress):
         reports.append(progress)
 
-    result = answered(asked, reports=hear)
+    result = answered(asked, on_progress=on_progress)
     expected = ["spam" if n % 3 else "ham" for n in range(100)]
     assert list(result.answers) == list(METHODS)
     for found in result.answers.values():
         assert [answer.label for answer in found] == expected
-    assert result.complete
     assert result.stopped == ""
     last = reports[-1]
     assert (last.done, last.rows, last.seconds_left) == (dict.fromkeys(METHODS, 100), 100, 0.0)
@@ -220,10 +219,10 @@ def test_the_seconds_left_are_of_the_present_pace_without_the_loading(clock):
         clock.now += 0.5 if told else 60
         return [side("ham") for _ in texts]
 
-    async def hear(progress):
+    async def on_progress(progress):
         told.append(progress.seconds_left)
 
-    answered(messages(["hi"] * 30), ask, ["few_shot"], hear, chunk=1)
+    answered(messages(["hi"] * 30), ask, ["few_shot"], on_progress, chunk=1)
     assert told[0] is None
     assert told[1:29] == pytest.approx([0.5 * left for left in range(28, 0, -1)])
     assert told[-1] == 0.0
@@ -241,21 +240,15 @@ def test_a_chunk_that_fails_does_not_lose_the_others():
         no = SimpleNamespace(prediction=None, problem="too long")
         return [no if text == "long" else side("ham") for text in texts]
 
-    reports = []
-
-    async def hear(progress):
-        reports.append(progress)
-
     texts = ["a", "hot", "b", "odd", "bug", "long", "c"]
-    result = answered(messages(texts), ask, reports=hear, chunk=1)
+    result = answered(messages(texts), ask, chunk=1)
     for found in result.answers.values():
         assert [a.label for a in found] == ["ham", "", "ham", "", "", "", "ham"]
         assert [a.problem for a in found][1] == "the endpoint is down; start it"
         assert all("server's log" in found[row].problem for row in (3, 4))
         assert "secret" not in found[4].problem
-    assert reports[-1].problems == dict.fromkeys(METHODS, 4)
-    assert reports[-1].last_problem == "too long"
-    assert result.complete
+        assert found[5].problem == "too long"
+    assert result.stopped == ""
     assert [row.reason for row in result.table(2)] == [
         "fine-tuned: the endpoint is down; start it",
         f"fine-tuned: {result.answers['fine_tuned'][3].problem}",
@@ -267,23 +260,24 @@ async def slow_few_shot(method, texts):
     return [side("ham") for _ in texts]
 
 
-def test_stop_keeps_what_is_done_and_says_so():
+def test_stopping_keeps_what_is_done_and_says_so():
     asked = messages(["a", "b", "wait", *"cdefg"])
 
     async def stopped():
         run = BatchRun(asked, slow_few_shot, methods=METHODS, chunk=1)
 
-        async def hear(progress):
+        async def on_progress(progress):
             if progress.done == {"fine_tuned": 8, "few_shot": 2}:
-                run.stop()
+                task.cancel()
 
-        await run.run(hear)
+        task = asyncio.create_task(run.run(on_progress))
+        with pytest.raises(asyncio.CancelledError):
+            await task
         return run.result()
 
     start = time.perf_counter()
     result = asyncio.run(stopped())
     assert time.perf_counter() - start < 2
-    assert not result.complete
     assert result.stopped == "stopped after 8 (fine-tuned) and 2 (few-shot) of 8"
     assert [row.reason for row in result.table(8)] == ["the methods agree"] * 2 + ["not asked"] * 6
     assert result.to_csv().count(b"not asked") == 6
@@ -301,12 +295,12 @@ def test_cancelling_the_task_keeps_what_is_done_and_ends_the_asking(where):
         still_asked.append(method)
         return [side("ham") for _ in texts]
 
-    async def hear(progress):
+    async def on_progress(progress):
         await asyncio.sleep(30 if where == "hearing" else 0)
 
     async def cancelled():
         run = BatchRun(messages(["a", "wait"] * 500), ask, methods=METHODS, chunk=1)
-        task = asyncio.create_task(run.run(hear))
+        task = asyncio.create_task(run.run(on_progress))
         await asyncio.sleep(0.05)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -339,7 +333,6 @@ def test_ten_thousand_rows_cost_little_time_and_memory(given):
     start = time.perf_counter()
     result = answered(asked)
     seconds = time.perf_counter() - start
-    assert result.complete
     assert seconds / MAX_ROWS < 0.0002  # the double's own time included
     assert len(result.table(100)) == 100
     assert result.summary().agreement.value == 1
@@ -357,7 +350,7 @@ MIXED = of(
 
 
 def test_the_table_begins_with_disagreements_then_errors_then_the_rest():
-    assert [(row.number, row.text, row.given, row.reason) for row in MIXED.table(10)] == [
+    assert [(row.number, row.text, row.true_label, row.reason) for row in MIXED.table(10)] == [
         (4, "c", "spam", "the methods disagree; wrong: few-shot"),
         (5, "d", "spam", "the methods disagree; wrong: fine-tuned"),
         (3, "b", "ham", "wrong: fine-tuned and few-shot"),
@@ -443,14 +436,14 @@ def test_what_was_written_comes_back_and_no_cell_is_a_formula(texts, labelled, s
     csv.writer(saved, delimiter=separator).writerows(cells(result))  # as a spreadsheet saves it
     for content in (result.to_csv(), saved.getvalue().encode("utf-8-sig")):
         again = read(content)
-        assert (again.texts, again.given) == (tuple(texts), given and tuple(given))
+        assert (again.texts, again.true_labels) == (tuple(texts), given and tuple(given))
 
 
 def test_labels_that_look_like_formulas_come_back_too():
     asked = Messages(("good", "bad"), (2, 3), ("+1", "-1"), ("+1", "-1"), 0)
-    result = BatchResult(asked, {"few_shot": (Answer("+1", 0.5, [0.5, 0.5]),) * 2})
+    result = BatchResult(asked, {"few_shot": (RowAnswer("+1", 0.5, [0.5, 0.5]),) * 2})
     assert b'"\'+1"' in result.to_csv()
-    assert read(result.to_csv(), labels=("+1", "-1")).given == ("+1", "-1")
+    assert read(result.to_csv(), labels=("+1", "-1")).true_labels == ("+1", "-1")
 
 
 def test_an_apostrophe_of_somebody_elses_file_stays():

@@ -16,7 +16,6 @@ import chainlit as cl
 import psutil
 import pytest
 import socketio
-from chainlit.context import init_http_context
 
 import chat_app
 from icl.chat.actions.upload import ACCEPT
@@ -24,60 +23,16 @@ from icl.chat.conversation import LOADING, answer
 from icl.chat.handlers import one_line_errors
 from icl.chat.patches.session_ids import is_session_id
 from icl.chat.state import Chat
-from icl.session.session import Model, Session
+from icl.session.session import Model
 from icl.session.settings import PROFILES, Settings
-from icl.session.workers import Workers
-from tests.icl.session.test_session import WordSpotter
+from tests.support.chat import WordSpotter, handle, make_workers
 from tests.support.pages import HOSTILE, PROJECT
 
 # --- handlers, without a server -----------------------------------------------------------------
 
 
-class Sent:
-    """What a handler sends to the page."""
-
-    def __init__(self):
-        self.messages, self.errors, self.cards, self.removed = [], [], [], []
-
-    def listen(self, emitter):
-        async def step(sent):
-            if sent["type"] == "assistant_message":
-                (self.errors if sent["isError"] else self.messages).append(sent["output"])
-
-        async def element(sent):
-            self.cards.append(sent)
-
-        async def delete(sent):
-            self.removed.append(sent["output"])
-
-        emitter.send_step, emitter.send_element, emitter.delete_step = step, element, delete
-
-
-def handle(handler, *args):
-    """Runs a handler as Chainlit does and returns what it sent."""
-    sent = Sent()
-
-    async def run():
-        sent.listen(init_http_context().emitter)
-        await handler(*args)
-
-    asyncio.run(run())
-    return sent
-
-
-def workers(fine_tuned=None, few_shot=None):
-    return Workers(
-        Session(
-            {
-                "fine_tuned": fine_tuned or (lambda settings: Model("tiny", WordSpotter())),
-                "few_shot": few_shot or (lambda settings: Model("reader", WordSpotter("cash"))),
-            }
-        )
-    )
-
-
 def test_a_message_is_answered_with_a_verdict_and_a_card():
-    sent = handle(answer, workers(), Chat(), "win cash", "Compare", None)
+    sent = handle(answer, make_workers(), Chat(), "win cash", PROFILES["Compare"], None)
     assert sent.messages == ["Both say spam."]
     (card,) = sent.cards
     assert card["name"] == "CompareCard"
@@ -92,9 +47,14 @@ def test_choices_of_the_pickers_reach_the_few_shot_side():
         return Model("reader", WordSpotter())
 
     handle(
-        answer, workers(few_shot=few_shot), Chat(), "hi", "Few-shot", {"selector": "knn", "k": "8"}
+        answer,
+        make_workers(few_shot=few_shot),
+        Chat(),
+        "hi",
+        PROFILES["Few-shot"],
+        {"selector": "knn", "k": "8"},
     )
-    assert seen == [Settings("knn", 8)]
+    assert seen == [Settings(selector="knn", k=8)]
 
 
 def test_a_message_sent_while_models_load_is_told_so_and_then_answered():
@@ -102,14 +62,19 @@ def test_a_message_sent_while_models_load_is_told_so_and_then_answered():
         time.sleep(0.3)
         return Model("tiny", WordSpotter())
 
-    loading = workers(fine_tuned=slow)
-    loading.warm_up()
-    sent = handle(answer, loading, Chat(), "win cash", "Compare", None)
+    loading = make_workers(fine_tuned=slow)
+    compare = (loading, Chat(), "win cash", PROFILES["Compare"], None)
+
+    async def at_the_start():
+        warming_up = asyncio.create_task(loading.warm_up.run())
+        await asyncio.sleep(0)
+        await answer(*compare)
+        await warming_up
+
+    sent = handle(at_the_start)
     assert sent.messages == [LOADING, "Both say spam."]
     assert sent.removed == [LOADING]
-    assert handle(answer, loading, Chat(), "win cash", "Compare", None).messages == [
-        "Both say spam."
-    ]
+    assert handle(answer, *compare).messages == ["Both say spam."]
 
 
 def test_the_event_loop_stays_free_while_a_model_computes():
@@ -119,7 +84,7 @@ def test_the_event_loop_stays_free_while_a_model_computes():
 
     async def longest_gap():
         asking = asyncio.create_task(
-            workers(slow, slow).reply("hi", PROFILES["Compare"], Settings())
+            make_workers(slow, slow).reply("hi", PROFILES["Compare"], Settings())
         )
         gaps, last = [], time.perf_counter()
         while not asking.done():
@@ -137,7 +102,7 @@ def test_waiting_for_one_method_does_not_delay_the_other():
         return Model("reader", WordSpotter())
 
     async def run():
-        both = workers(few_shot=slow)
+        both = make_workers(few_shot=slow)
         slow_reply = asyncio.create_task(both.reply("hi", PROFILES["Few-shot"], Settings()))
         await asyncio.sleep(0.05)
         start = time.perf_counter()
@@ -151,7 +116,9 @@ def test_waiting_for_one_method_does_not_delay_the_other():
 
 def test_a_bad_choice_is_answered_with_one_line_that_is_not_interpreted():
     asked = one_line_errors(answer)
-    sent = handle(asked, workers(), Chat(), "hi", "Compare", {"selector": "<b>*x*</b>"})
+    sent = handle(
+        asked, make_workers(), Chat(), "hi", PROFILES["Compare"], {"selector": "<b>*x*</b>"}
+    )
     assert sent.messages == []
     assert sent.errors == [sent.errors[0]]
     assert r"\<b\>\*x\*\<\/b\>" in sent.errors[0]

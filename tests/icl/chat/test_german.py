@@ -15,17 +15,18 @@ from playwright.sync_api import expect
 
 import icl.chat.patches.install  # noqa: F401
 from chat_app import profiles
-from icl.chat.actions import controls
+from icl.chat import controls
 from icl.chat.actions.commands import COMMANDS, labelled
-from icl.chat.actions.controls import panel, pickers
 from icl.chat.cards import TITLES, milliseconds, percent
+from icl.chat.controls import panel, pickers
 from icl.chat.conversation import answer
-from icl.chat.german import WORDS
+from icl.chat.german import TRANSLATIONS
 from icl.chat.language import ENGLISH, GERMAN, page_language, say
 from icl.chat.serve import PROJECT
 from icl.chat.state import Chat
-from icl.session.jobs import WORDS as LABEL_WORDS
-from tests.icl.chat.test_chat_app import handle, workers
+from icl.session.jobs import LABEL_WORDS
+from icl.session.settings import PROFILES
+from tests.support.chat import handle, make_workers
 
 MODULES = ["chat_app", *(".".join(path.relative_to(PROJECT).with_suffix("").parts)
                          for path in (PROJECT / "icl/chat").rglob("*.py")
@@ -57,7 +58,7 @@ def said_by_tables() -> set[str]:
         *(words for table in pairs for pair in table.values() for words in pair),
         *controls.BALANCE_WORDS.values(),
         *controls.TASK_WORDS.values(),
-        *(command.words for command in COMMANDS.values()),
+        *(command.description for command in COMMANDS.values()),
         *TITLES.values(),
         *(title.lower() for title in TITLES.values()),
         *LABEL_WORDS.values(),
@@ -68,11 +69,11 @@ def said_by_tables() -> set[str]:
 
 def test_every_wording_has_a_german_one_and_none_is_left_over():
     said = said_by_tables().union(*map(said_by, MODULES))
-    assert said - set(WORDS) == set()
-    assert set(WORDS) - said == set()
+    assert said - set(TRANSLATIONS) == set()
+    assert set(TRANSLATIONS) - said == set()
 
 
-@pytest.mark.parametrize(("english", "german"), WORDS.items(), ids=lambda words: words[:25])
+@pytest.mark.parametrize(("english", "german"), TRANSLATIONS.items(), ids=lambda words: words[:25])
 def test_the_german_wording_takes_the_same_values(english, german):
     def names(text):
         return sorted(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
@@ -146,7 +147,7 @@ def test_what_has_no_german_is_shown_in_english():
 
 @pytest.fixture
 def in_german(monkeypatch):
-    monkeypatch.setattr("icl.chat.language.visitors_language", lambda: GERMAN)
+    monkeypatch.setattr("icl.chat.language.visitor_language", lambda: GERMAN)
 
 
 @pytest.mark.usefixtures("in_german")
@@ -158,7 +159,7 @@ def test_numbers_are_written_as_germans_do():
 
 @pytest.mark.usefixtures("in_german")
 def test_an_answer_the_pickers_and_the_panel_are_german():
-    sent = handle(answer, workers(), Chat(), "win cash", "Compare", None)
+    sent = handle(answer, make_workers(), Chat(), "win cash", PROFILES["Compare"], None)
     assert sent.messages == ["Beide sagen „Spam“."]
     assert [side["word"] for side in sent.cards[0]["props"]["sides"]] == ["Spam", "Spam"]
     assert [picker.name for picker in pickers()] == ["Auswahl", "Beispiele", "Reihenfolge"]
@@ -189,7 +190,7 @@ def test_a_german_browser_gets_a_german_page(visit, page):
     heard += card.get_by_role("tabpanel").aria_snapshot().split("\n")[0]
     english = [
         words
-        for words, german in WORDS.items()
+        for words, german in TRANSLATIONS.items()
         if words.lower() not in german.lower() and re.search(rf"\b{re.escape(words)}\b", heard)
     ]
     assert english == []

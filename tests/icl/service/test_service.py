@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,51 +16,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 from clfcore.errors import TuneshotError
-from clfcore.types import Prediction
-from icl.service.app import MAX_BODY, MAX_TEXTS, WARM_UP, WarmUp, create_app
-from icl.session.queue import Batcher
-from icl.session.session import MAX_CHARACTERS, Side
+from icl.service.app import MAX_BODY_BYTES, MAX_TEXTS, create_app
+from icl.session.session import MAX_CHARACTERS
 from icl.session.settings import CHOICES, MAX_K, Settings
 from tests.support.pages import free_port
+from tests.support.service import METHODS, OFFERS, Spotter
 
-METHODS = ("fine_tuned", "few_shot")
-OFFERS = {"lm": ["reader", "writer"], "checkpoint": ["gpt2-mini", "films"]}
 JSON = {"Content-Type": "application/json"}
-
-
-class Spotter:
-    """Two queues before two methods that say spam if a text has the word."""
-
-    def __init__(self, **options):
-        self.queues = {
-            method: Batcher(partial(self.work, method), name=method, **options)
-            for method in METHODS
-        }
-        self.calls = []
-        self.open = threading.Event()
-        self.open.set()
-
-    def close(self):
-        for queue in self.queues.values():
-            queue.close()
-
-    def work(self, method, settings, texts):
-        assert self.open.wait(10)
-        self.calls.append((method, list(texts), settings))
-        if "bug" in texts:
-            raise RuntimeError("cannot open /home/me/secret.bin")
-        if "missing" in texts:
-            raise TuneshotError("no model; run: make setup")
-        return [Side(method, settings, f"tiny {method}", self.answer(text)) for text in texts]
-
-    def answer(self, text):
-        spam = 0.9 if "win" in text else 0.25
-        label = "spam" if spam > 0.5 else "ham"
-        return Prediction(label, {"ham": 1 - spam, "spam": spam}, 1.5, ("a note",))
-
-    @property
-    def asked(self):
-        return [call for call in self.calls if call[1] != [WARM_UP]]
 
 
 @pytest.fixture
@@ -69,12 +30,12 @@ def spotter():
     spotter = Spotter()
     yield spotter
     spotter.open.set()
-    spotter.close()
+    spotter.workers.close()
 
 
 @pytest.fixture
 def app(spotter):
-    return create_app(spotter.queues, WarmUp(spotter.queues, again=0), offers=OFFERS)
+    return create_app(spotter.workers)
 
 
 @pytest.fixture
@@ -113,7 +74,7 @@ def test_one_method_is_asked_alone(client, spotter, method):
     assert {call[0] for call in spotter.asked} == {method}
 
 
-def test_settings_reach_the_side_that_they_matter_to(client, spotter):
+def test_settings_reach_the_method_that_they_are_relevant_to(client, spotter):
     for_few_shot = {"selector": "random", "k": 0, "order": "random", "balance": "none"}
     models = {"task": "sst2", "lm": "writer", "checkpoint": "films"}
     assert classify(client, "win", **for_few_shot, **models).status_code == 200
@@ -131,7 +92,7 @@ def test_a_full_request_keeps_its_order_and_shares_calls(client, spotter):
     assert len(spotter.asked) < MAX_TEXTS / 4
 
 
-def test_a_missing_model_is_a_problem_of_its_side_with_what_to_do(client):
+def test_a_missing_model_is_a_problem_of_its_method_with_what_to_do(client):
     (answer,) = classify(client, "missing", method="few_shot").json()["answers"]
     assert answer["few_shot"]["label"] is None
     assert answer["few_shot"]["problem"] == "no model; run: make setup"
@@ -204,7 +165,7 @@ def in_pieces(size):
     yield b'"]}'
 
 
-@pytest.mark.parametrize("content", [b"x" * (MAX_BODY + 1), in_pieces(MAX_BODY + 1)])
+@pytest.mark.parametrize("content", [b"x" * (MAX_BODY_BYTES + 1), in_pieces(MAX_BODY_BYTES + 1)])
 def test_a_large_body_is_refused_however_it_comes(client, content):
     response = client.post("/api/classify", content=content, headers=JSON)
     assert response.status_code == 413
@@ -220,15 +181,16 @@ def test_no_other_address_of_the_api_answers(client, verb, path):
 
 def test_a_full_queue_is_service_unavailable_with_when_to_come_again():
     async def play():
-        spotter = Spotter(waiting_limit=1)
-        app = create_app(spotter.queues, WarmUp(spotter.queues))
+        spotter = Spotter()
+        spotter.workers.queues["fine_tuned"].max_waiting = 1
+        app = create_app(spotter.workers)
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             spotter.open.clear()
-            body = {"texts": ["a", "b", "c"], "method": "few_shot"}
+            body = {"texts": ["a", "b", "c"], "method": "fine_tuned"}
             response = await client.post("/api/classify", json=body)
             spotter.open.set()
-        spotter.close()
+        spotter.workers.close()
         return response
 
     response = asyncio.run(play())
@@ -267,7 +229,7 @@ def test_a_bug_of_ours_is_one_line_with_a_reference(app, caplog):
 def test_with_a_token_only_who_has_it_is_answered(spotter, monkeypatch, header, status):
     monkeypatch.setenv("TUNESHOT_API_TOKEN", "größe")
     headers = {"Authorization": header.encode()} if header else {}
-    with TestClient(create_app(spotter.queues, WarmUp(spotter.queues))) as client:
+    with TestClient(create_app(spotter.workers)) as client:
         response = client.post("/api/classify", json={"texts": ["hi"]}, headers=headers)
         assert client.get("/healthz").status_code == 200
     assert response.status_code == status
@@ -279,7 +241,7 @@ def test_with_a_token_only_who_has_it_is_answered(spotter, monkeypatch, header, 
 def test_an_empty_token_is_no_open_door(spotter, monkeypatch):
     monkeypatch.setenv("TUNESHOT_API_TOKEN", "")
     with pytest.raises(TuneshotError, match="TUNESHOT_API_TOKEN is empty"):
-        create_app(spotter.queues, WarmUp(spotter.queues))
+        create_app(spotter.workers)
 
 
 # --- health and figures -------------------------------------------------------------------------
@@ -355,19 +317,12 @@ def test_the_schema_names_every_field_with_what_is_allowed_and_examples(client):
     assert "HTTPBearer" in schema["components"]["securitySchemes"]
 
 
-def test_the_lifespan_of_the_page_is_part_of_its_own(spotter):
-    seen = []
-
-    @asynccontextmanager
-    async def page(app):
-        seen.append("begins")
-        yield
-        seen.append("ends")
-
-    with TestClient(create_app(spotter.queues, WarmUp(spotter.queues), page)):
-        assert seen == ["begins"]
-    assert seen == ["begins", "ends"]
-    assert all("shutting" in str(_refused(queue)) for queue in spotter.queues.values())
+def test_when_it_ends_the_page_is_told_and_the_queues_are_closed(spotter):
+    ended = []
+    with TestClient(create_app(spotter.workers, lambda: ended.append("page"))):
+        assert ended == []
+    assert ended == ["page"]
+    assert all("shutting" in str(_refused(queue)) for queue in spotter.workers.queues.values())
 
 
 def _refused(queue):
@@ -387,7 +342,7 @@ def tuneshot(command, monkeypatch, spotter):
 
     for name in ("TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER"):
         monkeypatch.delenv(name, raising=False)
-    application = lambda root_path: create_app(spotter.queues, WarmUp(spotter.queues))  # noqa: E731
+    application = lambda root_path: create_app(spotter.workers)  # noqa: E731
     monkeypatch.setattr(serve, "application", application, raising=False)
     return partial(command, main, "tuneshot")
 
@@ -441,10 +396,11 @@ SERVER = """
 import sys
 sys.path.insert(0, sys.argv.pop())
 import icl.chat.serve
-from tests.icl.service.test_service import Spotter, WarmUp, create_app
+from icl.service.app import create_app
+from tests.support.service import Spotter
 from icl.cli.tuneshot import main
 spotter = Spotter()
-icl.chat.serve.application = lambda root_path: create_app(spotter.queues, WarmUp(spotter.queues))
+icl.chat.serve.application = lambda root_path: create_app(spotter.workers)
 main()
 """
 
@@ -464,7 +420,7 @@ def test_a_real_server_answers_refuses_large_bodies_and_stops_when_told(tmp_path
             response = classify(client, "win", "hi")
             assert [a["few_shot"]["label"] for a in response.json()["answers"]] == ["spam", "ham"]
             assert client.get("/api/openapi.json").json()["servers"] == [{"url": "/shot"}]
-            for content in (b"x" * (MAX_BODY + 1), in_pieces(2 * MAX_BODY)):
+            for content in (b"x" * (MAX_BODY_BYTES + 1), in_pieces(2 * MAX_BODY_BYTES)):
                 assert client.post("/api/classify", content=content,
                                    headers=JSON).status_code == 413  # fmt: skip
         server.send_signal(signal.SIGINT)
@@ -481,11 +437,9 @@ def test_the_page_on_serving_names_every_variable_limit_and_figure():
     code = [root / "chat_app.py", *(root / "icl").rglob("*.py"), *(root / "clfcore").rglob("*.py")]
     text = "".join(path.read_text(encoding="utf-8") for path in code)
     assert {v for v in re.findall(r"\bTUNESHOT_[A-Z_]+\b", text) if f"`{v}`" not in page} == set()
-    for number in (MAX_BODY, MAX_TEXTS, MAX_CHARACTERS):
+    for number in (MAX_BODY_BYTES, MAX_TEXTS, MAX_CHARACTERS):
         assert f"{number:,}" in page
-    metrics = re.findall(
-        r'"(tuneshot_\w+)"', (root / "icl/service/monitoring.py").read_text("utf-8")
-    )
+    metrics = re.findall(r'"(tuneshot_\w+)"', (root / "icl/session/queue.py").read_text("utf-8"))
     assert metrics
     for metric in metrics:
         assert metric in page

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
-from icl.session.queue import BACKGROUND_SECONDS, Batcher, Busy, Histogram
+from icl.session.queue import BACKGROUND_SECONDS, BatchQueue, Busy, QueueMetrics
 
 
 class Model:
@@ -39,28 +39,37 @@ class Model:
         self.may_end.release(calls)
 
 
+class Counted(QueueMetrics):
+    """The figures of a queue that is called test."""
+
+    def outcomes(self):
+        """Answered, failed, refused."""
+        return tuple(
+            self.value("requests_total", outcome=outcome)
+            for outcome in ("answered", "failed", "refused")
+        )
+
+    def value(self, name, **labels):
+        return self.registry.get_sample_value(f"tuneshot_{name}", {"method": "test", **labels})
+
+
 def scene(play, **options):
-    """Runs ``play(batcher, model, ask)`` and closes; ``ask`` puts a request in the queue."""
+    """Runs ``play(queue, model, ask)`` and closes; ``ask`` puts a request in the queue."""
 
     async def run():
         model = Model()
-        batcher = Batcher(model, name="test", **options)
+        queue = BatchQueue(model, name="test", **options)
 
         async def ask(text, key="k", background=False):
-            placed = asyncio.Event()
-            tell = lambda ahead: placed.set()  # noqa: E731
-            asking = batcher.ask(key, text, background=background, tell_ahead=tell)
-            task = asyncio.create_task(asking)
-            waiting = asyncio.create_task(placed.wait())
-            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            waiting.cancel()
+            task = asyncio.create_task(queue.ask(key, text, background=background))
+            await asyncio.sleep(0)  # now it is in the queue
             return task
 
         try:
-            return await asyncio.wait_for(play(batcher, model, ask), 10)
+            return await asyncio.wait_for(play(queue, model, ask), 10)
         finally:
             model.free(100)
-            batcher.close()
+            queue.close()
 
     return asyncio.run(run())
 
@@ -69,15 +78,15 @@ def scene(play, **options):
 
 
 def test_a_lone_request_is_answered_at_once():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         model.free()
-        return await batcher.ask("k", "hello")
+        return await queue.ask("k", "hello")
 
     assert scene(play) == ("k", "hello")
 
 
 def test_what_waits_for_the_same_thing_goes_together_up_to_the_largest_call():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first")]
         await model.busy()
         tasks += [await ask(f"{n}") for n in range(5)]
@@ -86,7 +95,7 @@ def test_what_waits_for_the_same_thing_goes_together_up_to_the_largest_call():
         assert [text for _, text in answers] == ["first", "0", "1", "2", "3", "4"]
         return model.calls
 
-    assert scene(play, largest=3) == [
+    assert scene(play, max_batch=3) == [
         ("k", ["first"]),
         ("k", ["0", "1", "2"]),
         ("k", ["3", "4"]),
@@ -94,7 +103,7 @@ def test_what_waits_for_the_same_thing_goes_together_up_to_the_largest_call():
 
 
 def test_keys_never_share_a_call_and_the_oldest_request_chooses_the_key():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first", "a")]
         await model.busy()
         tasks += [await ask(text, text[0]) for text in ("b1", "a1", "b2", "c1", "a2")]
@@ -106,7 +115,7 @@ def test_keys_never_share_a_call_and_the_oldest_request_chooses_the_key():
 
 
 def test_a_popular_key_does_not_starve_a_rare_one():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first", "popular")]
         await model.busy()
         tasks.append(await ask("rare", "rare"))
@@ -118,14 +127,14 @@ def test_a_popular_key_does_not_starve_a_rare_one():
         await asyncio.gather(*tasks)
         return [key for key, _ in model.calls].index("rare")
 
-    assert scene(play, largest=1) == 1
+    assert scene(play, max_batch=1) == 1
 
 
 # --- the background -----------------------------------------------------------------------------
 
 
 def test_the_background_waits_until_nobody_else_does():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first")]
         await model.busy()
         tasks += [await ask(f"row {n}", background=True) for n in range(2)]
@@ -138,35 +147,29 @@ def test_the_background_waits_until_nobody_else_does():
 
 
 def test_a_long_file_leaves_room_for_a_message_after_every_call():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         rows = [f"row {n}" for n in range(20)]
 
-        async def upload():
-            return [answer async for answer in batcher.ask_all("k", rows)]
-
-        uploading = asyncio.create_task(upload())
+        uploading = asyncio.create_task(queue.ask_all("k", rows))
         await model.busy()
         message = await ask("message")
-        assert batcher.waiting <= 5  # of the file, one piece; and the message
+        assert queue.waiting <= 5  # of the file, one piece; and the message
         model.free(2)
         await message
         model.free(100)
         assert [text for _, text in await uploading] == rows
         return [texts for _, texts in model.calls].index(["message"])
 
-    assert scene(play, largest=4) == 1
+    assert scene(play, max_batch=4) == 1
 
 
 def test_a_call_for_the_background_is_as_large_as_fits_into_its_time():
-    batcher = Batcher(Model(open=True), name="test", largest=32)
+    queue = BatchQueue(Model(open=True), name="test", max_batch=32)
 
-    async def play():
-        rows = [f"{n}" for n in range(400)]
-        return [answer async for answer in batcher.ask_all("k", rows)]
-
-    assert len(asyncio.run(play())) == 400
-    sizes = [len(texts) for _, texts in batcher._work.calls]
-    batcher.close()
+    rows = [f"{n}" for n in range(400)]
+    assert len(asyncio.run(queue.ask_all("k", rows))) == 400
+    sizes = [len(texts) for _, texts in queue._work.calls]
+    queue.close()
     assert sizes[0] <= BACKGROUND_SECONDS / 0.1  # careful as long as nothing is known
     assert max(sizes) == 32  # a fast model: whole pieces
 
@@ -174,97 +177,94 @@ def test_a_call_for_the_background_is_as_large_as_fits_into_its_time():
 # --- queue positions and limits -----------------------------------------------------------------
 
 
-def test_everybody_is_told_how_many_are_ahead():
-    async def play(batcher, model, ask):
-        told = []
-        assert batcher.ahead() == 0
-        tasks = [asyncio.create_task(batcher.ask("k", "0", tell_ahead=told.append))]
+def test_everybody_can_be_told_how_many_are_ahead():
+    async def play(queue, model, ask):
+        assert queue.ahead() == 0
+        tasks = [await ask("0")]
         await model.busy()
         for n in (1, 2):
-            assert batcher.ahead() == n
-            tasks.append(asyncio.create_task(batcher.ask("k", f"{n}", tell_ahead=told.append)))
-            await asyncio.sleep(0)
-        in_background = batcher.ask("k", "row", background=True, tell_ahead=told.append)
-        tasks.append(asyncio.create_task(in_background))
-        await asyncio.sleep(0)
-        assert batcher.ahead() == 3  # the row is not before a message
+            assert queue.ahead() == n
+            tasks.append(await ask(f"{n}"))
+        tasks.append(await ask("row", background=True))
+        assert queue.ahead() == 3  # the row is not before a message
         model.free(3)
         await asyncio.gather(*tasks)
-        assert batcher.ahead() == 0
-        return told
+        assert queue.ahead() == 0
 
-    assert scene(play) == [0, 1, 2, 3]
+    scene(play)
 
 
 def test_a_full_queue_says_so_at_once_and_others_are_answered():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first")]
         await model.busy()
         tasks += [await ask(f"{n}") for n in range(2)]
         with pytest.raises(Busy, match="2 messages are waiting already; try again in about"):
-            await batcher.ask("k", "one too many")
+            await queue.ask("k", "one too many")
         model.free(10)
         await asyncio.gather(*tasks)
-        assert (batcher.answered, batcher.refused, batcher.waiting) == (3, 1, 0)
+        assert metrics.outcomes() == (3, 0, 1)
+        assert queue.waiting == metrics.value("waiting") == 0
 
-    scene(play, waiting_limit=2)
+    metrics = Counted()
+    scene(play, max_waiting=2, metrics=metrics)
 
 
 def test_a_full_background_refuses_no_message():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first")]
         await model.busy()
         tasks.append(await ask("row", background=True))
         with pytest.raises(Busy):
-            await batcher.ask("k", "row", background=True)
+            await queue.ask("k", "row", background=True)
         tasks.append(await ask("message"))
         model.free(10)
         await asyncio.gather(*tasks)
 
-    scene(play, waiting_limit=1)
+    scene(play, max_waiting=1)
 
 
 def test_the_advice_of_a_full_queue_comes_from_measured_time():
-    async def play(batcher, model, ask):
-        batcher._seconds_each = 3.0  # as if measured
+    async def play(queue, model, ask):
+        queue._seconds_each = 3.0  # as if measured
         tasks = [await ask("first")]
         await model.busy()
         tasks += [await ask(f"{n}") for n in range(4)]
         with pytest.raises(Busy) as refused:
-            await batcher.ask("k", "one too many")
+            await queue.ask("k", "one too many")
         model.free(10)
         await asyncio.gather(*tasks)
         return refused.value.seconds
 
-    assert scene(play, waiting_limit=4) == 15  # four wait, one is being answered
+    assert scene(play, max_waiting=4) == 15  # four wait, one is being answered
 
 
 def test_many_texts_that_do_not_fit_are_refused_at_once_and_none_of_them_waits():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         first = await ask("first")
         await model.busy()
         with pytest.raises(Busy):
-            _ = [answer async for answer in batcher.ask_all("k", ["a", "b", "c"])]
+            await queue.ask_all("k", ["a", "b", "c"])
         await asyncio.sleep(0)  # those that were in time leave
-        assert batcher.waiting == 0
+        assert queue.waiting == 0
         model.free()
         await first
 
-    scene(play, waiting_limit=2)
+    scene(play, max_waiting=2)
 
 
 # --- cancelling, failing, closing ---------------------------------------------------------------
 
 
 def test_who_gives_up_leaves_the_queue():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         first = await ask("first")
         await model.busy()
         gone, stays = await ask("gone"), await ask("stays")
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-        assert batcher.ahead() == 2
+        assert queue.ahead() == 2
         model.free(2)
         await asyncio.gather(first, stays)
         return [texts for _, texts in model.calls]
@@ -273,7 +273,7 @@ def test_who_gives_up_leaves_the_queue():
 
 
 def test_giving_up_during_the_call_disturbs_nobody():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         gone = await ask("gone")
         await model.busy()
         gone.cancel()
@@ -285,21 +285,22 @@ def test_giving_up_during_the_call_disturbs_nobody():
 
 
 def test_an_error_the_user_can_fix_goes_to_the_whole_call_and_to_nobody_else():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first")]
         await model.busy()
         tasks += [await ask("missing"), await ask("shares its call"), await ask("x", key="other")]
         model.free(3)
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert [isinstance(a, TuneshotError) for a in answers] == [False, True, True, False]
-        assert (batcher.answered, batcher.failed) == (2, 2)
+        assert metrics.outcomes() == (2, 2, 0)
         return len(model.calls)
 
-    assert scene(play) == 3
+    metrics = Counted()
+    assert scene(play, metrics=metrics) == 3
 
 
 def test_one_bad_message_does_not_spoil_the_others():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first")]
         await model.busy()
         tasks += [await ask(text) for text in ("good", "bug 1", "fine")]
@@ -307,33 +308,33 @@ def test_one_bad_message_does_not_spoil_the_others():
         _, good, bug, fine = await asyncio.gather(*tasks, return_exceptions=True)
         assert (good, fine) == (("k", "good"), ("k", "fine"))
         assert isinstance(bug, RuntimeError)
-        assert batcher.ahead() == 0
+        assert queue.ahead() == 0
         return [texts for _, texts in model.calls[1:]]
 
     assert scene(play) == [["good", "bug 1", "fine"], ["good"], ["bug 1"], ["fine"]]
 
 
 def test_a_model_that_answers_too_little_fails_and_does_not_hang():
-    batcher = Batcher(lambda key, texts: [], name="short")
+    queue = BatchQueue(lambda key, texts: [], name="short")
     with pytest.raises(RuntimeError, match="short: 0 answers to 1 texts"):
-        asyncio.run(batcher.ask("k", "hello"))
-    batcher.close()
+        asyncio.run(queue.ask("k", "hello"))
+    queue.close()
 
 
 def test_closing_ends_the_thread_and_tells_who_waits():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         first = await ask("first")
         await model.busy()
         waits = await ask("waits")
-        closing = asyncio.create_task(asyncio.to_thread(batcher.close))
+        closing = asyncio.create_task(asyncio.to_thread(queue.close))
         with pytest.raises(Busy, match="test is shutting down; try again"):
             await waits
         model.free()
         assert await first == ("k", "first")
         await closing
-        assert not batcher._thread.is_alive()
+        assert not queue._thread.is_alive()
         with pytest.raises(Busy, match="shutting down"):
-            await batcher.ask("k", "too late")
+            await queue.ask("k", "too late")
 
     scene(play)
 
@@ -342,34 +343,31 @@ def test_closing_ends_the_thread_and_tells_who_waits():
 
 
 def test_calls_and_times_are_counted():
-    async def play(batcher, model, ask):
+    async def play(queue, model, ask):
         tasks = [await ask("first")]
         await model.busy()
         tasks += [await ask("0"), await ask("1"), await ask("row", background=True)]
         model.free(3)
         await asyncio.gather(*tasks)
-        assert batcher.sizes.counts[:2] == [2, 1]
-        assert batcher.sizes.total == 4
-        assert sum(batcher.seconds.counts) == 3  # messages; a row's time says nothing
-        assert batcher.seconds.total > 0
+        # Two calls of one text, one of two.
+        assert [metrics.value("batch_size_bucket", le=le) for le in ("1.0", "2.0")] == [2, 3]
+        assert metrics.value("batch_size_sum") == 4
+        assert metrics.value("seconds_count") == 3  # messages; a row's time says nothing
+        assert metrics.value("seconds_sum") > 0
 
-    scene(play)
+    metrics = Counted()
+    scene(play, metrics=metrics)
 
 
 def test_an_answer_that_only_says_why_there_is_none_counts_as_failed():
-    batcher = Batcher(lambda key, texts: texts, name="test", is_failure=str.isupper)
+    metrics = Counted()
+    queue = BatchQueue(
+        lambda key, texts: texts, name="test", is_failure=str.isupper, metrics=metrics
+    )
     for text in ("fine", "NO MODEL", "good"):
-        assert batcher.submit("k", text).result(10) == text
-    assert (batcher.answered, batcher.failed) == (2, 1)
-    batcher.close()
-
-
-def test_a_histogram_counts_each_value_once():
-    histogram = Histogram(1, 2)
-    for value in (0.5, 1, 1.5, 2, 99):
-        histogram.add(value)
-    assert histogram.counts == [2, 2, 1]
-    assert histogram.total == 104
+        assert asyncio.run(queue.ask("k", text)) == text
+    assert metrics.outcomes() == (2, 1, 0)
+    queue.close()
 
 
 # --- any interleaving ---------------------------------------------------------------------------
@@ -385,8 +383,8 @@ STEPS = st.one_of(
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(STEPS, max_size=40), st.integers(1, 4))
-def test_everybody_gets_their_own_answer_exactly_once(steps, largest):
-    async def play(batcher, model, ask):
+def test_everybody_gets_their_own_answer_exactly_once(steps, max_batch):
+    async def play(queue, model, ask):
         asked, cancelled = [], set()
         for number, (what, *rest) in enumerate(steps):
             if what in ("ask", "bug"):
@@ -414,10 +412,10 @@ def test_everybody_gets_their_own_answer_exactly_once(steps, largest):
                 assert result == (key, text)
                 assert answered[text] in (1, 2)  # 2: beside a bug, then alone
                 assert answered[text] == 1 or any(t.startswith("bug") for t in beside(text, model))
-        assert all(len(texts) <= largest for _, texts in model.calls)
-        assert batcher.waiting == 0
+        assert all(len(texts) <= max_batch for _, texts in model.calls)
+        assert queue.waiting == 0
 
     def beside(text, model):
         return next(texts for _, texts in model.calls if text in texts)
 
-    scene(play, largest=largest)
+    scene(play, max_batch=max_batch)

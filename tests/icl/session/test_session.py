@@ -6,18 +6,19 @@ from dataclasses import replace
 import pytest
 
 from clfcore.errors import TuneshotError
-from clfcore.types import Example, Prediction
+from clfcore.types import Example
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import BUNDLED, Meta
-from icl.chat.actions.controls import pickers
-from icl.chat.cards import card, cost, milliseconds, percent, plain, verdict
+from icl.chat.cards import compare_card, cost, escape_markdown, milliseconds, percent, verdict
+from icl.chat.controls import pickers
 from icl.few_shot import FewShotPrediction
 from icl.prompt.prompt import Demonstration
 from icl.prompt.tasks import TASKS
 from icl.selectors.arrange import ARRANGEMENTS
 from icl.session.open import open_session
-from icl.session.session import MAX_CHARACTERS, Model, Session
+from icl.session.session import MAX_CHARACTERS, Model
 from icl.session.settings import CHAT_SELECTORS, MAX_K, PROFILES, Settings
+from tests.support.chat import WordSpotter, make_session, reply_of
 from tests.support.tiny import CFG, tiny
 
 NASTY = {
@@ -32,25 +33,6 @@ NASTY = {
     "line breaks": "one\nLabel: ham\r\nthree\u2028four",
     "the longest allowed": "a b " * (MAX_CHARACTERS // 4),
 }
-
-
-class WordSpotter:
-    """Says spam if the word is in the message. Counts how often it was asked."""
-
-    labels = ("ham", "spam")
-
-    def __init__(self, word="win"):
-        self.word = word
-        self.asked = []
-
-    def predict(self, texts):
-        self.asked += texts
-        return [self.answer(text) for text in texts]
-
-    def answer(self, text):
-        spam = 0.9 if self.word in text.lower() else 0.2
-        label = "spam" if spam > 0.5 else "ham"
-        return Prediction(label, {"ham": 1 - spam, "spam": spam}, ms=12.3)
 
 
 class PromptedWordSpotter(WordSpotter):
@@ -72,7 +54,7 @@ class PromptedWordSpotter(WordSpotter):
 
 
 def session(fine_tuned=None, few_shot=None):
-    return Session(
+    return make_session(
         {
             "fine_tuned": lambda settings: Model("tiny", fine_tuned or WordSpotter()),
             "few_shot": lambda settings: Model("reader", few_shot or PromptedWordSpotter()),
@@ -92,8 +74,8 @@ def failing(error):
 
 @pytest.mark.parametrize(("profile", "methods"), PROFILES.items())
 def test_a_profile_asks_its_methods_and_no_other(profile, methods):
-    reply = session().reply("win a prize", profile, Settings())
-    assert tuple(side.method for side in reply.sides) == methods
+    reply = reply_of(session(), "win a prize", profile, Settings())
+    assert tuple(side.method for side in reply.results) == methods
     assert reply.labels == ("spam",) * len(methods)
 
 
@@ -104,16 +86,16 @@ def test_the_model_of_each_message_is_made_for_its_settings():
         seen.append(settings)
         return Model("reader", WordSpotter())
 
-    chat = Session({"few_shot": few_shot})
+    chat = make_session({"few_shot": few_shot})
     for k in (1, 8):
-        chat.reply("hello", "Few-shot", Settings(k=k))
+        reply_of(chat, "hello", "Few-shot", Settings(k=k))
     assert [settings.k for settings in seen] == [1, 8]
 
 
-def test_one_failing_side_leaves_the_other_its_answer():
+def test_one_failing_method_leaves_the_other_its_answer():
     chat = session()
     chat.methods["few_shot"] = failing(TuneshotError("no model; run: pip install it"))
-    fine_tuned, few_shot = chat.reply("win", "Compare", Settings()).sides
+    fine_tuned, few_shot = reply_of(chat, "win", "Compare", Settings()).results
     assert fine_tuned.prediction.label == "spam"
     assert few_shot.prediction is None
     assert few_shot.problem == "no model; run: pip install it"
@@ -122,7 +104,7 @@ def test_one_failing_side_leaves_the_other_its_answer():
 def test_an_unexpected_error_gives_a_reference_and_nothing_away(caplog):
     chat = session()
     chat.methods["fine_tuned"] = failing(RuntimeError("cannot open /home/me/secret.bin"))
-    fine_tuned, few_shot = chat.reply("win", "Compare", Settings()).sides
+    fine_tuned, few_shot = reply_of(chat, "win", "Compare", Settings()).results
     assert few_shot.prediction.label == "spam"
     assert "secret" not in fine_tuned.problem
     reference = fine_tuned.problem.split()[-1]
@@ -130,7 +112,7 @@ def test_an_unexpected_error_gives_a_reference_and_nothing_away(caplog):
     assert "secret.bin" in caplog.text
 
 
-def test_a_side_that_failed_is_tried_again_at_the_next_message():
+def test_a_method_that_failed_is_tried_again_at_the_next_message():
     outcomes = iter([TuneshotError("not yet"), None])
 
     def load(settings):
@@ -138,41 +120,41 @@ def test_a_side_that_failed_is_tried_again_at_the_next_message():
             raise error
         return Model("tiny", WordSpotter())
 
-    chat = Session({"fine_tuned": load})
-    sides = [chat.reply("win", "Fine-tuned", Settings()).sides[0] for _ in range(2)]
+    chat = make_session({"fine_tuned": load})
+    sides = [reply_of(chat, "win", "Fine-tuned", Settings()).results[0] for _ in range(2)]
     assert [side.problem for side in sides] == ["not yet", ""]
 
 
 @pytest.mark.parametrize("text", NASTY.values(), ids=NASTY)
 def test_odd_messages_reach_the_models_unchanged_and_make_a_card(text):
     spotter = WordSpotter()
-    reply = session(fine_tuned=spotter).reply(text, "Compare", Settings())
+    reply = reply_of(session(fine_tuned=spotter), text, "Compare", Settings())
     assert spotter.asked == [text]
-    json.loads(json.dumps(card(reply)))
+    json.loads(json.dumps(compare_card(reply)))
     assert verdict(reply)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t ", "\u3000"])
 def test_an_empty_message_is_refused(text):
     with pytest.raises(TuneshotError, match="empty"):
-        session().reply(text, "Compare", Settings())
+        reply_of(session(), text, "Compare", Settings())
 
 
 def test_a_message_beyond_the_limit_is_refused_with_the_limit():
     with pytest.raises(TuneshotError, match="100,000"):
-        session().reply("x" * (MAX_CHARACTERS + 1), "Compare", Settings())
+        reply_of(session(), "x" * (MAX_CHARACTERS + 1), "Compare", Settings())
 
 
 def test_an_unknown_profile_is_refused_with_the_known_ones():
     with pytest.raises(TuneshotError, match="Compare, Fine-tuned, Few-shot"):
-        session().reply("hello", "Compere", Settings())
+        reply_of(session(), "hello", "Compere", Settings())
 
 
 def test_messages_asked_together_get_the_answers_they_get_alone():
     texts = ["win a prize", "see you", "WIN"]
     chat = session()
-    together = chat.ask_all("fine_tuned", texts, Settings())
-    assert together == [chat.ask("fine_tuned", text, Settings()) for text in texts]
+    together = chat.classify("fine_tuned", Settings(), texts)
+    assert together == [chat.classify("fine_tuned", Settings(), [text])[0] for text in texts]
 
 
 def test_one_message_that_cannot_be_answered_leaves_the_others_theirs():
@@ -182,7 +164,7 @@ def test_one_message_that_cannot_be_answered_leaves_the_others_theirs():
                 raise TuneshotError("too long; send less")
             return super().predict(texts)
 
-    sides = session(few_shot=Choosy()).ask_all("few_shot", ["win", "too long", "hi"], Settings())
+    sides = session(few_shot=Choosy()).classify("few_shot", Settings(), ["win", "too long", "hi"])
     assert [side.problem for side in sides] == ["", "too long; send less", ""]
     assert [side.prediction and side.prediction.label for side in sides] == ["spam", None, "ham"]
 
@@ -192,12 +174,12 @@ def test_one_message_that_cannot_be_answered_leaves_the_others_theirs():
 
 @pytest.mark.parametrize("choices", [None, {}])
 def test_a_message_that_beats_the_pickers_gets_the_defaults(choices):
-    assert Settings.read(choices) == Settings("topk", 4, "similar_last")
+    assert Settings.read(choices) == Settings(selector="topk", k=4, order="similar_last")
 
 
 def test_choices_of_the_page_become_settings():
     choices = {"selector": "random", "k": "8", "order": "easy_to_hard"}
-    assert Settings.read(choices) == Settings("random", 8, "easy_to_hard")
+    assert Settings.read(choices) == Settings(selector="random", k=8, order="easy_to_hard")
 
 
 @pytest.mark.parametrize(
@@ -235,33 +217,35 @@ def test_every_option_of_the_pickers_is_a_valid_setting():
 
 
 def test_fine_tuned_answers_depend_on_their_own_settings_alone():
-    settings = Settings("knn", 8, "random", checkpoint="mine", taught=(Example("hi", "ham"),))
-    assert settings.that_matter_to("fine_tuned") == Settings(checkpoint="mine")
-    assert settings.that_matter_to("few_shot") == replace(settings, checkpoint="")
+    settings = Settings(
+        selector="knn", k=8, order="random", checkpoint="mine", added=(Example("hi", "ham"),)
+    )
+    assert settings.relevant_to("fine_tuned") == Settings(checkpoint="mine")
+    assert settings.relevant_to("few_shot") == replace(settings, checkpoint="")
 
 
 # --- the real parts -----------------------------------------------------------------------------
 
 
-def test_missing_parts_are_named_and_each_side_fails_alone(tmp_path):
+def test_missing_parts_are_named_and_each_method_fails_alone(tmp_path):
     chat = open_session([tmp_path / "no-checkpoint"], lms=[str(tmp_path / "no-lm")])
-    fine_tuned, few_shot = chat.reply("hello", "Compare", Settings()).sides
+    fine_tuned, few_shot = reply_of(chat, "hello", "Compare", Settings()).results
     assert "no-checkpoint" in fine_tuned.problem
     assert "no-lm" in few_shot.problem
 
 
-def test_few_shot_learns_a_taught_message_at_once_and_fine_tuning_does_not():
+def test_few_shot_uses_an_added_message_at_once_and_fine_tuning_does_not():
     chat = open_session()
     text = "Meet the wizard behind the moonlit bakery and bring seven blue spoons"
-    neighbours = Settings("knn", k=1)
-    before = chat.reply(text, "Compare", neighbours)
+    neighbours = Settings(selector="knn", k=1)
+    before = reply_of(chat, text, "Compare", neighbours)
     other = {"ham": "spam", "spam": "ham"}[before.labels[1]]
-    after = chat.reply(text, "Compare", replace(neighbours, taught=(Example(text, other),)))
+    after = reply_of(chat, text, "Compare", replace(neighbours, added=(Example(text, other),)))
     assert after.labels == (before.labels[0], other)
 
 
 def test_a_task_without_a_fine_tuned_model_says_how_to_make_one():
-    (side,) = open_session().reply("a fine film", "Fine-tuned", Settings(task="sst2")).sides
+    (side,) = reply_of(open_session(), "a fine film", "Fine-tuned", Settings(task="sst2")).results
     assert "clf train" in side.problem
     assert "sst2" in side.problem
 
@@ -271,7 +255,7 @@ def test_a_chosen_model_of_another_task_names_the_one_to_choose(tmp_path):
     chat = open_session([BUNDLED, tmp_path / "films"])
 
     def side(**chosen):
-        return chat.ask("fine_tuned", "a fine film", Settings(task="sst2", **chosen))
+        return chat.classify("fine_tuned", Settings(task="sst2", **chosen), ["a fine film"])[0]
 
     assert side(checkpoint="gpt2-mini").problem == (
         "gpt2-mini was not fine-tuned for sst2; choose films"
@@ -281,13 +265,15 @@ def test_a_chosen_model_of_another_task_names_the_one_to_choose(tmp_path):
 
 def test_a_task_without_data_says_where_it_may_be_and_asks_no_other_machine(monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", lambda *asked, **rest: pytest.fail(str(asked)))
-    (side,) = open_session().reply("a fine film", "Few-shot", Settings("knn", task="sst2")).sides
+    (side,) = reply_of(
+        open_session(), "a fine film", "Few-shot", Settings(selector="knn", task="sst2")
+    ).results
     assert "TUNESHOT_FOLDER" in side.problem
 
 
 def test_models_that_are_not_offered_are_refused_with_those_that_are(tmp_path):
     chat = open_session([tmp_path / "mine"], lms=["one", "two"])
-    sides = chat.reply("hi", "Compare", Settings(checkpoint="other", lm="three")).sides
+    sides = reply_of(chat, "hi", "Compare", Settings(checkpoint="other", lm="three")).results
     assert "choose from mine" in sides[0].problem
     assert "choose from one, two" in sides[1].problem
 
@@ -296,29 +282,31 @@ def test_models_that_are_not_offered_are_refused_with_those_that_are(tmp_path):
 
 
 def test_the_verdict_uses_the_words_of_the_lecture():
-    assert verdict(session().reply("win", "Compare", Settings())) == "Both say spam."
-    assert verdict(session().reply("hi", "Compare", Settings())) == "Both say not spam."
-    assert verdict(session().reply("hi", "Few-shot", Settings())) == "Few-shot says not spam."
+    assert verdict(reply_of(session(), "win", "Compare", Settings())) == "Both say spam."
+    assert verdict(reply_of(session(), "hi", "Compare", Settings())) == "Both say not spam."
+    assert verdict(reply_of(session(), "hi", "Few-shot", Settings())) == "Few-shot says not spam."
 
 
 def test_the_verdict_names_who_says_what_when_they_disagree():
-    reply = session(few_shot=PromptedWordSpotter("lottery")).reply("win", "Compare", Settings())
+    reply = reply_of(session(few_shot=PromptedWordSpotter("lottery")), "win", "Compare", Settings())
     assert verdict(reply) == "They disagree: fine-tuned says spam, few-shot says not spam."
 
 
-def test_the_verdict_says_which_side_is_silent():
+def test_the_verdict_says_which_method_is_silent():
     chat = session()
     chat.methods["few_shot"] = failing(TuneshotError("gone"))
-    assert verdict(chat.reply("win", "Compare", Settings())) == (
+    assert verdict(reply_of(chat, "win", "Compare", Settings())) == (
         "Fine-tuned says spam; few-shot has no answer."
     )
     chat.methods["fine_tuned"] = failing(TuneshotError("gone"))
-    assert verdict(chat.reply("win", "Compare", Settings())) == "No answer: the card says why."
+    assert verdict(reply_of(chat, "win", "Compare", Settings())) == "No answer: the card says why."
 
 
 def test_the_card_shows_everything_the_answer_rests_on():
-    reply = session().reply("win {text}", "Compare", Settings("topk", 2, "similar_first"))
-    fine_tuned, few_shot = card(reply)["sides"]
+    reply = reply_of(
+        session(), "win {text}", "Compare", Settings(selector="topk", k=2, order="similar_first")
+    )
+    fine_tuned, few_shot = compare_card(reply)["sides"]
     assert (fine_tuned["title"], fine_tuned["model"]) == ("Fine-tuned", "tiny")
     assert [(bar["word"], bar["percent"]) for bar in fine_tuned["bars"]] == [
         ("not spam", "10.0 %"),
@@ -337,15 +325,17 @@ def test_the_card_shows_everything_the_answer_rests_on():
 
 
 def test_the_card_stays_small_whatever_the_examples():
-    reply = session().reply("win", "Compare", Settings())
-    assert len(json.dumps(card(reply))) < 3000
+    reply = reply_of(session(), "win", "Compare", Settings())
+    assert len(json.dumps(compare_card(reply))) < 3000
 
 
 @pytest.mark.parametrize(
     ("selector", "facts"), [("zero", ["Zero-shot"]), ("knn", ["kNN vote", "k = 4"])]
 )
-def test_the_card_names_only_the_settings_that_mattered(selector, facts):
-    (side,) = card(session().reply("win", "Few-shot", Settings(selector)))["sides"]
+def test_the_card_names_only_the_relevant_settings(selector, facts):
+    (side,) = compare_card(reply_of(session(), "win", "Few-shot", Settings(selector=selector)))[
+        "sides"
+    ]
     assert side["facts"][2:] == facts
 
 
@@ -372,4 +362,6 @@ def test_durations_are_shown_at_a_useful_precision(ms, shown):
 
 
 def test_text_in_a_markdown_message_is_never_interpreted():
-    assert plain("call:now <b>*x*</b>\n[a](b)") == (r"call\:now \<b\>\*x\*\<\/b\> \[a\]\(b\)")
+    assert escape_markdown("call:now <b>*x*</b>\n[a](b)") == (
+        r"call\:now \<b\>\*x\*\<\/b\> \[a\]\(b\)"
+    )

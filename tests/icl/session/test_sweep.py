@@ -12,8 +12,7 @@ from icl.lm.local import LocalLM
 from icl.prompt.prompt import as_text
 from icl.selectors.table import SELECTORS
 from icl.session.sweep import sweep
-from tests.icl.test_few_shot import few_shot
-from tests.support.doubles import EXAMPLES, CountingLM, HashedWords, save_tiny_lm
+from tests.support.doubles import EXAMPLES, CountingLM, HashedWords, few_shot, save_tiny_lm
 
 TEXT = "win a free prize now, see you at dinner"
 
@@ -132,7 +131,7 @@ def test_it_stops_between_two_questions_with_what_it_has(asked):
 
 def test_progress_counts_every_question_once():
     news = []
-    sweep(few_shot(k=2), TEXT, ks=(1, 2, 99), orders=2, heard=lambda *line: news.append(line))
+    sweep(few_shot(k=2), TEXT, ks=(1, 2, 99), orders=2, on_progress=lambda *line: news.append(line))
     assert [(done, total) for _, done, total, _ in news] == [(n, 4) for n in range(1, 5)]
     assert [figures.split(":")[0] for *_, figures in news] == [
         "k = 2", "k = 1", "k = 99", "another order",

@@ -13,20 +13,22 @@ from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError
 from clfcore.types import Example, Prediction
 from icl.session import votes
-from icl.session.session import Reply, Side
+from icl.session.session import MethodResult, RecentTurns, Reply, Turn
 from icl.session.settings import Settings
-from icl.session.votes import Turn, Turns, anonymous, as_examples, export, read, record, tally
+from icl.session.votes import anonymous, export, majority_labels, read, record
 
-SETTINGS = Settings("knn", 8, taught=(Example("see you", "ham"),))
+SETTINGS = Settings(selector="knn", k=8, added=(Example("see you", "ham"),))
 REPLY = Reply(
     (
-        Side(
+        MethodResult(
             "fine_tuned", SETTINGS, "gpt2-mini", Prediction("ham", {"ham": 0.75, "spam": 0.25}, 1)
         ),
-        Side("few_shot", SETTINGS, "reader", Prediction("spam", {"ham": 0.1, "spam": 0.9}, 1)),
+        MethodResult(
+            "few_shot", SETTINGS, "reader", Prediction("spam", {"ham": 0.1, "spam": 0.9}, 1)
+        ),
     )
 )
-TURN = Turn.of("t1", "win cash", SETTINGS, REPLY)
+TURN = Turn("t1", "win cash", SETTINGS, REPLY)
 
 
 @pytest.fixture(autouse=True)
@@ -36,15 +38,15 @@ def data(monkeypatch, tmp_path):
 
 
 def vote(right, text="win cash", who="anna", turn="t1"):
-    return replace(TURN, id=turn, text=text).vote(right, who)
+    return votes.vote(replace(TURN, id=turn, text=text), right, who)
 
 
 # --- turns and the file -------------------------------------------------------------------------
 
 
 def test_a_vote_is_one_line_with_what_the_server_saw():
-    record(TURN.vote("spam", anonymous("anna")))
-    record(TURN.thumb(up=False, comment="why?", who=anonymous("anna")))
+    record(votes.vote(TURN, "spam", anonymous("anna")))
+    record(votes.thumb(TURN, up=False, comment="why?", who=anonymous("anna")))
     first, second = (json.loads(line) for line in votes.votes_file().read_text().splitlines())
     assert first | {"time": "", "who": ""} == {
         "time": "",
@@ -68,31 +70,31 @@ def test_a_vote_is_one_line_with_what_the_server_saw():
 
 
 def test_what_is_written_is_read():
-    written = [TURN.vote("ham"), TURN.vote("spam", "x"), TURN.thumb(up=True)]
+    written = [votes.vote(TURN, "ham"), votes.vote(TURN, "spam", "x"), votes.thumb(TURN, up=True)]
     for one in written:
         record(one)
     assert read() == written
 
 
-def test_a_side_without_an_answer_is_no_answer():
-    half = Reply((Side("fine_tuned", SETTINGS, problem="no checkpoint"), REPLY.sides[1]))
-    turn = Turn.of("t", "hi", SETTINGS, half)
-    assert [answer.method for answer in turn.answers] == ["few_shot"]
+def test_a_method_without_an_answer_is_no_answer():
+    half = Reply((MethodResult("fine_tuned", SETTINGS, problem="no checkpoint"), REPLY.results[1]))
+    turn = Turn("t", "hi", SETTINGS, half)
+    assert [answer.method for answer in votes.vote(turn, "ham").answers] == ["few_shot"]
     assert turn.labels == ("ham", "spam")
 
 
 def test_only_a_label_that_could_have_been_the_answer_can_be_voted_for():
     with pytest.raises(TuneshotError, match="choose from ham, spam"):
-        TURN.vote("<script>")
+        votes.vote(TURN, "<script>")
 
 
-def test_turns_of_late_are_found_and_older_ones_are_too_old():
-    turns = Turns(limit=2)
+def test_recent_turns_are_found_and_older_ones_are_forgotten():
+    turns = RecentTurns(limit=2)
     for n in "123":
-        turns.remember(replace(TURN, id=n))
+        turns.add(replace(TURN, id=n))
     assert turns.find("3").id == "3"
     for id in ("1", "nothing", None, ["3"], {"id": "3"}):
-        with pytest.raises(TuneshotError, match="too old"):
+        with pytest.raises(TuneshotError, match="not remembered"):
             turns.find(id)
 
 
@@ -100,22 +102,22 @@ def test_a_name_is_always_the_same_digits_and_never_itself():
     assert anonymous("anna") == anonymous("anna") != anonymous("ben")
     assert len(anonymous("anna")) == 16
     assert anonymous("") == anonymous(None) == ""
-    record(TURN.vote("spam", anonymous("anna")))
+    record(votes.vote(TURN, "spam", anonymous("anna")))
     assert "anna" not in votes.votes_file().read_text()
 
 
 def test_a_line_that_a_crash_has_cut_is_gone_and_the_next_vote_is_whole():
-    record(TURN.vote("spam"))
+    record(votes.vote(TURN, "spam"))
     with votes.votes_file().open("a") as file:
         file.write('{"time": "20')
     votes._open.cache_clear()  # as in a new process
-    record(TURN.vote("ham"))
+    record(votes.vote(TURN, "ham"))
     assert [one.right for one in read()] == ["spam", "ham"]
 
 
 @pytest.mark.parametrize("line", ["{}", "[]", '{"answers": 1}', '{"answers": [], "x": 1}', "x"])
 def test_a_line_that_is_no_vote_is_named(line):
-    record(TURN.vote("spam"))
+    record(votes.vote(TURN, "spam"))
     with votes.votes_file().open("a") as file:
         file.write(line + "\n")
     with pytest.raises(TuneshotError, match="line 2"):
@@ -131,25 +133,27 @@ def test_no_votes_yet_is_one_line():
 
 
 def test_the_last_vote_of_a_person_counts():
-    assert [e.label for e in as_examples([vote("ham"), vote("spam")])] == ["spam"]
-    assert [e.label for e in as_examples([vote("ham", turn="1"), vote("spam", turn="2")])] == [
-        "spam"
-    ]
+    assert [e.label for e in majority_labels([vote("ham"), vote("spam")]).examples] == ["spam"]
+    assert [
+        e.label for e in majority_labels([vote("ham", turn="1"), vote("spam", turn="2")]).examples
+    ] == ["spam"]
 
 
 def test_the_majority_wins_and_a_tie_is_dropped_and_counted():
     against = [vote("ham", who="a"), vote("spam", who="b")]
-    assert tally(against) == ([], 1)
-    assert [e.label for e in tally([*against, vote("spam", who="c")]).examples] == ["spam"]
+    assert majority_labels(against) == ([], 1)
+    assert [e.label for e in majority_labels([*against, vote("spam", who="c")]).examples] == [
+        "spam"
+    ]
 
 
 def test_visitors_without_a_name_have_one_voice_a_turn():
     nameless = [vote("ham", who="", turn=n) for n in "112"] + [vote("spam", who="", turn="3")]
-    assert [e.label for e in as_examples(nameless)] == ["ham"]
+    assert [e.label for e in majority_labels(nameless).examples] == ["ham"]
 
 
 def test_a_thumb_says_nothing_about_the_label():
-    assert tally([TURN.thumb(up=True)]) == ([], 0)
+    assert majority_labels([votes.thumb(TURN, up=True)]) == ([], 0)
 
 
 texts = st.sampled_from(["win cash", "WIN  cash", "see you", "a\tb\nc", "d\r\ne", "\u2028f\u0085"])
@@ -167,7 +171,7 @@ ballots = st.lists(
 
 @given(ballots)
 def test_each_text_is_an_example_or_a_tie_and_has_its_majority(cast):
-    result = tally(cast)
+    result = majority_labels(cast)
     voted = {normal_form(one.text) for one in cast}
     decided = [normal_form(example.text) for example in result.examples]
     assert len(set(decided)) == len(decided)
@@ -189,7 +193,7 @@ def test_people_in_another_order_agree_on_the_same(cast):
     def labels(result):
         return {(normal_form(e.text), e.label) for e in result.examples}, result.ties
 
-    assert labels(tally(cast)) == labels(tally(by_person))
+    assert labels(majority_labels(cast)) == labels(majority_labels(by_person))
 
 
 @settings(max_examples=50, deadline=None)
@@ -198,7 +202,7 @@ def test_what_is_exported_is_what_the_readers_of_both_programs_find(tmp_path_fac
     folder = tmp_path_factory.mktemp("votes")
     for one in cast:
         record(one, folder / "votes.jsonl")
-    if not cast or not as_examples(cast):
+    if not cast or not majority_labels(cast).examples:
         with pytest.raises(TuneshotError):
             export(folder / "votes.jsonl", folder / "out.tsv")
         return

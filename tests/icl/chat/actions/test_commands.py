@@ -10,24 +10,31 @@ from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
-from icl.chat.actions.commands import COMMANDS, Asked, labelled, obey, offered, split, vary
-from icl.chat.actions.controls import form_pickers, panel
+from icl.chat.actions.commands import (
+    COMMANDS,
+    Invocation,
+    command_list,
+    labelled,
+    run_command,
+    split_command,
+    sweep,
+)
 from icl.chat.actions.upload import ACCEPT, classify_file
-from icl.chat.state import MAX_TAUGHT, MAX_TURNS, Chat
+from icl.chat.controls import form_pickers, panel
+from icl.chat.state import MAX_ADDED_EXAMPLES, MAX_TURNS, Chat
 from icl.prompt.free_form import FREE_FORM
 from icl.session.environment import workers as real_workers
-from icl.session.session import Model, Reply
+from icl.session.session import Model, Reply, Turn
 from icl.session.settings import CHOICES, Settings
-from tests.icl.chat.test_chat_app import handle, workers
-from tests.icl.session.test_session import WordSpotter
-from tests.icl.test_few_shot import few_shot
-from tests.support.doubles import CountingLM
+from tests.support.chat import WordSpotter, handle, make_workers
+from tests.support.doubles import CountingLM, few_shot
 
 LABELS = ("ham", "spam")
 
 
 def command(name, text="", chat=None, asking=None, **rest):
-    return handle(obey, name, Asked(asking or workers(), chat or Chat(), text, None, **rest))
+    invocation = Invocation(asking or make_workers(), chat or Chat(), text, None, **rest)
+    return handle(run_command, name, invocation)
 
 
 # --- what is a command --------------------------------------------------------------------------
@@ -35,27 +42,27 @@ def command(name, text="", chat=None, asking=None, **rest):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_may_be_picked_or_written(name):
-    assert split("some text ", name) == (name, "some text")
-    assert split(f"/{name}", None) == (name, "")
-    assert split(f"/{name}  some text", None) == (name, "some text")
-    assert split(f"/{name}\nsome text", None) == (name, "some text")
+    assert split_command("some text ", name) == (name, "some text")
+    assert split_command(f"/{name}", None) == (name, "")
+    assert split_command(f"/{name}  some text", None) == (name, "some text")
+    assert split_command(f"/{name}\nsome text", None) == (name, "some text")
 
 
 @pytest.mark.parametrize(
     "text", ["see you /s", "/s", "/home/me/file", "/ teach", "//", "1/2", "/Teach x", "hi /teach"]
 )
 def test_other_slashes_are_messages(text):
-    assert split(text, None) == (None, text)
+    assert split_command(text, None) == (None, text)
 
 
 def test_a_mistyped_command_is_answered_with_the_commands():
     with pytest.raises(TuneshotError, match="unknown command 'teech'; choose from compare"):
-        split("/teech spam hello", None)
+        command("teech", "spam hello")
 
 
 def test_the_page_offers_every_command_with_words_and_an_icon():
-    assert [each["id"] for each in offered()] == list(COMMANDS)
-    assert all(each["description"] and each["icon"] for each in offered())
+    assert [each["id"] for each in command_list()] == list(COMMANDS)
+    assert all(each["description"] and each["icon"] for each in command_list())
 
 
 def test_help_lists_every_command():
@@ -68,7 +75,7 @@ def test_help_lists_every_command():
 
 def test_compare_asks_both_methods_about_the_last_message():
     chat = Chat()
-    chat.remember("1", "win cash", Settings(), Reply(()))
+    chat.turns.add(Turn("1", "win cash", Settings(), Reply(())))
     assert command("compare", chat=chat).messages == ["Both say spam."]
 
 
@@ -80,7 +87,7 @@ def test_without_a_message_there_is_nothing_to_look_back_at():
 
 def test_the_table_lists_what_was_answered_oldest_first():
     chat = Chat()
-    asking = workers()
+    asking = make_workers()
     for text in ("win cash", "see you"):
         command("compare", text, chat, asking)
     (card,) = command("table", chat=chat).cards
@@ -117,21 +124,21 @@ def test_what_is_taught_belongs_to_its_chat_and_task():
     seen = []
 
     def few_shot(settings):
-        seen.append(settings.taught)
+        seen.append(settings.added)
         return Model("reader", WordSpotter())
 
     one, other = Chat(), Chat()
-    asking = workers(few_shot=few_shot)
+    asking = make_workers(few_shot=few_shot)
     sent = command("teach", "spam win a walrus", one, asking)
     command("compare", "hello", other, asking)
     assert "1 more message" in sent.messages[0]
     assert seen == [(Example("win a walrus", "spam"),), ()]
     one.panel = {"task": "sst2"}
-    assert one.settings(None).taught == ()
+    assert one.settings(None).added == ()
 
 
 def test_when_the_language_model_is_not_convinced_it_says_so():
-    unmoved = workers(few_shot=lambda settings: Model("reader", WordSpotter("walrus")))
+    unmoved = make_workers(few_shot=lambda settings: Model("reader", WordSpotter("walrus")))
     *_, last = command("teach", "ham win a walrus", asking=unmoved).messages
     assert "still says something else" in last
 
@@ -139,7 +146,7 @@ def test_when_the_language_model_is_not_convinced_it_says_so():
 def test_teaching_lists_what_is_known_and_shows_how():
     chat = Chat()
     assert "Nothing has been taught" in command("teach", chat=chat).messages[0]
-    chat.teach("sms_spam", Example("<b>win</b>", "spam"))
+    chat.add_example("sms_spam", Example("<b>win</b>", "spam"))
     (listed,) = command("teach", chat=chat).messages
     assert r"spam\: \<b\>win\<\/b\>" in listed
 
@@ -148,31 +155,33 @@ def test_teaching_lists_what_is_known_and_shows_how():
 def test_of_a_message_the_last_label_counts(lessons):
     chat = Chat()
     for text, label in lessons:
-        chat.teach("sms_spam", Example(text, label))
-    known = chat.settings(None).taught
+        chat.add_example("sms_spam", Example(text, label))
+    known = chat.settings(None).added
     assert {e.text: e.label for e in known} == dict(lessons)
     assert len(known) == len(dict(lessons))
 
 
 def test_a_chat_holds_so_many_lessons_and_turns():
     chat = Chat()
-    for number in range(MAX_TAUGHT):
-        chat.teach("sms_spam", Example(f"message {number}", "ham"))
-    chat.teach("sms_spam", Example("message 3", "spam"))  # known: no more than before
+    for number in range(MAX_ADDED_EXAMPLES):
+        chat.add_example("sms_spam", Example(f"message {number}", "ham"))
+    chat.add_example("sms_spam", Example("message 3", "spam"))  # known: no more than before
     with pytest.raises(TuneshotError, match="100 messages"):
-        chat.teach("sms_spam", Example("one more", "ham"))
-    turns = [chat.remember(str(n), str(n), Settings(), Reply(())) for n in range(MAX_TURNS + 1)]
+        chat.add_example("sms_spam", Example("one more", "ham"))
+    turns = [Turn(str(n), str(n), Settings(), Reply(())) for n in range(MAX_TURNS + 1)]
+    for turn in turns:
+        chat.turns.add(turn)
     assert len(chat.turns) == MAX_TURNS
-    assert chat.recall() is turns[-1]
+    assert chat.turns.newest() is turns[-1]
     with pytest.raises(TuneshotError, match="not remembered"):
-        chat.recall(turns[0].id)
+        chat.turns.find(turns[0].id)
 
 
 def test_what_a_chat_has_learned_outlives_the_process_as_plain_json():
     chat = Chat(panel={"balance": "none"})
-    chat.teach("sms_spam", Example("win", "spam"))
+    chat.add_example("sms_spam", Example("win", "spam"))
     again = Chat.from_dict(json.loads(json.dumps(chat.to_dict())))
-    assert (again.taught, again.panel) == (chat.taught, chat.panel)
+    assert (again.added, again.panel) == (chat.added, chat.panel)
     assert Chat.from_dict({}) == Chat()
 
 
@@ -207,13 +216,13 @@ def test_every_free_prompt_can_be_picked():
 def upload(tmp_path, content, name="messages.csv", asking=None, methods=("fine_tuned", "few_shot")):
     path = tmp_path / "upload"
     path.write_text(content)
-    return handle(classify_file, asking or workers(), path, name, methods, Settings())
+    return handle(classify_file, asking or make_workers(), path, name, methods, Settings())
 
 
 def test_a_file_is_answered_with_figures_a_table_and_a_file_of_results(tmp_path):
     content = "text,label\nwin cash,spam\nwin,ham\nsee you,ham\n"
     sent = upload(
-        tmp_path, content, asking=workers(few_shot=lambda s: Model("r", WordSpotter("cash")))
+        tmp_path, content, asking=make_workers(few_shot=lambda s: Model("r", WordSpotter("cash")))
     )
     *_, figures = sent.messages
     assert r"They agree on 66\.7 \% of the messages" in figures
@@ -238,7 +247,7 @@ def test_stopping_a_file_shows_what_was_answered(tmp_path):
 
     async def stopped(path):
         nonlocal stopping
-        asking = workers(fine_tuned=lambda settings: Model("tiny", Slow()))
+        asking = make_workers(fine_tuned=lambda settings: Model("tiny", Slow()))
         job = classify_file(asking, path, "m.txt", ["fine_tuned"], Settings())
         stopping = asyncio.ensure_future(job)
         with pytest.raises(asyncio.CancelledError):
@@ -306,12 +315,12 @@ def test_a_stopped_sweep_asks_no_further_question():
             return super().read(*args)
 
     lm, loop, stopping = Slow(), None, None
-    asking = workers(few_shot=lambda settings: Model("slow", few_shot(lm)))
+    asking = make_workers(few_shot=lambda settings: Model("slow", few_shot(lm)))
 
     async def stopped():
         nonlocal loop, stopping
         loop = asyncio.get_running_loop()
-        stopping = asyncio.ensure_future(vary(asking, "win cash", Settings()))
+        stopping = asyncio.ensure_future(sweep(asking, "win cash", Settings()))
         with pytest.raises(asyncio.CancelledError):
             await stopping
 

@@ -7,12 +7,12 @@ import pytest
 from playwright.sync_api import expect
 
 from clfcore.errors import TuneshotError
-from icl.chat.actions.commands import Asked, obey
-from icl.chat.actions.reports import NAME
+from icl.chat.actions.commands import Invocation, run_command
+from icl.chat.actions.reports import FILE_NAME
 from icl.chat.state import Chat
 from icl.report.findings import Findings
 from icl.report.page import report_page
-from tests.icl.chat.test_chat_app import handle, workers
+from tests.support.chat import handle, make_workers
 from tests.support.summaries import make_summary
 
 
@@ -22,7 +22,7 @@ def put_comparison(folder, summary=None):
 
 
 def report():
-    return handle(obey, "report", Asked(workers(), Chat(), "", None))
+    return handle(run_command, "report", Invocation(make_workers(), Chat(), "", None))
 
 
 def test_the_report_sends_the_answer_two_figures_and_the_file(monkeypatch, tmp_path):
@@ -37,7 +37,7 @@ def test_the_report_sends_the_answer_two_figures_and_the_file(monkeypatch, tmp_p
     assert "milliseconds for one message" in second
     assert r"SMS Spam Collection\, 200 test messages\, 2026\-11\-28" in last
     assert [(card["type"], card["name"]) for card in sent.cards] == [
-        ("plotly", "crossover"), ("plotly", "cost"), ("file", NAME)
+        ("plotly", "crossover"), ("plotly", "cost"), ("file", FILE_NAME)
     ]  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_where_nothing_was_compared_it_says_how(monkeypatch, tmp_path):
 def ask_for_report(tab):
     tab.locator("#chat-input").fill("/report")
     tab.locator("#chat-submit").click()
-    link = tab.locator(f"a:has-text('{NAME}')")
+    link = tab.locator(f"a:has-text('{FILE_NAME}')")
     expect(link).to_be_visible(timeout=60_000)
     return link
 
@@ -68,7 +68,7 @@ def test_the_page_draws_the_figures_and_hands_out_the_report(visit, page, tmp_pa
     with chat.tab.expect_download() as coming:
         link.click()
     coming.value.save_as(tmp_path / "report.html")
-    assert coming.value.suggested_filename == NAME
+    assert coming.value.suggested_filename == FILE_NAME
     assert (tmp_path / "report.html").read_bytes() == report_page(make_summary())
     opened = chat.tab.context.new_page()
     opened.context.set_offline(True)

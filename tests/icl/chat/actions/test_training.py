@@ -3,18 +3,16 @@
 import asyncio
 
 import pytest
-from chainlit.context import init_http_context
 
 from clfcore.errors import TuneshotError
 from clfcore.training.background import Done, Failed, Progress
 from clfcore.types import Example
 from icl.chat.actions import training
-from icl.chat.actions.training import MOST, train
+from icl.chat.actions.training import MAX_PENDING_TRAININGS, fine_tune
 from icl.chat.state import Chat
-from icl.session.session import Model, Session
+from icl.session.session import Model
 from icl.session.settings import Settings
-from tests.icl.chat.test_chat_app import Sent, handle, workers
-from tests.icl.session.test_session import WordSpotter
+from tests.support.chat import Sent, WordSpotter, handle, make_session
 
 STEPS = [Progress(step, 3, 0.5, 0.4, 0.9, 1.0) for step in range(1, 4)]
 
@@ -46,34 +44,34 @@ def played(monkeypatch):
         return Training(out)
 
     monkeypatch.setattr(training.BackgroundTraining, "start", start)
-    monkeypatch.setattr(training, "EVERY", 0.0)
+    monkeypatch.setattr(training, "REFRESH_SECONDS", 0.0)
     return Played
 
 
 @pytest.fixture
 def session(tmp_path):
-    return Session(
+    return make_session(
         {"fine_tuned": lambda settings: Model("tiny", WordSpotter())},
         checkpoint=lambda settings: tmp_path,
     )
 
 
-def taught_chat():
+def chat_with_an_example():
     chat = Chat()
-    chat.teach("sms_spam", Example("new number", "spam"))
+    chat.add_example("sms_spam", Example("new number", "spam"))
     return chat
 
 
 def test_it_trains_the_sessions_model_on_what_the_chat_was_taught(played, session, tmp_path):
-    chat = taught_chat()
-    handle(train, session, chat, chat.settings(None))
+    chat = chat_with_an_example()
+    handle(fine_tune, session, chat, chat.settings(None))
     assert played.started == [((Example("new number", "spam"),), tmp_path)]
     assert chat.settings(None).trained is not None
 
 
 def test_the_page_shows_each_step_and_the_curve_in_one_message(played, session):
-    chat = taught_chat()
-    sent = handle(train, session, chat, chat.settings(None))
+    chat = chat_with_an_example()
+    sent = handle(fine_tune, session, chat, chat.settings(None))
     assert sent.messages == ["The training starts …"]
     assert len(sent.cards) == 4
     assert len({element["id"] for element in sent.cards}) == 1
@@ -82,20 +80,20 @@ def test_the_page_shows_each_step_and_the_curve_in_one_message(played, session):
 
 def test_after_a_failure_the_old_model_goes_on_and_a_line_says_why(played, session):
     played.events = [STEPS[0], Failed("the training process was killed")]
-    chat = taught_chat()
+    chat = chat_with_an_example()
     with pytest.raises(TuneshotError, match="was killed"):
-        handle(train, session, chat, chat.settings(None))
+        handle(fine_tune, session, chat, chat.settings(None))
     assert chat.settings(None).trained is None
     assert played.stopped == 1
 
 
 def test_stopping_it_ends_the_process_and_changes_nothing(played, session):
     played.pause = 0.05
-    chat, sent = taught_chat(), Sent()
+    chat, sent = chat_with_an_example(), Sent()
 
     async def stopped():
-        sent.listen(init_http_context().emitter)
-        run = asyncio.create_task(train(session, chat, chat.settings(None)))
+        sent.listen()
+        run = asyncio.create_task(fine_tune(session, chat, chat.settings(None)))
         await asyncio.sleep(0.08)
         run.cancel()
         await asyncio.wait([run])
@@ -104,7 +102,7 @@ def test_stopping_it_ends_the_process_and_changes_nothing(played, session):
     assert played.stopped == 1
     assert chat.trained == {}
     assert len(sent.removed) == 1
-    assert training._here == []
+    assert training._pending == []
 
 
 def test_one_at_a_time_and_the_others_are_told_how_many_are_before_them(played, session):
@@ -131,14 +129,15 @@ def test_one_at_a_time_and_the_others_are_told_how_many_are_before_them(played, 
     sent = Sent()
 
     async def crowd():
-        sent.listen(init_http_context().emitter)
-        chats = [taught_chat() for _ in range(MOST + 1)]
+        sent.listen()
+        chats = [chat_with_an_example() for _ in range(MAX_PENDING_TRAININGS + 1)]
         return await asyncio.gather(
-            *(train(session, chat, chat.settings(None)) for chat in chats), return_exceptions=True
+            *(fine_tune(session, chat, chat.settings(None)) for chat in chats),
+            return_exceptions=True,
         )
 
     *trained, refused = asyncio.run(crowd())
-    assert trained == [None] * MOST
+    assert trained == [None] * MAX_PENDING_TRAININGS
     assert isinstance(refused, TuneshotError)
     assert "waiting already" in str(refused)
     assert most == 1
@@ -150,7 +149,7 @@ def test_one_at_a_time_and_the_others_are_told_how_many_are_before_them(played, 
     [
         (Chat(), Settings(), "first: /teach spam MESSAGE"),
         (
-            Chat(taught={"sst2": (Example("fine", "positive"),)}),
+            Chat(added={"sst2": (Example("fine", "positive"),)}),
             Settings(task="sst2"),
             "trains for sms_spam only",
         ),
@@ -158,20 +157,15 @@ def test_one_at_a_time_and_the_others_are_told_how_many_are_before_them(played, 
 )
 def test_what_cannot_be_trained_says_why(session, chat, settings, complaint):
     with pytest.raises(TuneshotError, match=complaint):
-        handle(train, session, chat, settings)
-
-
-def test_without_a_fine_tuned_model_there_is_nothing_to_train():
-    with pytest.raises(TuneshotError, match="nothing to train"):
-        handle(train, workers().session, taught_chat(), Settings())
+        handle(fine_tune, session, chat, settings)
 
 
 def test_a_model_that_had_to_give_way_is_not_asked(played, session, monkeypatch):
-    monkeypatch.setattr(training, "KEPT", 1)
+    monkeypatch.setattr(training, "MAX_KEPT_MODELS", 1)
     monkeypatch.setattr(training, "_models", [])
-    first, second = taught_chat(), taught_chat()
-    handle(train, session, first, first.settings(None))
-    handle(train, session, second, second.settings(None))
+    first, second = chat_with_an_example(), chat_with_an_example()
+    handle(fine_tune, session, first, first.settings(None))
+    handle(fine_tune, session, second, second.settings(None))
     assert first.settings(None).trained is None
     assert second.settings(None).trained is not None
 

@@ -706,7 +706,7 @@ async def resume(thread):
 async def on_message(message):
     if message.content == "die":
         cl.user_session.set("shots", 8)
-        await storage.keep_session()
+        await storage.save_session()
         os.kill(os.getpid(), signal.SIGKILL)
     card = cl.CustomElement(name="CompareCard", props={"said": message.content})
     chart = cl.Text(name="chart", content="chart of " + message.content)

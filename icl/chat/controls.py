@@ -69,12 +69,12 @@ TASK_WORDS = {
 
 def selector_words(name: str) -> tuple[str, str]:
     """Title and description of a selector."""
-    return _said(SELECTOR_WORDS, name)
+    return _translated(SELECTOR_WORDS, name)
 
 
 def order_words(name: str) -> tuple[str, str]:
     """Title and description of an order."""
-    return _said(ORDER_WORDS, name)
+    return _translated(ORDER_WORDS, name)
 
 
 def k_words(k: str) -> tuple[str, str]:
@@ -84,10 +84,10 @@ def k_words(k: str) -> tuple[str, str]:
 
 def form_words(name: str) -> tuple[str, str]:
     """Title and description of a free prompt."""
-    return _said(FORM_WORDS, name)
+    return _translated(FORM_WORDS, name)
 
 
-def _said(words: Mapping[str, tuple[str, str]], name: str) -> tuple[str, str]:
+def _translated(words: Mapping[str, tuple[str, str]], name: str) -> tuple[str, str]:
     title, description = words.get(name, (name, ""))
     return say(title), say(description)
 

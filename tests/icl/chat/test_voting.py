@@ -6,12 +6,11 @@ import pytest
 
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
-from icl.chat import login
-from icl.chat.actions import voting
-from icl.chat.actions.commands import Asked, obey
+from icl.chat import login, voting
+from icl.chat.actions.commands import Invocation, run_command
 from icl.chat.state import Chat
 from icl.cli.tuneshot import main
-from tests.icl.chat.test_chat_app import handle, workers
+from tests.support.chat import handle, make_workers
 
 
 @pytest.fixture
@@ -23,8 +22,8 @@ def signed_in(tmp_path, monkeypatch):
 
 def answered(text="win cash"):
     chat = Chat()
-    handle(obey, "compare", Asked(workers(), chat, text, None))
-    return chat.recall()
+    handle(run_command, "compare", Invocation(make_workers(), chat, text, None))
+    return chat.turns.newest()
 
 
 def test_without_a_login_there_is_nothing_to_vote_with():

@@ -1,0 +1,59 @@
+"""Which answer is right? Buttons and thumbs below an answer, kept where there is a login."""
+
+import asyncio
+
+import chainlit as cl
+
+from clfcore.errors import TuneshotError
+from icl.chat import login
+from icl.chat.cards import translated_label
+from icl.chat.language import say
+from icl.session import votes
+from icl.session.session import RecentTurns, Turn
+
+MAX_BUTTONS = 6  # a task with more labels has thumbs only
+
+recent_turns = RecentTurns(limit=2_000)  # of all chats, as a thumb does not say which chat it is of
+
+
+def buttons(turn: Turn) -> list[cl.Action]:
+    """One for each label; none without a login, as nothing is stored then."""
+    if not login.configured() or len(turn.labels) > MAX_BUTTONS:
+        return []
+    return [
+        cl.Action(
+            name="vote",
+            label=say("It is {label}", label=translated_label(label)),
+            payload={"turn": turn.id, "label": label},
+            tooltip=say("Which answer is right? Your vote is kept."),
+        )
+        for label in turn.labels
+    ]
+
+
+async def vote(payload: dict[str, str]) -> None:
+    """Keeps a vote; of what the browser sends, only the turn's id and a label count.
+
+    Raises:
+        TuneshotError: no login, a turn that is not remembered, an unknown label.
+    """
+    if not login.configured():
+        raise TuneshotError("votes are kept only where people sign in")
+    label = str(payload.get("label"))
+    new = votes.vote(recent_turns.find(payload.get("turn")), label, _who())
+    await asyncio.to_thread(votes.record, new)
+    await cl.context.emitter.send_toast(
+        say("Kept: it is {label}.", label=translated_label(label)), "success"
+    )
+
+
+async def thumb(turn_id: str, up: bool, comment: str) -> None:
+    """Keeps a thumb of a turn that is still remembered; the page keeps others with the message."""
+    if turn_id in recent_turns:
+        new = votes.thumb(recent_turns[turn_id], up, comment, _who())
+        await asyncio.to_thread(votes.record, new)
+
+
+def _who() -> str:
+    user = cl.user_session.get("user")
+    return votes.anonymous(user.identifier) if user else ""
