@@ -7,14 +7,13 @@ from time import perf_counter
 
 import torch
 
-from clfcore.errors import TuneshotError
 from clfcore.model.batching import by_length
 from clfcore.model.classifier import TextClassifier, class_log_probs
 from clfcore.model.spec import Reading
 from clfcore.model.tokenizer import encode
 from clfcore.types import Prediction
 from clfcore.weights.checkpoint import load_checkpoint
-from clfcore.weights.meta import BUNDLED, Meta
+from clfcore.weights.meta import Meta, checkpoint_path
 from clfcore.weights.pretrained import load_chapter6
 
 # The book pads every message to the longest of its training set before reading the last column.
@@ -55,9 +54,7 @@ class FineTuned:
         Raises:
             TuneshotError: it does not exist or cannot be used.
         """
-        path = BUNDLED if path is None else path.expanduser()
-        if not path.exists():
-            raise TuneshotError(f"no checkpoint at {path}; make one: clf train --out {path}")
+        path = checkpoint_path(path)
         if path.suffix == ".pth":
             return cls._chapter6(path)
         loaded = load_checkpoint(path)

@@ -1,5 +1,8 @@
-"""``clf``: get data, fine-tune (``cli_train.py``), compare settings
-(``cli_experiments.py``), evaluate, classify, inspect, plot, merge.
+"""``clf``: get data, fine-tune (``train.py``), compare settings (``experiments.py``), evaluate,
+classify, inspect, plot, merge.
+
+What is heavy is imported inside the commands, after what was asked is checked: ``--help`` and a
+mistake are answered at once.
 """
 
 from collections import Counter
@@ -13,41 +16,51 @@ from rich.table import Table
 from clfcore.cli import terminal
 from clfcore.cli.experiments import experiments
 from clfcore.cli.terminal import (
-    Bars,
+    MESSAGES,
+    MODEL,
+    OUTPUT,
+    Checkpoint,
     Data,
     File,
     Json,
     LabelColumnName,
+    ProgressBars,
     TextColumnName,
     Texts,
     stderr,
     stdout,
+    with_examples,
 )
 from clfcore.cli.train import train
 from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.weights.meta import BUNDLED, check_free, checkpoint_path, read_meta
 
 app = terminal.new_app("Fine-tune a language model into a classifier, and use it.")
-data_app = terminal.new_app("The messages: download the corpus, look at what is there.")
+data_app = terminal.new_app(
+    "The messages: download the corpus, look at what is there.", version=False
+)
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(experiments)
 
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option("--checkpoint", help="Folder, or chapter-6 .pth; default: the bundled gpt2-mini."),
-]
 PARTS = ("train", "val", "test", "all")
 
 
 def main() -> None:
     """Entry point of the ``clf`` command."""
-    terminal.run(app)
+    terminal.run_app(app)
 
 
 @data_app.command()
+@with_examples("", "--from SMSSpamCollection", "--from https://example.org/smsspamcollection.zip")
 def fetch(
     source: Annotated[
-        str | None, typer.Option("--from", help="A URL or a file instead of UCI and its mirrors.")
+        str | None,
+        typer.Option(
+            "--from",
+            help="A URL or a file instead of UCI and its mirrors.",
+            rich_help_panel=MESSAGES,
+        ),
     ] = None,
 ) -> None:
     """Download the SMS Spam Collection (200 KB) and check its hash."""
@@ -58,6 +71,7 @@ def fetch(
 
 
 @data_app.command()
+@with_examples("", "--json", "--data mine.csv --text-column message --label-column kind")
 def show(
     data: Data = None,
     text_column: TextColumnName = None,
@@ -66,72 +80,81 @@ def show(
 ) -> None:
     """Which messages would be used, how they are split, and what to know about them."""
     from clfcore.data.messages import load_messages
+
+    examples, name = load_messages(data, text_column, label_column)
     from clfcore.data.quality import survey
     from clfcore.data.split import content_hash, grouped_stratified_split
     from clfcore.model.spec import GPT_PRESETS
     from clfcore.model.tokenizer import encode
 
-    examples, name = load_messages(data, text_column, label_column)
-    found = survey(examples, lambda text: len(encode(text)), GPT_PRESETS["gpt2"].context_length)
+    quality = survey(examples, lambda text: len(encode(text)), GPT_PRESETS["gpt2"].context_length)
     parts = {"all": examples}
     try:
         split = grouped_stratified_split(examples)
         rows_of = {"train": split.train, "val": split.val, "test": split.test}
         parts = {part: [examples[i] for i in rows] for part, rows in rows_of.items()} | parts
     except TuneshotError:
-        pass  # too few of a label: the survey says so
-    counts = {part: Counter(e.label for e in chosen) for part, chosen in parts.items()}
-    hashes = {part: content_hash(chosen) for part, chosen in parts.items()}
+        pass  # too few of a label: the warnings say so
+    counts = {part: Counter(e.label for e in messages) for part, messages in parts.items()}
+    hashes = {part: content_hash(messages) for part, messages in parts.items()}
+    warnings = quality.warnings()
     if as_json:
-        shown = {
-            part: {"messages": len(chosen), "labels": counts[part], "sha256": hashes[part]}
-            for part, chosen in parts.items()
+        record = {
+            part: {"messages": counts[part].total(), "labels": counts[part], "sha256": digest}
+            for part, digest in hashes.items()
         }
-        record = {"source": name, "parts": shown, "survey": found.to_dict()}
-        terminal.print_json({**record, "warnings": found.warnings()})
+        terminal.print_json(
+            {"source": name, "parts": record, "survey": quality.to_dict(), "warnings": warnings}
+        )
         return
     table = Table("label", *parts, title=terminal.printable(name))
-    for label in sorted(found.labels):
-        table.add_row(terminal.printable(label), *(str(counts[part][label]) for part in parts))
+    for label in sorted(quality.labels):
+        table.add_row(terminal.printable(label), *(str(count[label]) for count in counts.values()))
     table.add_section()
-    table.add_row("messages", *(str(len(chosen)) for chosen in parts.values()))
+    table.add_row("messages", *(str(count.total()) for count in counts.values()))
     table.add_row("sha256", *(digest[:12] for digest in hashes.values()))
     stdout.print(table)
-    stdout.print(f"{found.distinct} distinct messages; the longest has {found.longest} tokens")
-    for warning in found.warnings():
+    stdout.print(f"{quality.distinct} distinct messages; the longest has {quality.longest} tokens")
+    for warning in warnings:
         stdout.print(f"note: {terminal.printable(warning)}")
 
 
 @app.command()
+@with_examples("", "--checkpoint runs/mini --part val", "--data mine.tsv --json")
 def evaluate(
     data: Data = None,
     checkpoint: Checkpoint = None,
     part: Annotated[
         str | None,
-        typer.Option(help="train, val, test or all; default: test if it was trained on this data."),
+        typer.Option(
+            help="train, val, test or all; default: test if it was trained on this data.",
+            rich_help_panel=MESSAGES,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Accuracy, recall, calibration and more on labelled messages, with intervals."""
     from clfcore.data.messages import load_messages
-    from clfcore.data.split import content_hash, grouped_stratified_split
-    from clfcore.evaluation.evaluate import evaluate as judge
-    from clfcore.fine_tuned import FineTuned
 
     if part not in (None, *PARTS):
         raise unknown_choice("part", part, PARTS)
+    path = checkpoint_path(checkpoint)
     source = load_messages(data)
-    model = FineTuned.load(checkpoint)
-    learned = model.meta.about.get("data", {})
+    from clfcore.data.split import content_hash, grouped_stratified_split
+    from clfcore.evaluation.evaluate import evaluate as measure
+    from clfcore.fine_tuned import FineTuned
+
+    model = FineTuned.load(path)
+    trained_on = model.meta.about.get("data", {})
     if part is None:  # a figure on its own training messages would say nothing
-        part = "test" if learned.get("sha256") == content_hash(source.examples) else "all"
+        part = "test" if trained_on.get("sha256") == content_hash(source.examples) else "all"
     examples = source.examples
     if part != "all":
-        split = grouped_stratified_split(examples, seed=learned.get("split_seed", 0))
+        split = grouped_stratified_split(examples, seed=trained_on.get("split_seed", 0))
         examples = [source.examples[row] for row in getattr(split, part)]
     stderr.print(f"{model.name} on {len(examples)} messages: {part} of {source.name}")
-    with Bars() as bars:
-        result = judge(model, examples, lambda done: bars("evaluate", done, len(examples)))
+    with ProgressBars() as bars:
+        result = measure(model, examples, lambda done: bars("evaluate", done, len(examples)))
     if as_json:
         terminal.print_json({"model": model.name, "part": part, **result.to_dict()})
     else:
@@ -139,6 +162,11 @@ def evaluate(
 
 
 @app.command()
+@with_examples(
+    '"You have won a prize, call now!"',
+    "--file messages.txt --json",
+    '--checkpoint runs/mini "See you at eight"',
+)
 def classify(
     texts: Texts = None,
     file: File = None,
@@ -146,17 +174,18 @@ def classify(
     as_json: Json = False,
 ) -> None:
     """Label messages with a fine-tuned GPT-2."""
+    messages = terminal.read_messages(texts, file)
+    path = checkpoint_path(checkpoint)
     from clfcore.fine_tuned import FineTuned
 
-    asked = terminal.messages(texts, file)
-    model = FineTuned.load(checkpoint)
-    predictions = model.predict(asked)
+    model = FineTuned.load(path)
+    predictions = model.predict(messages)
     if as_json:
-        for text, prediction in zip(asked, predictions, strict=True):
+        for text, prediction in zip(messages, predictions, strict=True):
             terminal.print_json(terminal.prediction_record(text, prediction))
         return
     table = Table("answer", *model.labels, "message", "note", box=None, pad_edge=False)
-    for text, prediction in zip(asked, predictions, strict=True):
+    for text, prediction in zip(messages, predictions, strict=True):
         shares = [f"{prediction.probabilities[label]:.1%}" for label in model.labels]
         shown = terminal.printable(text if len(text) <= 200 else text[:199] + "…")
         table.add_row(prediction.label, *shares, shown, "; ".join(prediction.notes))
@@ -164,10 +193,9 @@ def classify(
 
 
 @app.command()
+@with_examples("", "--json", "--checkpoint runs/mini")
 def inspect(checkpoint: Checkpoint = None, as_json: Json = False) -> None:
     """What a checkpoint says about itself: shape, data, training, metrics, versions."""
-    from clfcore.weights.meta import BUNDLED, read_meta
-
     record = read_meta(checkpoint or BUNDLED)
     if as_json:
         terminal.print_json(record)
@@ -179,29 +207,41 @@ def inspect(checkpoint: Checkpoint = None, as_json: Json = False) -> None:
 
 
 @app.command()
+@with_examples("", "--out curves.svg", "--checkpoint runs/mini --out mini.pdf")
 def plot(
     checkpoint: Checkpoint = None,
-    out: Annotated[Path, typer.Option(help="A .png, .svg or .pdf file.")] = Path("curves.png"),
+    out: Annotated[
+        Path, typer.Option(help="A .png, .svg or .pdf file.", rich_help_panel=OUTPUT)
+    ] = Path("curves.png"),
 ) -> None:
     """Draw loss and accuracy over epochs and examples seen, as on the slides."""
-    from clfcore.training.curves import history_of, save_figure, training_curves
-    from clfcore.weights.meta import BUNDLED, read_meta
-
     record = read_meta(checkpoint or BUNDLED)
+    from clfcore.training.curves import history_of, save_figure, training_curves
+
     save_figure(training_curves(history_of(record["about"]), record["name"]), out)
     stdout.print(f"the curves are in {out}")
 
 
 @app.command()
+@with_examples(
+    "--checkpoint runs/lora --out runs/merged",
+    "--checkpoint runs/dora --out runs/merged",
+    "--checkpoint ~/models/lora --out /tmp/merged",
+)
 def merge(
-    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="A checkpoint with an adapter.")],
-    out: Annotated[Path, typer.Option(help="Where the merged checkpoint goes.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Option("--checkpoint", help="A checkpoint with an adapter.", rich_help_panel=MODEL),
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Where the merged checkpoint goes.", rich_help_panel=OUTPUT)
+    ],
 ) -> None:
     """Fold an adapter into the weights: the same answers, without the adapter's cost."""
-    from clfcore.weights.checkpoint import merged, save_checkpoint
-    from clfcore.weights.meta import check_free
-
+    read_meta(checkpoint)
     check_free(out)
+    from clfcore.weights.checkpoint import merged, save_checkpoint
+
     loaded = merged(checkpoint)
     save_checkpoint(out, loaded.model, loaded.meta)
     stdout.print(f"checkpoint: {out}")

@@ -7,16 +7,35 @@ import typer
 from rich.table import Table
 
 from clfcore.cli import terminal
-from clfcore.cli.terminal import Bars, Data, LabelColumnName, TextColumnName, stderr, stdout
+from clfcore.cli.terminal import (
+    OUTPUT,
+    Data,
+    LabelColumnName,
+    ProgressBars,
+    TextColumnName,
+    stderr,
+    stdout,
+    with_examples,
+)
 from clfcore.errors import TuneshotError
+from clfcore.experiments.suites import SUITES, choose_rows, free_grid, settings_from, shown
+from clfcore.model.spec import MINI
+
+QUESTIONS = "Questions"  # a heading of --help
 
 
+@with_examples(
+    "--list",
+    "book --base gpt2 --seeds 5",
+    "--vary epochs=2,5 --vary layers=last_block,all --set balance=oversample",
+)
 def experiments(
-    suite: Annotated[
-        str | None, typer.Argument(help="book, layers, imbalance, adapters or positions.")
-    ] = None,
+    suite: Annotated[str | None, typer.Argument(help=f"One of {', '.join(SUITES)}.")] = None,
     rows: Annotated[
-        str | None, typer.Option(help="Only these rows, of any suite: book-01,book-16.")
+        str | None,
+        typer.Option(
+            help="Only these rows, of any suite: book-01,book-16.", rich_help_panel=QUESTIONS
+        ),
     ] = None,
     vary: Annotated[
         list[str] | None,
@@ -24,37 +43,52 @@ def experiments(
             metavar="NAME=VALUE,VALUE",
             help="A grid of your own, instead of a suite: every combination of these values. "
             "Names are those of the options of clf train.",
+            rich_help_panel=QUESTIONS,
         ),
     ] = None,
     fixed: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting for all rows."),
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting for all rows.",
+            rich_help_panel=QUESTIONS,
+        ),
     ] = None,
     base: Annotated[
-        str, typer.Option(help="As for clf train; rows about a larger GPT-2 need gpt2.")
-    ] = "gpt2-mini",
+        str,
+        typer.Option(
+            help="As for clf train; rows about a larger GPT-2 need gpt2.", rich_help_panel=QUESTIONS
+        ),
+    ] = MINI,
     data: Data = None,
     text_column: TextColumnName = None,
     label_column: LabelColumnName = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row.")] = 3,
-    out: Annotated[Path, typer.Option(help="Folder of records.jsonl and table.md.")] = Path(
-        "runs/experiments"
-    ),
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Runs of each row.", rich_help_panel=QUESTIONS)
+    ] = 3,
+    out: Annotated[
+        Path, typer.Option(help="Folder of records.jsonl and table.md.", rich_help_panel=OUTPUT)
+    ] = Path("runs/experiments"),
     only_table: Annotated[
-        bool, typer.Option("--table", help="Draw the table of --out again; run nothing.")
+        bool,
+        typer.Option(
+            "--table",
+            help="Draw the table of --out again; run nothing.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
-    only_list: Annotated[bool, typer.Option("--list", help="Show the suites and rows.")] = False,
+    only_list: Annotated[
+        bool,
+        typer.Option("--list", help="Show the suites and rows.", rich_help_panel=OUTPUT),
+    ] = False,
 ) -> None:
     """Run a grid of training settings over several seeds; records and a table with intervals.
 
-    Rows differ from the lecture's settings in what they ask about. A killed grid goes on where it
-    was when it is started again.
+    Rows differ from the lecture's settings in what they ask about. A killed grid continues where
+    it was when it is started again.
     """
     from clfcore.data.messages import load_messages
-    from clfcore.experiments.run import run_experiments
-    from clfcore.experiments.suites import choose_rows, free_grid, settings_from
-    from clfcore.experiments.table import write_table
-    from clfcore.training.distributed import find_accelerator
 
     if only_list:
         _print_suites()
@@ -65,27 +99,30 @@ def experiments(
         if vary and (suite or rows):
             raise TuneshotError("give a suite or --rows, or a grid with --vary, not both")
         keys = [key.strip() for key in rows.split(",")] if rows else []
-        chosen = free_grid(vary, overrides) if vary else choose_rows(suite, keys)
+        grid = free_grid(vary, overrides) if vary else choose_rows(suite, keys)
         source = load_messages(data, text_column, label_column)
+        from clfcore.experiments.run import run_experiments
+        from clfcore.training.distributed import find_accelerator
+
         accelerator = find_accelerator()
         if accelerator is not None and accelerator.num_processes > 1:
             raise TuneshotError("a grid runs in one process; start it without accelerate launch")
         named = {"--data": data, "--text-column": text_column, "--label-column": label_column}
         stderr.print(f"{len(source.examples)} messages: {terminal.printable(source.name)}")
-        with Bars() as bars:
+        with ProgressBars() as bars:
             run_experiments(
-                chosen, base, source, range(seeds), records, bars, overrides,
+                grid, base, source, range(seeds), records, bars, overrides,
                 data_options=[word for name, value in named.items() if value
                               for word in (name, value)],
                 accelerator=accelerator,
             )  # fmt: skip
+    from clfcore.experiments.table import write_table
+
     typer.echo(write_table(records))
     stderr.print(f"records and table are in {out}")
 
 
 def _print_suites() -> None:
-    from clfcore.experiments.suites import SUITES, shown
-
     table = Table("suite", "row", "question", "what differs from the lecture")
     for suite, rows in SUITES.items():
         for row in rows:

@@ -8,9 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from clfcore.cli.terminal import Command
 from clfcore.config import Checked, option_name
-
-Command = Callable[..., None]
 
 
 def with_settings(

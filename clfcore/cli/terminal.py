@@ -4,9 +4,8 @@ Exit status: 0 done, 1 a failure (one line), 2 bad usage (Typer's own), 130 inte
 """
 
 import json
-import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,7 +20,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from typer.core import TyperCommand
 
+from clfcore import __version__
 from clfcore.data.tables import read_texts
 from clfcore.errors import TuneshotError
 from clfcore.types import Prediction
@@ -32,12 +33,18 @@ if TYPE_CHECKING:  # torch and scikit-learn take seconds to import; --help shoul
 
 stdout = Console(highlight=False, markup=False, emoji=False)
 stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
+Command = Callable[..., None]
 
 # Arguments that several commands share.
+MESSAGES, MODEL, OUTPUT = "Messages", "Model", "Output"  # headings of --help
 Texts = Annotated[list[str] | None, typer.Argument(help="Messages to classify.", metavar="[TEXT]…")]
 File = Annotated[
     Path | None,
-    typer.Option("--file", help="One message a line, or a table with a 'text' column."),
+    typer.Option(
+        "--file",
+        help="One message a line, or a table with a 'text' column.",
+        rich_help_panel=MESSAGES,
+    ),
 ]
 Data = Annotated[
     str | None,
@@ -45,29 +52,111 @@ Data = Annotated[
         "--data",
         help="Labelled .tsv, .csv, .parquet or .jsonl; a folder of text files for each class; "
         "a Hugging Face dataset. Default: the downloaded corpus, else the sample.",
+        rich_help_panel=MESSAGES,
     ),
 ]
 TextColumnName = Annotated[
-    str | None, typer.Option(help="The column with the messages; default: text, or the like.")
+    str | None,
+    typer.Option(
+        help="The column with the messages; default: text, or the like.", rich_help_panel=MESSAGES
+    ),
 ]
 LabelColumnName = Annotated[
-    str | None, typer.Option(help="The column with the labels; default: label, or the like.")
+    str | None,
+    typer.Option(
+        help="The column with the labels; default: label, or the like.", rich_help_panel=MESSAGES
+    ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        help="Folder, or chapter-6 .pth; default: the bundled gpt2-mini.",
+        rich_help_panel=MODEL,
+    ),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=OUTPUT),
+]
 
 
-def new_app(about: str) -> typer.Typer:
-    """A Typer application with this project's manners."""
-    return typer.Typer(
+class GroupedCommand(TyperCommand):
+    """A command whose ``--help`` has its options under headings, and examples at the end."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 (Typer hides both)
+        groups: dict[str, list[tuple[str, str]]] = {"Arguments": []}
+        for parameter in self.get_params(ctx):
+            usual = {"argument": "Arguments"}.get(parameter.param_type_name, "Options")
+            if record := parameter.get_help_record(ctx):
+                heading = getattr(parameter, "rich_help_panel", None) or usual
+                groups.setdefault(heading, []).append(record)
+        groups["Options"] = groups.pop("Options")  # last
+        for heading, records in groups.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+        with formatter.section("Examples"):
+            for example in getattr(self.callback, "examples", ()):
+                formatter.write(f"  {ctx.command_path} {example}\n")
+
+
+class App(typer.Typer):
+    """A Typer application whose commands show their options in groups, and examples."""
+
+    def command(  # type: ignore[override]
+        self, name: str | None = None
+    ) -> Callable[[Command], Command]:
+        return super().command(name, cls=GroupedCommand)
+
+
+def with_examples(*arguments: str) -> Callable[[Command], Command]:
+    """Adds examples to a command's ``--help``: what follows its name, as in a shell."""
+
+    def decorate(command: Command) -> Command:
+        command.examples = arguments  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def new_app(about: str, *, version: bool = True) -> App:
+    """A command line with this project's manners.
+
+    Args:
+        about: for ``--help``.
+        version: whether it knows ``--version``; a single command cannot.
+    """
+    app = App(
         help=about,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
+    if version:
+        app.callback()(_main_options)
+    return app
 
 
-def run(app: typer.Typer) -> None:
+def _print_version(version: bool) -> None:
+    if version:
+        stdout.print(f"tuneshot {__version__}")
+        raise typer.Exit
+
+
+def _main_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Has its effect before any command is run."""
+
+
+def run_app(app: typer.Typer) -> None:
     """Runs ``app``; a ``TuneshotError`` becomes one line on stderr and exit status 1."""
     try:
         app()
@@ -77,26 +166,23 @@ def run(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
-    except BrokenPipeError:  # e.g. `clf classify … | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
 
 
-def messages(texts: list[str] | None, file: Path | None) -> list[str]:
+def read_messages(texts: list[str] | None, file: Path | None) -> list[str]:
     """The messages named on the command line, in a file, or piped into stdin.
 
     Raises:
         typer.BadParameter: none of the three (exit status 2).
         TuneshotError: the file, or stdin, cannot be read as text.
     """
-    found = list(texts or [])
+    messages = list(texts or [])
     if file is not None:
-        found += read_texts(file)
-    elif not found and not sys.stdin.isatty():
-        found = read_texts(Path("/dev/stdin"))
-    if not found:
+        messages += read_texts(file)
+    elif not messages and not sys.stdin.isatty():
+        messages = read_texts(Path("/dev/stdin"))
+    if not messages:
         raise typer.BadParameter("give at least one TEXT, or --file PATH")
-    return found
+    return messages
 
 
 def print_json(record: Mapping[str, Any]) -> None:
@@ -120,10 +206,10 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-class Bars:
+class ProgressBars:
     """One Rich progress bar on stderr for each stage of the work.
 
-    Used as ``with Bars() as bars: bars(stage, done, total, figures)``.
+    Used as ``with ProgressBars() as bars: bars(stage, done, total, figures)``.
     """
 
     def __init__(self) -> None:
@@ -137,7 +223,7 @@ class Bars:
         )
         self._bars: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "Bars":
+    def __enter__(self) -> "ProgressBars":
         self._progress.start()
         return self
 

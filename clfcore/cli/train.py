@@ -9,13 +9,28 @@ import typer
 
 from clfcore.cli import terminal
 from clfcore.cli.options import with_settings
-from clfcore.cli.terminal import Bars, Data, LabelColumnName, TextColumnName, stderr, stdout
+from clfcore.cli.terminal import (
+    Data,
+    LabelColumnName,
+    ProgressBars,
+    TextColumnName,
+    stderr,
+    stdout,
+    with_examples,
+)
+from clfcore.model.spec import MINI
 from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
+from clfcore.weights.meta import check_free
 
 if TYPE_CHECKING:
     from clfcore.training.loop import Step
 
 
+@with_examples(
+    "--base gpt2-mini --out runs/mini",
+    "--base gpt2 --layers lora --data mine.csv --out runs/lora",
+    "--base SmolLM2-135M-Instruct --layers none --head mlp",
+)
 @with_settings(TrainConfig, defaults=False)
 def train(
     *,
@@ -25,7 +40,7 @@ def train(
             help="gpt2-mini, gpt2 … gpt2-xl, SmolLM2-135M-Instruct, a repository, a folder.",
             rich_help_panel=MODEL,
         ),
-    ] = "gpt2-mini",
+    ] = MINI,
     data: Data = None,
     text_column: TextColumnName = None,
     label_column: LabelColumnName = None,
@@ -60,15 +75,15 @@ def train(
     Without an option, what suits the base is taken. A killed run continues with --resume.
     """
     from clfcore.data.messages import load_messages
-    from clfcore.data.split import content_hash
-    from clfcore.training.distributed import find_accelerator
-    from clfcore.training.recipe import learn, save_and_judge
-    from clfcore.training.resume import Unfinished
-    from clfcore.weights.meta import check_free
 
     config = settings_for(base, **settings)
     check_free(out)  # before the work, not after it
     source = load_messages(data, text_column, label_column)
+    from clfcore.data.split import content_hash
+    from clfcore.training.distributed import find_accelerator
+    from clfcore.training.recipe import learn, save_and_judge
+    from clfcore.training.resume import Unfinished
+
     accelerator = find_accelerator()
     first = accelerator is None or accelerator.is_main_process
     stdout.quiet = stderr.quiet = not first  # of several processes, one speaks
@@ -84,7 +99,7 @@ def train(
     def on_note(sentence: str) -> None:
         stderr.print(f"note: {terminal.printable(sentence)}")
 
-    with Bars() as bars, _tensorboard(tensorboard if first else None) as on_step:
+    with ProgressBars() as bars, _tensorboard(tensorboard if first else None) as on_step:
         learnt = learn(
             base, source, config, on_note=on_note, on_progress=bars, on_step=on_step,
             accelerator=accelerator, unfinished=unfinished, resume=resume,

@@ -75,6 +75,23 @@ def check_free(folder: Path) -> None:
         raise TuneshotError(f"{folder} exists and is not a checkpoint; choose another --out")
 
 
+def checkpoint_path(path: Path | None) -> Path:
+    """Where a checkpoint is, by default the bundled one; nothing of it is loaded.
+
+    Args:
+        path: a folder, or a chapter-6 ``.pth`` file.
+
+    Raises:
+        TuneshotError: nothing is there, or the folder is no checkpoint that can be read.
+    """
+    path = BUNDLED if path is None else path.expanduser()
+    if not path.exists():
+        raise TuneshotError(f"no checkpoint at {path}; make one: clf train --out {path}")
+    if path.suffix != ".pth":
+        read_meta(path)
+    return path
+
+
 def read_meta(folder: Path) -> dict[str, Any]:
     """``meta.json`` as it is, after checking that this version can read the checkpoint.
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from clfcore.cli.terminal import new_app, run
+from clfcore.cli.terminal import new_app, run_app
 from icl.chat.serve import serve
 
-app = new_app("Chat with a fine-tuned model and a few-shot prompt, side by side.")
+app = new_app("Chat with a fine-tuned model and a few-shot prompt, side by side.", version=False)
 
 
 @app.command()
@@ -20,4 +20,4 @@ def chat(
 
 
 if __name__ == "__main__":
-    run(app)
+    run_app(app)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from clfcore.cli.terminal import Bars, printable, stderr, stdout
+from clfcore.cli.terminal import ProgressBars, printable, stderr, stdout
 from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
@@ -23,7 +23,7 @@ from icl.compare.task_split import contest
 from icl.lm.open import API, BF16
 from icl.report.page import markdown, write_report
 
-MOST_JOBS = 4  # each holds a language model
+MAX_JOBS = 4  # each holds a language model
 
 
 def compare(
@@ -69,12 +69,12 @@ def compare(
         **options,
     )
     if jobs is None:
-        jobs = min(os.cpu_count() or 1, MOST_JOBS)
+        jobs = min(os.cpu_count() or 1, MAX_JOBS)
     stderr.print(
         f"{printable(fight.source)}: {len(fight.pool):,} messages that may be labelled, "
         f"{len(fight.test):,} to ask about; task {fight.task.name}"
     )
-    with Bars() as bars:
+    with ProgressBars() as bars:
         records = run(plan, fight, out, bars, jobs=jobs, ray=ray)
         bars("explain", 0, 1)
         disagreements = explain(plan, fight, records, out / "answers")
@@ -84,7 +84,7 @@ def compare(
         command=command, jobs=jobs, disagreements=disagreements,
     )  # fmt: skip
     write(summary, out)
-    _show(summary, out)
+    _print_summary(summary, out)
     failed = [record for record in records if "error" in record]
     for record in failed:
         config = record["config"]
@@ -143,7 +143,7 @@ def _command(**options: Any) -> str:  # noqa: ANN401
     return shlex.join(words)
 
 
-def _show(summary: Summary, out: Path) -> None:
+def _print_summary(summary: Summary, out: Path) -> None:
     """The answer in a few lines."""
     metric, last = summary["metric"], summary["budgets"][-1]
     names = {method["key"]: method["name"] for method in summary["methods"]}

@@ -12,18 +12,18 @@ from typing import Annotated
 
 import typer
 
-from clfcore.cli.terminal import Data, new_app, run
+from clfcore.cli.terminal import Data, new_app, run_app
 from clfcore.errors import TuneshotError
 
 DEFAULT_METHODS = (
     "fine_tuned,fine_tuned_all,few_shot_topk,few_shot_votek_pool,knn,tfidf,zero,majority"
 )
-GOODBYE_SECONDS = 5  # open pages are let go after this long when the server stops
+SHUTDOWN_SECONDS = 5  # open pages are let go after this long when the server stops
 
 app = new_app("Two ways to teach a language model one task, compared, or for a class.")
 
 
-votes = typer.Typer(help="What people said is right.", no_args_is_help=True)
+votes = new_app("What people said is right.", version=False)
 app.add_typer(votes, name="votes")
 
 
@@ -86,7 +86,7 @@ def compare(
 ) -> None:
     """Find out from how many labelled messages on fine-tuning beats prompting, on your data.
 
-    A killed comparison goes on where it was when it is started again.
+    A killed comparison continues where it was when it is started again.
     """
     from icl.cli import compare as compare_command
 
@@ -113,8 +113,8 @@ def serve(
         from icl.chat.serve import application
 
         page = application(root_path)  # first of all, as it cleans the environment
-        if not _is_this_machine(host):
-            _check_doors(host)
+        if not _is_loopback(host):
+            _require_login_and_token(host)
 
         import uvicorn
 
@@ -123,7 +123,7 @@ def serve(
             root_path=root_path,
             lifespan="on",
             log_level="warning",
-            timeout_graceful_shutdown=GOODBYE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
         sys.stderr.write(f"Tuneshot: http://{host}:{port}{root_path} (Ctrl+C stops it)\n")
         server = uvicorn.Server(config)
@@ -147,14 +147,14 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def _is_this_machine(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _check_doors(host: str) -> None:
+def _require_login_and_token(host: str) -> None:
     from icl.chat import login
 
     if not login.configured():
@@ -172,4 +172,4 @@ def _check_doors(host: str) -> None:
 
 def main() -> None:
     """The console script."""
-    run(app)
+    run_app(app)

@@ -28,7 +28,7 @@ class Toy(Checked):
 
 def run(config, *arguments, defaults=True):
     """Exit status, output, and the settings that a command of these options got."""
-    app, received = new_app("Toys."), {}
+    app, received = new_app("Toys.", version=False), {}
 
     @app.command()
     @with_settings(config, defaults=defaults)

@@ -551,9 +551,9 @@ def test_with_three_labels_there_is_no_first_and_second():
 @pytest.fixture
 def clf_experiments(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    app = terminal.new_app("One command.")
+    app = terminal.new_app("One command.", version=False)
     app.command()(experiments_command)
-    return partial(command, lambda: terminal.run(app), "experiments")
+    return partial(command, lambda: terminal.run_app(app), "experiments")
 
 
 def test_a_grid_from_the_command_line(clf_experiments, base, toy_file, tmp_path):
