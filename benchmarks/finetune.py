@@ -34,7 +34,7 @@ from clfcore.model.precision import resolve
 from clfcore.model.spec import END_OF_TEXT, GPT_PRESETS, Reading
 from clfcore.model.tokenizer import encode, gpt2_encoding
 from clfcore.model.trainable import freeze_all_but
-from clfcore.training.frozen import Streams
+from clfcore.training.frozen import ActivationCache
 from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig
 from clfcore.weights.meta import Meta
@@ -149,14 +149,17 @@ def _distance(data: Encoded, losses: Sequence[float]) -> float:
     """Against one epoch without cache, in float32, from the same start in the same order."""
     exact: list[float] = []
     config = lecture_config("last_block", precision="float32")
-    fits, Streams.fit_in_memory = Streams.fit_in_memory, staticmethod(lambda *_: False)
+    fits, ActivationCache.fits_in_memory = (
+        ActivationCache.fits_in_memory,
+        staticmethod(lambda *_: False),
+    )
     try:
         fit(ours("last_block"), data, Encoded(data.tokens[:8], data.labels[:8]), config,
             lambda step: _until(exact, step.loss, len(losses) // EPOCHS))  # fmt: skip
     except StopIteration:
         pass
     finally:
-        Streams.fit_in_memory = fits
+        ActivationCache.fits_in_memory = fits
     return max(abs(a - b) for a, b in zip(exact, losses, strict=False))
 
 

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from clfcore.data.messages import load_messages, sample_messages
-from clfcore.data.split import grouped_stratified_split, near_form
+from clfcore.data.split import grouped_stratified_split, near_duplicate_form
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.fine_tuned import FineTuned
@@ -56,10 +56,12 @@ def main():
     examples, data = source.examples, mini.meta.about["data"]
     split = grouped_stratified_split(examples, data["split_seed"])
     train, test = ([examples[i] for i in rows] for rows in (split.train, split.test))
-    learnt = {near_form(example.text) for example in train}
+    learnt = {near_duplicate_form(example.text) for example in train}
     sets = {
         "test part": test,
-        "test part without near twins": [e for e in test if near_form(e.text) not in learnt],
+        "test part without near twins": [
+            e for e in test if near_duplicate_form(e.text) not in learnt
+        ],
         "sample messages": sample_messages().examples,
     }
 

@@ -19,11 +19,11 @@ from sklearn.utils.validation import check_is_fitted
 from clfcore.config import DEFAULT_LM
 from clfcore.data.split import (
     UnusableInput,
-    content_hash,
+    data_record,
     validation_split,
 )
 from clfcore.fine_tuned import FineTuned
-from clfcore.training.recipe import teach
+from clfcore.training.recipe import fine_tune_on
 from clfcore.training.settings import NOTHING, TrainConfig, settings_for
 from clfcore.types import Example
 from clfcore.weights.bases import load_base
@@ -63,6 +63,10 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: the labels, sorted, in their own dtype; the columns of ``predict_proba``.
         fine_tuned_: the classifier itself; ``fine_tuned_.meta.about`` says how it came about.
     """
+
+    base: str
+    validation_share: float
+    random_state: int | np.random.RandomState | None
 
     def __init__(
         self,
@@ -122,18 +126,21 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         examples = [Example(text, labels[i]) for text, i in zip(texts, numbers, strict=True)]
         train, val = validation_split(examples, self.validation_share, seed)
         start = load_base(self.base, len(labels), config.weights, seed=seed)
-        parts = {name: {"messages": len(part), "sha256": content_hash(part)}
-                 for name, part in (("train", train), ("val", val))}  # fmt: skip
-        learnt = teach(
+        result = fine_tune_on(
             start, train, val, labels, config,
             about={
                 "base": self.base,
-                "data": {"source": f"{type(self).__name__}.fit", "split_seed": seed, **parts},
+                "data": {
+                    "source": f"{type(self).__name__}.fit",
+                    "split_seed": seed,
+                    "train": data_record(train),
+                    "val": data_record(val),
+                },
                 "classes": classes.tolist(),
             },
         )  # fmt: skip
         self.classes_ = classes
-        self.fine_tuned_ = learnt.classifier
+        self.fine_tuned_ = result.classifier
         return self
 
     def predict_proba(self, X: object) -> np.ndarray:

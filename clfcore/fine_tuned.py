@@ -17,15 +17,15 @@ from clfcore.weights.meta import Meta, checkpoint_path
 from clfcore.weights.pretrained import load_chapter6
 
 # The book pads every message to the longest of its training set before reading the last column.
-_CHAPTER6_PAD = 120
+_CHAPTER6_PAD_TO = 120  # tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FineTunedPrediction(Prediction):
-    """An answer, and how much was read for it.
+    """An answer, and how much of the message was read for it.
 
     Attributes:
-        tokens: that the model read.
+        tokens: how many the model read.
     """
 
     tokens: int
@@ -36,7 +36,7 @@ class FineTuned:
 
     Args:
         model: the classifier.
-        meta: what it says of itself.
+        meta: its description.
         encode: text -> token ids; default: GPT-2's.
     """
 
@@ -65,19 +65,23 @@ class FineTuned:
         gpt = load_chapter6(path)
         classes = len(gpt.state_dict()["out_head.bias"])
         labels = ("ham", "spam") if classes == 2 else tuple(f"class {i}" for i in range(classes))
-        reading = Reading("last_column", min(_CHAPTER6_PAD, gpt.cfg.context_length))
+        reading = Reading("last_column", min(_CHAPTER6_PAD_TO, gpt.cfg.context_length))
         meta = Meta(path.stem, labels, gpt.cfg, reading=reading)
         return cls(TextClassifier(gpt, reading), meta)
 
     @property
     def name(self) -> str:
-        """What to call it, e.g. ``gpt2-mini``."""
+        """Its name, e.g. ``gpt2-mini``."""
         return self.meta.name
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels, in the order of the head's outputs."""
         return self.meta.labels
+
+    def read(self, text: str) -> list[int]:
+        """The token ids of ``text`` that the model reads: cut, or padded where padding is read."""
+        return self.meta.reading.tokens(self.encode(text), self.model.trunk.context_length)
 
     @torch.inference_mode()
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[FineTunedPrediction]:

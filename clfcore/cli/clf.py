@@ -82,12 +82,14 @@ def show(
     from clfcore.data.messages import load_messages
 
     examples, name = load_messages(data, text_column, label_column)
-    from clfcore.data.quality import survey
+    from clfcore.data.quality import check_quality
     from clfcore.data.split import content_hash, grouped_stratified_split
     from clfcore.model.spec import GPT_PRESETS
     from clfcore.model.tokenizer import encode
 
-    quality = survey(examples, lambda text: len(encode(text)), GPT_PRESETS["gpt2"].context_length)
+    quality = check_quality(
+        examples, lambda text: len(encode(text)), GPT_PRESETS["gpt2"].context_length
+    )
     parts = {"all": examples}
     try:
         split = grouped_stratified_split(examples)

@@ -23,7 +23,7 @@ from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
 from clfcore.weights.meta import check_free
 
 if TYPE_CHECKING:
-    from clfcore.training.loop import Step
+    from clfcore.training.loop import StepMetrics
 
 
 @with_examples(
@@ -81,42 +81,43 @@ def train(
     source = load_messages(data, text_column, label_column)
     from clfcore.data.split import content_hash
     from clfcore.training.distributed import find_accelerator
-    from clfcore.training.recipe import learn, save_and_judge
-    from clfcore.training.resume import Unfinished
+    from clfcore.training.recipe import fine_tune, save_and_evaluate
+    from clfcore.training.resume import ResumableRun
 
     accelerator = find_accelerator()
     first = accelerator is None or accelerator.is_main_process
     stdout.quiet = stderr.quiet = not first  # of several processes, one speaks
     stderr.print(f"{len(source.examples)} messages: {terminal.printable(source.name)}")
     run = {"base": base, "settings": config.to_dict(), "data": content_hash(source.examples)}
-    unfinished = Unfinished(out, run, save_every)
-    if resume and (out / "meta.json").exists() and not unfinished.path.exists():
+    resumable = ResumableRun(out, run, save_every, resume)
+    if resume and (out / "meta.json").exists() and not resumable.path.exists():
         stderr.print(f"{out} is finished; leave --resume out to train anew")
         return
     if first and not resume:
-        unfinished.remove()
+        resumable.remove()
 
     def on_note(sentence: str) -> None:
         stderr.print(f"note: {terminal.printable(sentence)}")
 
     with ProgressBars() as bars, _tensorboard(tensorboard if first else None) as on_step:
-        learnt = learn(
+        result = fine_tune(
             base, source, config, on_note=on_note, on_progress=bars, on_step=on_step,
-            accelerator=accelerator, unfinished=unfinished, resume=resume,
+            accelerator=accelerator, resumable=resumable,
         )  # fmt: skip
         if not first:
             return
-        evaluation = save_and_judge(learnt, out, compact, bars)
-    unfinished.remove()
+        evaluation = save_and_evaluate(result, out, compact, bars)
+    resumable.remove()
     terminal.print_evaluation(evaluation, f"test part of {terminal.printable(source.name)}")
     stdout.print(
-        f"{learnt.learning:,} of {learnt.weights:,} weights learnt, {learnt.seconds:.0f} s"
+        f"{result.trained_weights:,} of {result.all_weights:,} weights trained, "
+        f"{result.seconds:.0f} s"
     )
     stdout.print(f"checkpoint: {out}")
 
 
 @contextmanager
-def _tensorboard(folder: Path | None) -> Iterator[Callable[["Step"], None]]:
+def _tensorboard(folder: Path | None) -> Iterator[Callable[["StepMetrics"], None]]:
     """A callback that writes every step down, where that was asked for."""
     if folder is None:
         yield lambda step: None

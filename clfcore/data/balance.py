@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # 130 MB and two seconds, for who only wants the rows as they
     from imblearn.base import BaseSampler
 
 
-Counts = Mapping[int, int]  # label -> messages that have it
-Kind = Literal["rows", "neighbours", "points", "weights"]
+LabelCounts = Mapping[int, int]  # label -> messages that have it
+BalancerKind = Literal["rows", "neighbours", "points", "weights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +35,21 @@ class Balancer:
         build: (counts, ratio, seed) -> imbalanced-learn's sampler. ``None``: no sampling.
     """
 
-    kind: Kind
-    build: Callable[[Counts, float, int], "BaseSampler"] | None = None
+    kind: BalancerKind
+    build: Callable[[LabelCounts, float, int], "BaseSampler"] | None = None
 
 
 # --- more of the rare labels --------------------------------------------------------------------
 
 
-def _oversample(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _oversample(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """Repeats rare messages, drawn at random."""
     from imblearn.over_sampling import RandomOverSampler
 
     return RandomOverSampler(sampling_strategy=_raised(counts, ratio), random_state=seed)
 
 
-def _rose(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _rose(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """Repeats rare points with Gaussian noise: a smoothed bootstrap (Menardi & Torelli 2014).
 
     The noise is as wide as a kernel density estimate of the label would have it, feature by
@@ -62,7 +62,7 @@ def _rose(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     )
 
 
-def _smote(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _smote(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """Points between a rare one and a near one of the same label (Chawla et al. 2002)."""
     from imblearn.over_sampling import SMOTE
 
@@ -71,7 +71,7 @@ def _smote(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     return SMOTE(sampling_strategy=targets, random_state=seed, k_neighbors=near)
 
 
-def _adasyn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _adasyn(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """SMOTE, with more points where other labels are near (He et al. 2008).
 
     Shares are rounded point by point, so the counts come out near the target, not exactly on it.
@@ -83,13 +83,13 @@ def _adasyn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     return ADASYN(sampling_strategy=targets, random_state=seed, n_neighbors=near)
 
 
-def _raised(counts: Counts, ratio: float) -> dict[int, int]:
+def _raised(counts: LabelCounts, ratio: float) -> dict[int, int]:
     """Every label brought to ``ratio`` of the commonest one, rounded down; none gets fewer."""
     commonest = max(counts.values())
     return {label: max(count, int(ratio * commonest)) for label, count in counts.items()}
 
 
-def _neighbours_of_its_own(counts: Counts, targets: Counts) -> int:
+def _neighbours_of_its_own(counts: LabelCounts, targets: LabelCounts) -> int:
     """Five neighbours, as the papers have it, or as many as the rarest label to be added to has.
 
     Raises:
@@ -108,21 +108,21 @@ def _neighbours_of_its_own(counts: Counts, targets: Counts) -> int:
 # --- fewer of the common labels -----------------------------------------------------------------
 
 
-def _undersample(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _undersample(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """Leaves out common messages at random; ratio 1 is the lecture's balanced training set."""
     from imblearn.under_sampling import RandomUnderSampler
 
     return RandomUnderSampler(sampling_strategy=_lowered(counts, ratio), random_state=seed)
 
 
-def _cluster_centroids(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _cluster_centroids(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """Replaces common points by the centres of their k-means clusters (prototype generation)."""
     from imblearn.under_sampling import ClusterCentroids
 
     return ClusterCentroids(sampling_strategy=_lowered(counts, ratio), random_state=seed)
 
 
-def _lowered(counts: Counts, ratio: float) -> dict[int, int]:
+def _lowered(counts: LabelCounts, ratio: float) -> dict[int, int]:
     """The labels that have more than the rarest one / ``ratio``, brought to that, rounded down."""
     rarest = min(counts.values())
     return {label: int(rarest / ratio) for label, count in counts.items() if count > rarest / ratio}
@@ -131,14 +131,14 @@ def _lowered(counts: Counts, ratio: float) -> dict[int, int]:
 # --- cleaner borders. These decide themselves how many to remove, never of the rarest label. -----
 
 
-def _tomek_links(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _tomek_links(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """Removes the commoner of two mutual nearest neighbours of different labels (Tomek 1976a)."""
     from imblearn.under_sampling import TomekLinks
 
     return TomekLinks()
 
 
-def _enn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _enn(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """Removes common points that have a stranger among their three neighbours (Wilson 1972).
 
     Wilson removed a point when most of its neighbours were strangers; one is enough here, as
@@ -149,14 +149,14 @@ def _enn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
     return EditedNearestNeighbours(n_neighbors=_neighbours_of_any_label(counts))
 
 
-def _repeated_enn(counts: Counts, ratio: float, seed: int) -> "BaseSampler":
+def _repeated_enn(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
     """Edits again until nothing changes or a common label has become the rarest (Tomek 1976b)."""
     from imblearn.under_sampling import RepeatedEditedNearestNeighbours
 
     return RepeatedEditedNearestNeighbours(n_neighbors=_neighbours_of_any_label(counts))
 
 
-def _neighbours_of_any_label(counts: Counts) -> int:
+def _neighbours_of_any_label(counts: LabelCounts) -> int:
     return min(3, sum(counts.values()) - 1)
 
 
@@ -277,11 +277,11 @@ def _checked(strategy: str, ratio: float) -> Balancer:
     return BALANCERS[strategy]
 
 
-def _names(*kinds: Kind) -> str:
+def _names(*kinds: BalancerKind) -> str:
     return ", ".join(name for name, balancer in BALANCERS.items() if balancer.kind in kinds)
 
 
-def _counts(y: np.ndarray) -> Counts:
+def _counts(y: np.ndarray) -> LabelCounts:
     counts = Counter(y.tolist())
     if len(counts) < 2:
         raise TuneshotError(f"balancing needs messages of at least 2 labels, found {len(counts)}")
@@ -289,7 +289,7 @@ def _counts(y: np.ndarray) -> Counts:
 
 
 def _resampled(
-    sampler: "BaseSampler", x: np.ndarray, y: np.ndarray, counts: Counts, strategy: str
+    sampler: "BaseSampler", x: np.ndarray, y: np.ndarray, counts: LabelCounts, strategy: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """``sampler.fit_resample``, with its refusals in one line."""
     try:

@@ -18,23 +18,25 @@ SPAM_LABELS = ("ham", "spam")
 # --- loading ------------------------------------------------------------------------------------
 
 
-class Source(NamedTuple):
+class LabelledMessages(NamedTuple):
     """Messages and, in words, where they came from."""
 
     examples: list[Example]
     name: str
 
 
-def sample_messages() -> Source:
+def sample_messages() -> LabelledMessages:
     """The messages written for this project: bundled, so that a class never depends on wifi."""
-    return Source(read_labelled(ASSETS / "messages.tsv"), "sample messages of this project")
+    return LabelledMessages(
+        read_labelled(ASSETS / "messages.tsv"), "sample messages of this project"
+    )
 
 
 def load_messages(
     source: str | Path | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
-) -> Source:
+) -> LabelledMessages:
     """What the user names, else the downloaded corpus, else the bundled sample.
 
     Args:
@@ -48,17 +50,21 @@ def load_messages(
     """
     if source is not None:
         if isinstance(source, Path) or os.path.exists(source):
-            return Source(read_labelled(Path(source), text_column, label_column), str(source))
-        return Source(read_dataset(source, text_column, label_column), f"{source}, Hugging Face")
+            return LabelledMessages(
+                read_labelled(Path(source), text_column, label_column), str(source)
+            )
+        return LabelledMessages(
+            read_dataset(source, text_column, label_column), f"{source}, Hugging Face"
+        )
     if text_column or label_column:
         raise TuneshotError("--text-column and --label-column are for data of your own; add --data")
     if corpus_path().exists():
         check_corpus(corpus_path().read_bytes(), str(corpus_path()))
-        return Source(read_labelled(corpus_path()), "SMS Spam Collection")
+        return LabelledMessages(read_labelled(corpus_path()), "SMS Spam Collection")
     return sample_messages()
 
 
-def load_pool(source: str | Path | None = None) -> Source:
+def load_pool(source: str | Path | None = None) -> LabelledMessages:
     """What few-shot examples are chosen from: all of the named data, else the training part.
 
     The bundled model has learnt from the same part, and a message of the test part is new to
@@ -69,6 +75,6 @@ def load_pool(source: str | Path | None = None) -> Source:
     """
     examples, name = load_messages(source)
     if source is not None:
-        return Source(examples, name)
+        return LabelledMessages(examples, name)
     rows = grouped_stratified_split(examples).train
-    return Source([examples[row] for row in rows], f"{name}, training part")
+    return LabelledMessages([examples[row] for row in rows], f"{name}, training part")

@@ -1,4 +1,4 @@
-"""What should be known about labelled messages before a classifier learns from them."""
+"""The quality of labelled messages: what to know before a classifier is trained on them."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass
 from textwrap import shorten
 from typing import Any
 
-from clfcore.data.split import LEAST_PER_LABEL, distinct_per_label, duplicate_groups, normal_form
+from clfcore.data.split import MIN_PER_LABEL, distinct_per_label, duplicate_groups, normal_form
 from clfcore.types import Example
 
-SHOWN = 3  # conflicts, or rare labels, in a warning
-_IMBALANCED = 2.0
+_EXAMPLES_PER_WARNING = 3  # conflicts, or rare labels
+_IMBALANCE_WARNING = 2.0  # messages of the commonest label for one of the rarest
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
-    """Counts over a data set. Copies are messages with an equal ``normal_form``.
+class DataQuality:
+    """Counts over a data set; copies are messages with an equal ``normal_form``.
 
     Attributes:
         messages: how many there are.
@@ -56,18 +56,18 @@ class Survey:
     def _warnings(self) -> Iterator[str]:
         if len(self.labels) == 1:
             yield f"all messages have the label {', '.join(self.labels)}; a classifier needs two"
-        if len(self.rare) > SHOWN:
+        if len(self.rare) > _EXAMPLES_PER_WARNING:
             yield (
-                f"{len(self.rare):,} labels have fewer than {LEAST_PER_LABEL} different messages; "
+                f"{len(self.rare):,} labels have fewer than {MIN_PER_LABEL} different messages; "
                 "the split refuses them: add some, remove the labels, or choose another column"
             )
         else:
             for label, count in self.rare.items():
                 yield (
                     f"label {label!r} has {_count(count, 'different message')}; the split refuses "
-                    f"fewer than {LEAST_PER_LABEL}: add some, or remove the label"
+                    f"fewer than {MIN_PER_LABEL}: add some, or remove the label"
                 )
-        if self.imbalance >= _IMBALANCED:
+        if self.imbalance >= _IMBALANCE_WARNING:
             yield (
                 f"the commonest label has {self.imbalance:.1f} times the messages of the rarest; "
                 "see --balance"
@@ -100,11 +100,11 @@ class Survey:
             )
 
 
-def survey(
+def check_quality(
     examples: Sequence[Example],
     count_tokens: Callable[[str], int] | None = None,
     limit: int | None = None,
-) -> Survey:
+) -> DataQuality:
     """Counts what may surprise: imbalance, copies, conflicts, empty and long messages.
 
     Args:
@@ -119,20 +119,22 @@ def survey(
         members[group].append(example)
     conflicts = [copies for copies in members.values() if len(_labels(copies)) > 1]
     lengths = [count_tokens(example.text) for example in examples] if count_tokens else None
-    return Survey(
+    return DataQuality(
         messages=len(examples),
         labels=labels,
         imbalance=max(labels.values()) / min(labels.values()),
         rare={
             label: count
             for label, count in sorted(distinct_per_label(examples).items())
-            if count < LEAST_PER_LABEL
+            if count < MIN_PER_LABEL
         },
         empty=sum(not normal_form(example.text) for example in examples),
         distinct=len(members),
         copies=len(examples) - len(members),
         conflicts=len(conflicts),
-        conflicts_shown={copies[0].text: _labels(copies) for copies in conflicts[:SHOWN]},
+        conflicts_shown={
+            copies[0].text: _labels(copies) for copies in conflicts[:_EXAMPLES_PER_WARNING]
+        },
         limit=limit,
         truncated=sum(n > limit for n in lengths) if lengths and limit is not None else None,
         longest=max(lengths) if lengths else None,

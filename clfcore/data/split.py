@@ -5,16 +5,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
 
-LEAST_PER_LABEL = 10
-
-
-# --- duplicates, split, identity ----------------------------------------------------------------
+MIN_PER_LABEL = 10  # different messages, for a split into three parts
 
 
 def normal_form(text: str) -> str:
@@ -22,7 +20,7 @@ def normal_form(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def near_form(text: str) -> str:
+def near_duplicate_form(text: str) -> str:
     """What two mailings of one campaign share: the words, whatever the numbers and punctuation.
 
     Some test messages have such a near twin in the training part; figures without them are
@@ -72,10 +70,10 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
             "a classifier needs messages of at least two"
         )
     for label, count in sorted(counts.items()):
-        if count < LEAST_PER_LABEL:
+        if count < MIN_PER_LABEL:
             raise TuneshotError(
                 f"label {label!r} has {count} messages, copies not counted; a split needs at "
-                f"least {LEAST_PER_LABEL} of each label: add some or remove the label"
+                f"least {MIN_PER_LABEL} of each label: add some or remove the label"
             )
     folds = grouped_folds(examples, 10, seed)
     return Split(
@@ -103,6 +101,11 @@ def content_hash(examples: Iterable[Example]) -> str:
     for example in examples:
         digest.update(f"{example.label}\t{example.text}\n".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
+
+
+def data_record(examples: Sequence[Example]) -> dict[str, Any]:
+    """What a record says of a part of the data: how many messages, and their ``content_hash``."""
+    return {"messages": len(examples), "sha256": content_hash(examples)}
 
 
 class UnusableInput(TuneshotError, ValueError):

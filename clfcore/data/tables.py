@@ -18,7 +18,7 @@ from clfcore.types import Example
 # Role of a column ("text", "label") -> its name, where the user says it.
 Wanted = Mapping[str, str | None]
 # Row number as a person counts it in the file, and the values of the wanted columns.
-Row = tuple[int, list[object]]
+NumberedRow = tuple[int, list[object]]
 
 # What others call these columns; v1 and v2 are Kaggle's copy of the SMS Spam Collection.
 ALIASES = {
@@ -68,7 +68,7 @@ def find_columns(header: Sequence[str], wanted: Wanted, place: str) -> list[int]
     return [_find(header, role, chosen, place) for role, chosen in wanted.items()]
 
 
-def to_examples(rows: Iterable[Row], place: str) -> list[Example]:
+def to_examples(rows: Iterable[NumberedRow], place: str) -> list[Example]:
     """Checked messages; labels become strings, whatever their type in the table.
 
     Args:
@@ -147,13 +147,13 @@ def _named(header: Sequence[str], names: Iterable[str]) -> list[int]:
 # --- one reader per form ------------------------------------------------------------------------
 
 
-def _rows(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _rows(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
     if path.is_dir():
         return _read_folder(path, wanted)
     return READERS.get(path.suffix.lower(), _read_tsv)(path, wanted)
 
 
-def _read_tsv(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _read_tsv(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
     """Never unquoted: a stray ``"`` in a message must not swallow the lines after it.
 
     The last column takes the tabs that are left over.
@@ -180,7 +180,7 @@ def _is_corpus_form(path: Path, header: Sequence[str]) -> bool:
     return not all(_named(header, (role, *ALIASES[role])) for role in ALIASES)
 
 
-def _read_corpus_form(path: Path, lines: Sequence[str], wanted: Wanted) -> Iterator[Row]:
+def _read_corpus_form(path: Path, lines: Sequence[str], wanted: Wanted) -> Iterator[NumberedRow]:
     columns = find_columns(("label", "text"), wanted, str(path))
     for number, line in enumerate(lines, start=1):
         label, tab, text = line.partition("\t")
@@ -192,7 +192,7 @@ def _read_corpus_form(path: Path, lines: Sequence[str], wanted: Wanted) -> Itera
         yield number, [(label, text)[column] for column in columns]
 
 
-def _read_csv(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _read_csv(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
     csv.field_size_limit(2**31 - 1)
     rows = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
     try:
@@ -216,7 +216,7 @@ def _check_width(path: Path, number: int, cells: Sequence[str], header: Sequence
         )
 
 
-def _read_jsonl(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _read_jsonl(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
     rows = []
     for number, line in enumerate(_lines(path), start=1):
         if not line.strip():
@@ -236,7 +236,7 @@ def _read_jsonl(path: Path, wanted: Wanted) -> Iterator[Row]:
         yield number, [row.get(name) for name in names]
 
 
-def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _read_parquet(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
     from pyarrow import ArrowException, parquet  # half a second; `--help` should not wait
 
     try:
@@ -254,7 +254,7 @@ def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Row]:
         yield number, list(row)
 
 
-def _read_folder(path: Path, wanted: Wanted) -> Iterator[Row]:
+def _read_folder(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
     """One sub-folder per class, one ``.txt`` file per message; a last line end is not text."""
     columns = find_columns(("label", "text"), wanted, str(path))
     number = 0
@@ -307,7 +307,7 @@ def _cannot_read(path: Path, error: OSError) -> TuneshotError:
     return TuneshotError(f"cannot read {path}: {error.strerror or error}; check the path")
 
 
-READERS: dict[str, Callable[[Path, Wanted], Iterator[Row]]] = {
+READERS: dict[str, Callable[[Path, Wanted], Iterator[NumberedRow]]] = {
     ".tsv": _read_tsv,
     ".csv": _read_csv,
     ".parquet": _read_parquet,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clfcore.config import DEFAULT_LM, option_name
-from clfcore.data.messages import Source
+from clfcore.data.messages import LabelledMessages
 from clfcore.data.split import content_hash, grouped_stratified_split
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
@@ -24,7 +24,7 @@ from clfcore.evaluation.records import Record, append_lines, open_lines
 from clfcore.experiments.suites import Row, check_overrides, complaint, config_of
 from clfcore.experiments.table import _checked, _group, _identity, write_table
 from clfcore.model.spec import MINI
-from clfcore.training.recipe import learn
+from clfcore.training.recipe import fine_tune
 from clfcore.training.settings import TrainConfig, settings_for
 from clfcore.types import OnProgress, ignore
 from clfcore.weights.pretrained import is_gpt2
@@ -64,7 +64,7 @@ def command_for(base: str, config: TrainConfig, data_options: Sequence[str] = ()
 def run_experiments(
     rows: Sequence[Row],
     base: str,
-    source: Source,
+    source: LabelledMessages,
     seeds: Sequence[int],
     records: Path,
     on_progress: OnProgress = ignore,
@@ -142,7 +142,7 @@ def run_experiments(
 
 def _run(
     base: str,
-    source: Source,
+    source: LabelledMessages,
     config: TrainConfig,
     on_progress: OnProgress,
     accelerator: "Accelerator | None",
@@ -153,23 +153,23 @@ def _run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     try:
-        learnt = learn(base, source, config, on_progress=on_progress, accelerator=accelerator)
-        val = evaluate(learnt.classifier, learnt.val)
+        result = fine_tune(base, source, config, on_progress=on_progress, accelerator=accelerator)
+        val = evaluate(result.classifier, result.val)
         test = evaluate(
-            learnt.classifier,
-            learnt.test,
-            lambda done: on_progress("judge", done, len(learnt.test), ""),
+            result.classifier,
+            result.test,
+            lambda done: on_progress("evaluate", done, len(result.test), ""),
         )
     except TuneshotError as error:
         return {"error": str(error), **about}
-    meta = learnt.classifier.meta.about
+    meta = result.classifier.meta.about
     return {
         "data": meta["data"],
-        "train_accuracy": learnt.history[-1].train_accuracy if learnt.history else None,
+        "train_accuracy": result.history[-1].train_accuracy if result.history else None,
         "val": val.to_dict(),
         "test": test.to_dict(),
-        "weights": {"learning": learnt.learning, "all": learnt.weights},
-        "seconds": round(learnt.seconds, 2),
+        "weights": {"learning": result.trained_weights, "all": result.all_weights},
+        "seconds": round(result.seconds, 2),
         "versions": meta["versions"],
         **about,
     }

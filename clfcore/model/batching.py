@@ -1,13 +1,15 @@
 """From token lists to padded tensors, grouped by length so that little is wasted on padding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-_MOST_TOKENS = 2048  # in one batch of inference, padding counted
+from clfcore.types import Example
+
+_MAX_TOKENS_PER_BATCH = 2048  # of inference, padding counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,19 @@ class Encoded:
 
     tokens: Sequence[Sequence[int]]
     labels: Sequence[int]
+
+    @classmethod
+    def of(
+        cls, examples: Sequence[Example], labels: Sequence[str], read: Callable[[str], list[int]]
+    ) -> "Encoded":
+        """Encodes ``examples``.
+
+        Args:
+            examples: labelled messages.
+            labels: in the order of the head's outputs.
+            read: text -> the token ids that the model reads.
+        """
+        return cls([read(e.text) for e in examples], [labels.index(e.label) for e in examples])
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,7 @@ class Batch:
 def pad(tokens: Sequence[Sequence[int]], rows: Sequence[int], width: int | None = None) -> Batch:
     """The chosen ``rows`` of ``tokens`` as one batch, ``width`` or as many tokens wide as needed.
 
-    Which id fills the rest does not matter: it is never read.
+    The id that fills the rest does not matter: it is never read.
     """
     lengths = [len(tokens[row]) for row in rows]
     ids = np.zeros((len(rows), width or max(lengths)), dtype=np.int64)  # (B, T)
@@ -58,7 +73,7 @@ def by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[Batc
     order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
     rows: list[int] = []
     for row in order:
-        if len(rows) == batch_size or (len(rows) + 1) * len(tokens[row]) > _MOST_TOKENS:
+        if len(rows) == batch_size or (len(rows) + 1) * len(tokens[row]) > _MAX_TOKENS_PER_BATCH:
             if rows:  # one message may be longer than that
                 yield pad(tokens, rows)
             rows = []

@@ -1,9 +1,9 @@
-"""``rehearsal.py`` in a process of its own: the program that asked goes on answering meanwhile.
+"""``rehearsal.py`` in a separate process, so that the program that starts it keeps answering.
 
 The parent sends one line, the job, to ``python -m clfcore.training.background``, and reads one
 line for every event. Texts travel through the pipe, never in the command line, which others can
-read. The child's standard input stays open as long as the parent lives: when it ends, so does the
-child.
+read. The child's standard input stays open as long as the parent lives: when it closes, the child
+ends.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from clfcore.types import Example
 # -P: no file of the working folder is taken for a module.
 _COMMAND = (sys.executable, "-P", "-m", "clfcore.training.background")
 _NICENESS = 10  # the programs that answer come first
-_STOPPED = "the training was stopped; the model that was there goes on answering"
+_STOPPED = "the training was stopped; the previous model keeps answering"
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """How far it is. Losses in nats.
+class TrainingProgress:
+    """How far the training is. Losses in nats.
 
     Attributes:
         step: optimiser steps done; 0 before the first.
@@ -41,7 +41,7 @@ class Progress:
         val_loss: on the validation part, at step 0 and once an epoch.
         val_accuracy: share of its messages answered right, once an epoch; not yet calibrated, and
             without the threshold that the finished model answers by.
-        seconds_left: to the last event, from the speed so far; ``None`` while there is none.
+        seconds_left: estimated from the speed so far; ``None`` in the first steps.
     """
 
     step: int
@@ -53,40 +53,40 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class TrainingDone:
     """The end, with a checkpoint.
 
     Attributes:
         folder: of the checkpoint.
-        taught: messages that were to be learnt.
-        learnt: those among them that are now answered as taught.
+        taught: how many messages were taught.
+        answered_as_taught: how many of them the new model answers with the taught label.
         accuracy_before, accuracy: share of the validation part answered right.
-        seconds: all of it, starting the process included.
+        seconds: the whole run, starting the process included.
     """
 
     folder: Path
     taught: int
-    learnt: int
+    answered_as_taught: int
     accuracy_before: float
     accuracy: float
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """The end, without a checkpoint: one line that says why."""
+class TrainingFailed:
+    """The end, without a checkpoint: the reason in one line."""
 
     problem: str
 
 
-Event = Progress | Done | Failed
+Event = TrainingProgress | TrainingDone | TrainingFailed
 
 
 class BackgroundTraining:
     """One run: ``start`` it, follow its ``events``, ``stop`` it at any time.
 
     Attributes:
-        out: where the checkpoint will be.
+        out: folder of the checkpoint.
     """
 
     def __init__(self, process: Process, out: Path) -> None:
@@ -108,9 +108,9 @@ class BackgroundTraining:
         """Starts the process; returns at once.
 
         Args:
-            taught: labelled messages to learn.
-            out: folder of the new checkpoint; must not exist, and is this run's alone.
-            checkpoint: what learns more; default: the bundled model.
+            taught: labelled messages.
+            out: folder of the new checkpoint; must not exist.
+            checkpoint: the model to train further; default: the bundled one.
             data: labelled messages of its task; default: as ``load_messages``.
             seed: the same seed gives the same weights.
             threads: for PyTorch.
@@ -119,7 +119,7 @@ class BackgroundTraining:
             TuneshotError: ``out`` exists.
         """
         if out.exists():
-            raise TuneshotError(f"{out} exists; choose a new folder for what is learnt")
+            raise TuneshotError(f"{out} exists; choose a new folder for the trained model")
         process = await asyncio.create_subprocess_exec(
             *_COMMAND,
             stdin=PIPE,
@@ -141,7 +141,7 @@ class BackgroundTraining:
         return cls(process, out)
 
     async def events(self) -> AsyncIterator[Event]:
-        """Every ``Progress``, then one ``Done`` or ``Failed``, whatever happens to the process.
+        """Every ``TrainingProgress``; then one ``TrainingDone`` or ``TrainingFailed``, always.
 
         To be read once. A reader that gives up early calls ``stop``.
         """
@@ -149,22 +149,22 @@ class BackgroundTraining:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             event = _from_line(line)
-            if not isinstance(event, Progress):
+            if not isinstance(event, TrainingProgress):
                 last = event
             elif not self._stopped:
                 yield event
         status = await self._process.wait()
         if self._stopped:
-            last = Failed(_STOPPED)
+            last = TrainingFailed(_STOPPED)
         elif last is None:
-            last = Failed(_cause_of_death(status))
-        if isinstance(last, Failed):
+            last = TrainingFailed(_why_it_ended(status))
+        if isinstance(last, TrainingFailed):
             self._clear()
         self._ended = True
         yield last
 
     async def stop(self) -> None:
-        """Ends the run and leaves nothing of it; after the last event there is nothing to end."""
+        """Ends the run and removes all it wrote; after the last event this does nothing."""
         if self._ended:
             return
         self._stopped = True
@@ -180,13 +180,14 @@ class BackgroundTraining:
 
 
 def _from_line(line: bytes) -> Event:
-    kind, fields = json.loads(line)
-    if kind == "Done":
-        return Done(**{**fields, "folder": Path(fields["folder"])})
-    return Progress(**fields) if kind == "Progress" else Failed(**fields)
+    name, fields = json.loads(line)
+    if "folder" in fields:
+        fields["folder"] = Path(fields["folder"])
+    kinds = {kind.__name__: kind for kind in (TrainingProgress, TrainingDone, TrainingFailed)}
+    return kinds[name](**fields)
 
 
-def _cause_of_death(status: int) -> str:
+def _why_it_ended(status: int) -> str:
     if status == -9:  # SIGKILL
         return "the training process was killed, perhaps for want of memory; try again later"
     how = f"by signal {-status}" if status < 0 else f"with status {status}"
@@ -198,7 +199,7 @@ def _cause_of_death(status: int) -> str:
 
 def _main() -> None:
     start = perf_counter()
-    # What a library prints must not be taken for an event.
+    # What a library prints must not be read as an event.
     pipe = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     if hasattr(os, "nice"):  # not on Windows
@@ -213,7 +214,7 @@ def _main() -> None:
     try:
         _train(job, saving, report, start)
     except TuneshotError as error:
-        report(Failed(str(error)))
+        report(TrainingFailed(str(error)))
 
 
 def _end_with_parent(saving: Lock) -> None:
@@ -225,13 +226,13 @@ def _end_with_parent(saving: Lock) -> None:
 def _train(
     job: dict[str, Any], saving: Lock, report: Callable[[Event], None], start: float
 ) -> None:
-    import torch  # the parent, which imports this file, should not wait for these
+    import torch  # the parent imports this file too, and need not wait for these
 
     from clfcore.data.messages import load_messages
     from clfcore.evaluation.evaluate import evaluate
     from clfcore.fine_tuned import FineTuned
-    from clfcore.training.loop import Step
-    from clfcore.training.rehearsal import learn_more, prepare
+    from clfcore.training.loop import StepMetrics
+    from clfcore.training.rehearsal import plan_rehearsal, train_further
     from clfcore.weights.checkpoint import save_checkpoint
 
     torch.set_num_threads(job["threads"])
@@ -240,15 +241,15 @@ def _train(
     )
     parent = FineTuned.load(checkpoint)
     taught = [Example(**example) for example in job["taught"]]
-    lesson = prepare(parent, taught, load_messages(data), job["seed"])
+    rehearsal = plan_rehearsal(parent, taught, load_messages(data), job["seed"])
 
     begin = perf_counter()
-    before = evaluate(parent, lesson.val).metrics
-    judging = perf_counter() - begin
-    report(Progress(0, lesson.steps, val_loss=before.negative_log_likelihood))
+    before = evaluate(parent, rehearsal.val).metrics
+    evaluating = perf_counter() - begin
+    report(TrainingProgress(0, rehearsal.steps, val_loss=before.negative_log_likelihood))
     first: float | None = None
 
-    def on_step(step: Step) -> None:
+    def on_step(step: StepMetrics) -> None:
         nonlocal first
         now = perf_counter()
         seconds_left = None
@@ -256,23 +257,23 @@ def _train(
             first = now
         else:
             a_step = (now - first) / (step.step - 1)
-            # The validation part is looked at twice more: to calibrate and to judge.
-            seconds_left = (step.steps - step.step) * a_step + 2 * judging
+            # The validation part is read twice more: to calibrate and to evaluate.
+            seconds_left = (step.steps - step.step) * a_step + 2 * evaluating
         report(
-            Progress(
+            TrainingProgress(
                 step.step, step.steps, step.loss, step.val_loss, step.val_accuracy, seconds_left
             )
         )
 
-    learnt = learn_more(parent, lesson, on_step)
-    about = learnt.meta.about
+    child = train_further(parent, rehearsal, on_step)
+    about = child.meta.about
     with saving:
-        save_checkpoint(out, learnt.model, learnt.meta)
+        save_checkpoint(out, child.model, child.meta)
     report(
-        Done(
+        TrainingDone(
             folder=out,
             taught=about["taught"]["messages"],
-            learnt=about["taught"]["answered_as_taught"],
+            answered_as_taught=about["taught"]["answered_as_taught"],
             accuracy_before=before.accuracy.value,
             accuracy=about["val_metrics"]["accuracy"]["value"],
             seconds=round(perf_counter() - start, 1),

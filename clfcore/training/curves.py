@@ -18,7 +18,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write
-from clfcore.training.loop import Step
+from clfcore.training.loop import StepMetrics
 
 FORMATS = (".png", ".svg", ".pdf")
 _DPI = 150
@@ -39,7 +39,7 @@ TRAINING = Curve("training", "#0072B2", "-", "o")
 VALIDATION = Curve("validation", "#D55E00", "--", "s")
 
 
-def history_of(about: Mapping[str, Any]) -> list[Step]:
+def history_of(about: Mapping[str, Any]) -> list[StepMetrics]:
     """The looks at the validation part that a checkpoint remembers.
 
     Args:
@@ -56,14 +56,14 @@ def history_of(about: Mapping[str, Any]) -> list[Step]:
             "clf train --layers last_block"
         )
     try:
-        return [Step(**row) for row in rows]
+        return [StepMetrics(**row) for row in rows]
     except TypeError as error:
         raise TuneshotError(
             f"the training curves of this checkpoint are damaged ({error}); train it again"
         ) from error
 
 
-def training_curves(history: Sequence[Step], title: str) -> Figure:
+def training_curves(history: Sequence[StepMetrics], title: str) -> Figure:
     """Loss and accuracy side by side, over epochs and, on top, over the examples seen.
 
     A training figure is the mean over the messages since the look before, each as it was when it
@@ -176,7 +176,7 @@ def _label_epochs(panel: Axes, epochs: float, examples_an_epoch: float) -> None:
 
 
 @contextmanager
-def tensorboard_watch(folder: Path) -> Iterator[Callable[[Step], None]]:
+def tensorboard_watch(folder: Path) -> Iterator[Callable[[StepMetrics], None]]:
     """Writes curves for TensorBoard: ``tensorboard --logdir FOLDER`` shows them.
 
     The x axis is the number of examples seen. Losses are in nats.
@@ -203,7 +203,7 @@ def tensorboard_watch(folder: Path) -> Iterator[Callable[[Step], None]]:
             f"cannot write {folder}: {error.strerror}; choose another folder"
         ) from error
 
-    def on_step(step: Step) -> None:
+    def on_step(step: StepMetrics) -> None:
         curves = {
             "loss/train": step.train_loss,
             "loss/validation": step.val_loss,

@@ -1,4 +1,4 @@
-"""More than one processor: an accelerator, or several processes under ``accelerate launch``."""
+"""Accelerators, and several processes under ``accelerate launch``."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def find_accelerator() -> "Accelerator | None":
-    """Hugging Face's Accelerator where it has something to add; ``None`` on a lone CPU."""
+    """Hugging Face's Accelerator where it has something to add; ``None`` on a single CPU."""
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "WORLD_SIZE" in os.environ
     if not launched and not torch.accelerator.is_available():
         return None
@@ -27,10 +27,10 @@ def is_sharded(accelerator: "Accelerator | None") -> bool:
     return accelerator is not None and accelerator.distributed_type == "FSDP"
 
 
-def spread(
+def distribute(
     accelerator: "Accelerator", model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[nn.Module, Any]:
-    """``model`` and its optimiser among the processes: copied to each, or in shards."""
+    """``model`` and its optimiser, for each process: a copy, or its shards."""
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     if is_sharded(accelerator):
         from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
@@ -41,15 +41,15 @@ def spread(
     return wrapped, optimizer
 
 
-def own_part(weight: Tensor) -> Tensor:
-    """The shard of ``weight`` that is here, or all of it."""
+def local_shard(weight: Tensor) -> Tensor:
+    """This process's shard of ``weight``, or all of it."""
     return weight.to_local() if hasattr(weight, "to_local") else weight
 
 
-def gather(model: nn.Module, plain: nn.Module) -> None:
-    """Brings the shards of ``model`` together in ``plain``, its unsharded twin on the CPU."""
+def gather(model: nn.Module, twin: nn.Module) -> None:
+    """Copies the shards of ``model`` into ``twin``, an unsharded copy on the CPU."""
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     if whole := get_model_state_dict(model, options=options):  # empty but in the first process
-        plain.load_state_dict(whole)
+        twin.load_state_dict(whole)

@@ -1,4 +1,4 @@
-"""What the frozen part of a model says of every message, computed once instead of every epoch."""
+"""The output of the frozen layers for every message, computed once instead of in every epoch."""
 
 import mmap
 import tempfile
@@ -14,22 +14,22 @@ from clfcore.model.classifier import TextClassifier, Trunk
 from clfcore.model.precision import autocast
 from clfcore.paths import cache_dir
 
-_BATCH = 64
-_WIDTH_STEP = 16
-_MOST_BYTES = 4 << 30  # a larger cache costs more memory than time is worth
+_BATCH_SIZE = 64  # messages
+_WIDTH_MULTIPLE = 16  # tokens
+_MAX_CACHE_BYTES = 4 << 30  # a larger cache costs more memory than the time is worth
 
 
-class Streams:
-    """The residual stream of each message at the cut between frozen and learning blocks.
+class ActivationCache:
+    """The residual stream of each message at the cut between frozen and trained blocks.
 
     Frozen layers have no dropout and give the same output every epoch, so one pass over length
-    buckets replaces all of them. If no block learns, only the position that is read is kept.
+    buckets replaces all of them. If no block is trained, only the position that is read is kept.
 
     Args:
-        model: in it, no weight below ``depth`` learns.
+        model: no weight below ``depth`` is trained.
         tokens: (N,) token lists.
         depth: blocks below the cut, at least 1.
-        precision: ``float32`` or ``bfloat16``: of the pass, and of what is kept.
+        precision: ``float32`` or ``bfloat16``: of the pass and of the cache.
     """
 
     def __init__(
@@ -38,61 +38,61 @@ class Streams:
         device = next(model.parameters()).device
         self.depth = depth
         one_position = depth == len(model.trunk.trf_blocks) and model.reading.position != "mean"
-        kept = [1 if one_position else len(ids) for ids in tokens]
-        self._lengths = torch.tensor(kept, device=device)  # (N,)
+        lengths = [1 if one_position else len(ids) for ids in tokens]
+        self._lengths = torch.tensor(lengths, device=device)  # (N,)
         self._starts = self._lengths.cumsum(0) - self._lengths  # (N,)
-        self._stream = torch.empty(
-            sum(kept), model.trunk.emb_dim, dtype=getattr(torch, precision), device=device
+        self._cache = torch.empty(
+            sum(lengths), model.trunk.emb_dim, dtype=getattr(torch, precision), device=device
         )  # (sum of lengths, C)
         model.eval()
         with torch.inference_mode(), autocast(precision, device):
-            for cpu_batch in by_length(tokens, _BATCH):
+            for cpu_batch in by_length(tokens, _BATCH_SIZE):
                 batch = cpu_batch.to(device)
                 x = model.below(batch.ids, batch.lengths, depth)  # (B, T, C)
                 if one_position:
                     x = x[torch.arange(len(x), device=device), model.where(batch.lengths)][:, None]
                 for row, stream in zip(batch.rows, x, strict=True):
-                    start, length = int(self._starts[row]), kept[row]
-                    self._stream[start : start + length] = stream[:length]
+                    start, length = int(self._starts[row]), lengths[row]
+                    self._cache[start : start + length] = stream[:length]
 
     @staticmethod
-    def fit_in_memory(model: TextClassifier, tokens: Sequence[Sequence[int]]) -> bool:
-        """Whether keeping the streams of ``tokens`` is reasonable."""
-        return 4 * model.trunk.emb_dim * sum(map(len, tokens)) <= _MOST_BYTES
+    def fits_in_memory(model: TextClassifier, tokens: Sequence[Sequence[int]]) -> bool:
+        """Whether the cache for ``tokens`` is small enough to be worth it."""
+        return 4 * model.trunk.emb_dim * sum(map(len, tokens)) <= _MAX_CACHE_BYTES
 
     def batch(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """(B, T, C) float32 stream and (B,) lengths; what stands behind a message is not zero.
+        """(B, T, C) float32 stream and (B,) lengths; what follows a message is not zero.
 
-        Widths are rounded up, because for each new shape oneDNN makes and keeps another kernel.
+        Widths are rounded up, because oneDNN makes and keeps a kernel for each new shape.
         """
-        chosen = torch.as_tensor(np.asarray(rows), device=self._lengths.device)
-        lengths = self._lengths[chosen]
+        index = torch.as_tensor(np.asarray(rows), device=self._lengths.device)
+        lengths = self._lengths[index]
         widest = int(lengths.max())
-        width = widest if widest == 1 else -(-widest // _WIDTH_STEP) * _WIDTH_STEP
+        width = widest if widest == 1 else -(-widest // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE
         columns = torch.arange(width, device=lengths.device)
-        where = self._starts[chosen, None] + columns.minimum(lengths[:, None] - 1)  # (B, T)
-        return self._stream[where].float(), lengths
+        where = self._starts[index, None] + columns.minimum(lengths[:, None] - 1)  # (B, T)
+        return self._cache[where].float(), lengths
 
 
-_ALIGNMENT = 64  # bytes; matrix kernels like it
+_ALIGNMENT_BYTES = 64  # faster for matrix kernels
 
 
 @contextmanager
-def resting_below(trunk: Trunk, depth: int) -> Iterator[None]:
+def offloaded_below(trunk: Trunk, depth: int) -> Iterator[None]:
     """Moves the embeddings and the first ``depth`` blocks into a file.
 
-    Inside the context each of them leaves the memory as soon as it has done its work. Afterwards
-    they are ordinary tensors with the same values, which come into memory as they are touched.
+    Inside the context each of them leaves the memory as soon as it has been used. Afterwards they
+    are ordinary tensors with the same values, paged in as they are read.
 
     Args:
         trunk: on a GPU nothing is moved: its memory is not the machine's.
-        depth: blocks of which no weight learns.
+        depth: blocks without trained weights.
     """
     embeddings = [module for module in trunk.modules() if isinstance(module, nn.Embedding)]
     hooks = []
     if next(trunk.parameters()).device.type == "cpu":
         for part in (*embeddings, *list(trunk.trf_blocks)[:depth]):
-            memory = _into_a_file(list(part.parameters()))
+            memory = _to_memory_map(list(part.parameters()))
             hooks.append(part.register_forward_hook(lambda *_, memory=memory: _release(memory)))
     try:
         yield
@@ -101,12 +101,12 @@ def resting_below(trunk: Trunk, depth: int) -> Iterator[None]:
             hook.remove()
 
 
-def _into_a_file(weights: list[nn.Parameter]) -> mmap.mmap:
+def _to_memory_map(weights: list[nn.Parameter]) -> mmap.mmap:
     cache_dir().mkdir(parents=True, exist_ok=True)
     starts = []
     with tempfile.TemporaryFile(dir=cache_dir()) as file:  # /tmp may itself be memory
         for weight in weights:
-            file.seek(-file.tell() % _ALIGNMENT, 1)
+            file.seek(-file.tell() % _ALIGNMENT_BYTES, 1)
             starts.append(file.tell())
             as_bytes = weight.detach().contiguous().flatten().view(torch.uint8)
             as_bytes.numpy().tofile(file)
@@ -120,5 +120,5 @@ def _into_a_file(weights: list[nn.Parameter]) -> mmap.mmap:
 
 
 def _release(memory: mmap.mmap) -> None:
-    if hasattr(memory, "madvise"):  # not on Windows, which pages as it sees fit
+    if hasattr(memory, "madvise"):  # not on Windows, which pages by itself
         memory.madvise(mmap.MADV_DONTNEED)

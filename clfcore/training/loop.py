@@ -1,7 +1,7 @@
-"""The training loop: no files, no prints, no globals. Progress leaves through callbacks.
+"""The training loop: no files, no prints, no globals. Progress is reported through callbacks.
 
-One step takes ``batch_size * accumulate`` messages. However they are divided, into passes to save
-memory or among processes to save time, the gradient is that of their mean loss.
+One step takes ``batch_size * accumulate`` messages. However they are divided, into micro-batches
+to save memory or among processes to save time, the gradient is that of their mean loss.
 """
 
 import math
@@ -23,23 +23,24 @@ from clfcore.model.batching import Encoded, by_length, of_equal_length, pad, shu
 from clfcore.model.classifier import TextClassifier, sentence_vectors
 from clfcore.model.precision import autocast, resolve
 from clfcore.model.trainable import frozen_depth
-from clfcore.training.distributed import is_sharded, own_part, spread
-from clfcore.training.frozen import Streams, resting_below
+from clfcore.training.distributed import distribute, is_sharded, local_shard
+from clfcore.training.frozen import ActivationCache, offloaded_below
 from clfcore.training.settings import TrainConfig
+from clfcore.types import ignore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-_VALIDATION_BATCH = 64
+_VALIDATION_BATCH_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What ``on_step`` is called with after every optimiser step; losses in nats.
+class StepMetrics:
+    """The figures of an optimiser step; losses in nats.
 
-    The last four are there after a look at the validation part. The training figures are those
-    of the messages learnt from since the look before, each as it was when it was learnt from.
+    The last four are set when the step was followed by a validation. The training figures are
+    means over the messages since the previous validation, each as it was in its own step.
     """
 
     step: int
@@ -54,23 +55,23 @@ class Step:
 
 
 @dataclass(slots=True)
-class RunState:
-    """Everything a run needs to go on after a step as if it had never stopped.
+class TrainingState:
+    """Everything a run needs to continue after a step as if it had never stopped.
 
     Attributes:
         step: optimiser steps done.
-        examples_seen: messages learnt from, repeats counted.
-        history: the looks at the validation part so far.
-        tally: messages, summed loss and right answers since the last look.
+        examples_seen: messages trained on, repeats counted.
+        history: the validations so far.
+        tally: messages, summed loss and correct answers since the last validation.
         best_loss: smallest validation loss so far, in nats.
-        since_best: looks since then.
-        tensors: the weights that learn (``weight/…``), the optimiser's moments (``moment/…``), the
+        since_best: validations since then.
+        tensors: the trained weights (``weight/…``), the optimiser's moments (``moment/…``), the
             best weights (``best/…``) and the random number generator (``random``).
     """
 
     step: int = 0
     examples_seen: int = 0
-    history: list[Step] = field(default_factory=list)
+    history: list[StepMetrics] = field(default_factory=list)
     tally: tuple[int, float, int] = (0, 0.0, 0)
     best_loss: float = float("inf")
     since_best: int = 0
@@ -82,40 +83,40 @@ def fit(
     train: Encoded,
     val: Encoded,
     config: TrainConfig,
-    on_step: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[StepMetrics], None] = ignore,
     *,
     accelerator: "Accelerator | None" = None,
-    resume: RunState | None = None,
-    offer_state: Callable[[Callable[[], RunState]], None] = lambda make: None,
-    after_step: Callable[[int], None] = lambda step: None,
-) -> list[Step]:
-    """Teaches ``model``, in place, the weights that require gradients.
+    resume: TrainingState | None = None,
+    on_state: Callable[[Callable[[], TrainingState]], None] = ignore,
+    after_step: Callable[[int], None] = ignore,
+) -> list[StepMetrics]:
+    """Trains the weights of ``model`` that require gradients, in place.
 
     Args:
         model: a classifier; left on its device, in evaluation mode.
-        train: rows to learn from; balancing draws from these only.
-        val: rows to watch.
-        config: how.
+        train: rows to train on; balancing draws from these only.
+        val: rows to validate on.
+        config: the settings.
         on_step: called after every step.
         accelerator: on which device and among how many processes; default: alone, on the CPU.
-        resume: go on from here.
-        offer_state: called after every step with a function that makes the state to resume from.
+        resume: the state to continue from.
+        on_state: called after every step with a function that makes the state to resume from.
         after_step: called with the step's number while its gradients are still there (adapters
             that prune themselves).
 
     Returns:
-        The looks at the validation part.
+        The steps that were followed by a validation.
 
     Raises:
         TuneshotError: a balancing strategy that these rows do not allow, or a loss that is no
             longer a number.
     """
-    run = _Run(model, train, val, config, accelerator, after_step)
+    run = _TrainingRun(model, train, val, config, accelerator, after_step)
     if resume is not None:
         run.restore(resume)
     for step in run.steps():
         on_step(step)
-        offer_state(run.snapshot)
+        on_state(run.snapshot)
     run.finish()
     return run.state.history
 
@@ -128,7 +129,7 @@ def planned_steps(labels: Sequence[int], config: TrainConfig) -> int:
     return config.epochs * math.ceil(len(rows) / (config.batch_size * config.accumulate))
 
 
-class _Run:
+class _TrainingRun:
     """One training run: what stays the same through it, and its state."""
 
     def __init__(
@@ -146,7 +147,7 @@ class _Run:
         self.rank = accelerator.process_index if accelerator else 0
         self.device = accelerator.device if accelerator else torch.device("cpu")
         self.precision = resolve(config.precision, self.device)
-        self.state = RunState()
+        self.state = TrainingState()
 
         if not is_sharded(accelerator):  # shards are moved where they belong, not the whole
             model.to(self.device)
@@ -163,12 +164,12 @@ class _Run:
         self.total = config.epochs * self.steps_an_epoch
 
         self.depth = frozen_depth(model.trunk)
-        self.streams = self.val_streams = None
+        self.cache = self.val_cache = None
         both = [*train.tokens, *val.tokens]
-        if self.depth and self.world == 1 and Streams.fit_in_memory(model, both):
-            with resting_below(model.trunk, self.depth):
-                self.streams = Streams(model, train.tokens, self.depth, self.precision)
-                self.val_streams = Streams(model, val.tokens, self.depth, self.precision)
+        if self.depth and self.world == 1 and ActivationCache.fits_in_memory(model, both):
+            with offloaded_below(model.trunk, self.depth):
+                self.cache = ActivationCache(model, train.tokens, self.depth, self.precision)
+                self.val_cache = ActivationCache(model, val.tokens, self.depth, self.precision)
 
         weights = class_weights(train.labels, config.balance)
         self.label_weights = torch.tensor(weights, device=self.device)  # (classes,)
@@ -177,12 +178,12 @@ class _Run:
         self.wrapped: nn.Module = model
         self.optimizer, self.schedule = _optimizer(model, config, self.total)
         if accelerator is not None and self.world > 1:
-            self.wrapped, self.optimizer = spread(accelerator, model, self.optimizer)
-        self.learning = {n: w for n, w in model.named_parameters() if w.requires_grad}
+            self.wrapped, self.optimizer = distribute(accelerator, model, self.optimizer)
+        self.trained = {n: w for n, w in model.named_parameters() if w.requires_grad}
         torch.manual_seed(config.seed + self.rank)  # dropout
 
-    def steps(self) -> Iterator[Step]:
-        """Learns, one step at a time."""
+    def steps(self) -> Iterator[StepMetrics]:
+        """Trains, one step at a time."""
         state, config = self.state, self.config
         while state.step < self.total and not self._out_of_patience():
             epoch, done = divmod(state.step, self.steps_an_epoch)
@@ -191,45 +192,45 @@ class _Run:
                 self.lengths, self.rows, self.step_size, np.random.default_rng([config.seed, epoch])
             )
             for rows in islice(order, done, None):
-                loss = self._learn(rows)
+                loss = self._update(rows)
                 state.step += 1
                 state.examples_seen += len(rows)
-                step = Step(state.step, self.total, epoch + 1, state.examples_seen, loss)
+                step = StepMetrics(state.step, self.total, epoch + 1, state.examples_seen, loss)
                 end = state.step % self.steps_an_epoch == 0
                 if end or (config.validate_every and state.step % config.validate_every == 0):
-                    step = self._look(step)
+                    step = self._validated(step)
                 yield step
                 if self._out_of_patience():
                     break
 
-    def _learn(self, rows: list[int]) -> float:
+    def _update(self, rows: list[int]) -> float:
         """One optimiser step on ``rows``; their mean loss in nats."""
         self.wrapped.train()
         self.optimizer.zero_grad()
-        parts = self._parts(rows)
+        micro_batches = self._micro_batches(rows)
         weight = self.label_weights[self.targets[rows]].sum()
         loss_sum, right = 0.0, 0.0
-        for number, part in enumerate(parts, start=1):
-            mine = part[self.rank :: self.world]
-            # A process without a message still takes part, with nothing to say.
-            rows_here, voice = (mine, 1) if mine else (part[:1], 0)
-            with self._no_sync() if number < len(parts) else nullcontext():
-                logits = self._logits(rows_here)  # (B, classes)
-                y = self.targets[rows_here]
-                loss = voice * F.cross_entropy(
+        for number, micro_batch in enumerate(micro_batches, start=1):
+            shard = micro_batch[self.rank :: self.world]
+            # A process without a message still takes part, but its loss counts for nothing.
+            shard, counts = (shard, 1) if shard else (micro_batch[:1], 0)
+            with self._no_sync() if number < len(micro_batches) else nullcontext():
+                logits = self._logits(shard)  # (B, classes)
+                y = self.targets[shard]
+                loss = counts * F.cross_entropy(
                     logits, y, self.label_weights, reduction="sum",
                     label_smoothing=self.config.label_smoothing,
                 ) / weight  # fmt: skip
                 (loss * self.world).backward()  # processes average their gradients
             loss_sum += loss.item()
-            right += voice * int((logits.argmax(dim=-1) == y).sum())
+            right += counts * int((logits.argmax(dim=-1) == y).sum())
         loss_sum, right = self._sum_over_processes(loss_sum, right)
         if not math.isfinite(loss_sum):
             raise TuneshotError(
                 f"the loss is {loss_sum} in step {self.state.step + 1}; choose a smaller "
                 f"--learning-rate than {self.config.learning_rate:g}"
             )
-        nn.utils.clip_grad_norm_(list(self.learning.values()), self.config.grad_clip)
+        nn.utils.clip_grad_norm_(list(self.trained.values()), self.config.grad_clip)
         self.optimizer.step()
         self.schedule.step()
         self.after_step(self.state.step + 1)
@@ -237,18 +238,18 @@ class _Run:
         self.state.tally = (seen + len(rows), total + loss_sum * len(rows), correct + int(right))
         return loss_sum
 
-    def _parts(self, rows: list[int]) -> list[list[int]]:
-        """The passes of one step."""
+    def _micro_batches(self, rows: list[int]) -> list[list[int]]:
+        """The forward and backward passes of one step."""
         size = self.config.batch_size
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         if self.config.padding == "none":
-            return [group for part in parts for group in of_equal_length(self.lengths, part)]
-        return parts
+            return [group for rows in batches for group in of_equal_length(self.lengths, rows)]
+        return batches
 
     def _logits(self, rows: list[int]) -> Tensor:
         """(B, classes) float32."""
-        if self.streams is not None:
-            x, lengths = self.streams.batch(rows)
+        if self.cache is not None:
+            x, lengths = self.cache.batch(rows)
             with autocast(self.precision, self.device):
                 return self.model.above(x, lengths, self.depth).float()
         width = self.widths.get(self.config.padding)
@@ -256,8 +257,8 @@ class _Run:
         with autocast(self.precision, self.device):
             return self.wrapped(batch.ids, batch.lengths).float()
 
-    def _look(self, step: Step) -> Step:
-        """``step`` with figures; remembers the best weights."""
+    def _validated(self, step: StepMetrics) -> StepMetrics:
+        """``step`` with the figures of a validation; remembers the best weights."""
         state = self.state
         val_loss, val_accuracy = self._validate()
         seen, loss, right = state.tally
@@ -277,10 +278,10 @@ class _Run:
         """Mean loss in nats and accuracy on the validation part; every process does all of it."""
         self.wrapped.eval()
         loss, right = 0.0, 0
-        for batch in by_length(self.val.tokens, _VALIDATION_BATCH):
+        for batch in by_length(self.val.tokens, _VALIDATION_BATCH_SIZE):
             with autocast(self.precision, self.device):
-                if self.val_streams is not None:
-                    logits = self.model.above(*self.val_streams.batch(batch.rows), self.depth)
+                if self.val_cache is not None:
+                    logits = self.model.above(*self.val_cache.batch(batch.rows), self.depth)
                 else:
                     logits = self.model(batch.ids.to(self.device), batch.lengths.to(self.device))
             y = self.val_targets[batch.rows]
@@ -293,21 +294,21 @@ class _Run:
 
     # --- state ----------------------------------------------------------------------------------
 
-    def snapshot(self) -> RunState:
+    def snapshot(self) -> TrainingState:
         """The state to resume from, on the CPU and no longer changing."""
         self._copy_weights("weight")
         tensors = self.state.tensors
-        for name, weight in self.learning.items():
+        for name, weight in self.trained.items():
             for key, value in self.optimizer.state.get(weight, {}).items():
                 tensors[f"moment/{name}/{key}"] = torch.as_tensor(value).detach().cpu().clone()
         tensors["random"] = torch.get_rng_state()
         return self.state
 
     @torch.no_grad()
-    def restore(self, state: RunState) -> None:
-        """Goes back to ``state``."""
+    def restore(self, state: TrainingState) -> None:
+        """Continues from ``state``."""
         self.state = state
-        for name, weight in self.learning.items():
+        for name, weight in self.trained.items():
             weight.copy_(state.tensors[f"weight/{name}"])
             moments = {
                 key: state.tensors[f"moment/{name}/{key}"].to(self.device)
@@ -316,7 +317,7 @@ class _Run:
             }
             if moments:
                 self.optimizer.state[weight] = moments
-        with warnings.catch_warnings():  # it would rather see the optimiser's steps in between
+        with warnings.catch_warnings():  # it expects the optimiser's steps in between
             warnings.simplefilter("ignore")
             for _ in range(state.step):
                 self.schedule.step()
@@ -324,15 +325,15 @@ class _Run:
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Brings the best weights back where they are asked for."""
+        """Restores the best weights, with ``keep="best"``."""
         if self.config.keep == "best":
-            for name, weight in self.learning.items():
-                own_part(weight).copy_(self.state.tensors[f"best/{name}"])
+            for name, weight in self.trained.items():
+                local_shard(weight).copy_(self.state.tensors[f"best/{name}"])
         self.model.eval()
 
     def _copy_weights(self, kind: str) -> None:
-        for name, weight in self.learning.items():
-            self.state.tensors[f"{kind}/{name}"] = own_part(weight.detach()).cpu().clone()
+        for name, weight in self.trained.items():
+            self.state.tensors[f"{kind}/{name}"] = local_shard(weight.detach()).cpu().clone()
 
     # --- several processes ----------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
-"""A training run on disk while it goes on, so that a kill costs a minute and not the run.
+"""The state of a training run on disk, so that a kill costs a minute and not the run.
 
-<out>.unfinished/state.json          step, history, and which run this is
-<out>.unfinished/state.safetensors   weights, moments, random state (never pickle)
+``<out>.unfinished`` is a safetensors file (never a pickle): weights, moments and random state;
+its header says which run it is, with step and history.
 """
 
 import glob
@@ -18,28 +18,29 @@ from safetensors.torch import save_file
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write
-from clfcore.training.loop import RunState, Step
+from clfcore.training.loop import StepMetrics, TrainingState
 
 # Saving may take up to this share of the time; a large model is saved less often.
-_SHARE = 0.05
+_MAX_SAVING_SHARE = 0.05
 
 
-class Unfinished:
+class ResumableRun:
     """Keeps the state of one run in a file beside its checkpoint.
 
     Args:
-        out: folder of the checkpoint to be.
-        run: what makes it this run: base, settings, data. JSON values.
+        out: folder of the checkpoint that the run will write.
+        run: what identifies the run: base, settings, data. JSON values.
         every: seconds between two saves, at least.
+        resume: continue from the saved state; without it, ``load`` finds none.
     """
 
-    def __init__(self, out: Path, run: Mapping[str, Any], every: float) -> None:
+    def __init__(self, out: Path, run: Mapping[str, Any], every: float, resume: bool) -> None:
         self.path = out.with_name(out.name + ".unfinished")
-        self._run, self._every = json.loads(json.dumps(run)), every
+        self._run, self._every, self._resume = json.loads(json.dumps(run)), every, resume
         self._next = monotonic() + every
 
-    def offer(self, make: Callable[[], RunState]) -> None:
-        """Saves the state if it is time to."""
+    def save_if_due(self, make: Callable[[], TrainingState]) -> None:
+        """Saves the state that ``make`` returns, if enough time has passed since the last save."""
         start = monotonic()
         if start < self._next:
             return
@@ -51,24 +52,24 @@ class Unfinished:
         with atomic_write(self.path) as new:
             save_file(tensors, new, metadata=header)
         end = monotonic()
-        self._next = end + max(self._every, (end - start) / _SHARE)
+        self._next = end + max(self._every, (end - start) / _MAX_SAVING_SHARE)
 
-    def load(self) -> RunState | None:
-        """The state to go on from; ``None`` if none was ever saved.
+    def load(self) -> TrainingState | None:
+        """The state to continue from; ``None`` if there is none, or a new run is wanted.
 
         Raises:
             TuneshotError: it cannot be read, or it is another run's.
         """
-        if not self.path.exists():
+        if not (self._resume and self.path.exists()):
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                found = json.loads(file.metadata()["state"])
+                saved = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            run = found.pop("run")
-            history = [Step(**step) for step in found.pop("history")]
-            found["tally"] = tuple(found["tally"])
-            state = RunState(**found, history=history, tensors=tensors)
+            run = saved.pop("run")
+            history = [StepMetrics(**step) for step in saved.pop("history")]
+            saved["tally"] = tuple(saved["tally"])
+            state = TrainingState(**saved, history=history, tensors=tensors)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise TuneshotError(
                 f"{self.path} cannot be read ({error}); remove it and train again"
@@ -81,7 +82,7 @@ class Unfinished:
         return state
 
     def remove(self) -> None:
-        """The run has ended, or is started anew."""
+        """Removes the file: the run has ended, or is started anew."""
         self.path.unlink(missing_ok=True)
         for scratch in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
             shutil.rmtree(scratch)  # a kill in the middle of saving left it behind

@@ -34,7 +34,7 @@ from clfcore.weights.meta import FORMAT, KIND, Meta, check_free, read_meta
 from clfcore.weights.pretrained import check_state
 
 
-def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bool = False) -> None:
+def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool = False) -> None:
     """Writes ``folder`` in one step.
 
     Args:
@@ -42,7 +42,7 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bo
         model: a classifier. Where ``meta.source`` is given, the weights that require gradients
             are what was learnt.
         meta: must describe ``model``.
-        compact: store matrices as one int8 row and one scale each, about a quarter of the size.
+        int8: store matrices as one int8 row and one scale each, about a quarter of the size.
 
     Raises:
         TuneshotError: the disk is full, or ``folder`` is something else than a checkpoint.
@@ -53,7 +53,7 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bo
     learnt |= {name for name in trunk.state_dict() if name.startswith("out_head.")}
     state = {name: tensor.detach().contiguous() for name, tensor in trunk.state_dict().items()
              if meta.source is None or name in learnt}  # fmt: skip
-    weights = save(to_int8(state) if compact else state)
+    weights = save(to_int8(state) if int8 else state)
     record = {
         "format": FORMAT,
         "kind": KIND,
@@ -68,7 +68,7 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, compact: bo
         "threshold": meta.threshold,
         "weights": {
             "sha256": hashlib.sha256(weights).hexdigest(),
-            "storage": "int8" if compact else "float32",
+            "storage": "int8" if int8 else "float32",
         },
         "about": dict(meta.about),
     }

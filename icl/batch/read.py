@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import shorten
 
-from clfcore.data.tables import ALIASES, READERS, Row, read_texts, to_examples
+from clfcore.data.tables import ALIASES, READERS, NumberedRow, read_texts, to_examples
 from clfcore.errors import TuneshotError
 from icl.session.session import MAX_CHARACTERS
 
@@ -118,7 +118,7 @@ def _utf8(raw: bytes, name: str) -> bytes:
         raise TuneshotError(f"{name} is no well-formed UTF-16; save it as UTF-8") from error
 
 
-def _rows(raw: bytes, path: Path, name: str) -> Iterator[Row]:
+def _rows(raw: bytes, path: Path, name: str) -> Iterator[NumberedRow]:
     """Row number and text, or text and label, by the readers of ``clfcore.data.tables``.
 
     Args:

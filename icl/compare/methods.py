@@ -30,7 +30,7 @@ from icl.prompt.tasks import Task
 from icl.selectors.table import SELECTORS
 
 if TYPE_CHECKING:
-    from clfcore.training.recipe import Learnt
+    from clfcore.training.recipe import TrainingResult
 
 
 LEAST_STEPS = 100  # of gradient descent, however few the messages; see ``fine_tune``
@@ -153,11 +153,11 @@ def fine_tune(layers: str, lesson: Lesson) -> Classifier:
     return fine_tuned(layers, lesson).classifier
 
 
-def fine_tuned(layers: str, lesson: Lesson) -> "Learnt":
+def fine_tuned(layers: str, lesson: Lesson) -> "TrainingResult":
     """As ``fine_tune``, with the history; needs two labels at least."""
     from clfcore.data.split import validation_split
     from clfcore.training.loop import planned_steps
-    from clfcore.training.recipe import teach
+    from clfcore.training.recipe import fine_tune_on
     from clfcore.weights.bases import load_base
 
     examples, labels = list(lesson.labelled), lesson.seen
@@ -173,7 +173,9 @@ def fine_tuned(layers: str, lesson: Lesson) -> "Learnt":
         config = replace(config, epochs=config.epochs * math.ceil(LEAST_STEPS / once))
     start = load_base(lesson.base, len(labels), config.weights, seed=lesson.seed)
     data = {"labelled": {"messages": len(examples), "sha256": content_hash(examples)}}
-    return teach(start, train, val, labels, config, about={"base": lesson.base, "data": data})
+    return fine_tune_on(
+        start, train, val, labels, config, about={"base": lesson.base, "data": data}
+    )
 
 
 # --- few-shot -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from clfcore.data.draw import draw
-from clfcore.data.messages import Source
+from clfcore.data.messages import LabelledMessages
 from clfcore.data.split import (
     content_hash,
     duplicate_groups,
@@ -61,13 +61,13 @@ class Contest:
 
 
 def contest(
-    source: Source,
+    source: LabelledMessages,
     task: str = "",
     *,
     test_size: int = 200,
     balanced: bool = False,
     split_seed: int = 0,
-    second: Source | None = None,
+    second: LabelledMessages | None = None,
 ) -> Contest:
     """Splits labelled messages into a pool and messages to ask about.
 
@@ -116,7 +116,7 @@ def contest(
     )
 
 
-def find_task(source: Source, name: str = "") -> Task:
+def find_task(source: LabelledMessages, name: str = "") -> Task:
     """The task called ``name``; without a name, the one with the labels of ``source``.
 
     Raises:

@@ -6,9 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
-from clfcore.attribution import ATTRIBUTIONS, attribute
+from clfcore.attribution import attribute
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.adapters import adapt
@@ -55,28 +54,9 @@ def test_occlusion_is_the_difference_of_two_separate_predictions(position, class
         assert word.effect == pytest.approx(expected, abs=1e-4)
 
 
-def test_in_a_linear_model_gradient_times_input_is_what_zeroing_a_word_changes():
-    model = fine_tuned("mean")
-    trunk = model.model.trunk
-    trunk.trf_blocks, trunk.final_norm = nn.Sequential(), nn.Identity()
-    parts = ["unbelievable", " 🎉🎉", " prizes", "  today"]
-    found = attribute(model, "".join(parts), "spam", "gradient × input")
-    whole = log_odds(model, "".join(parts), "spam")
-    before = trunk.tok_emb.weight.detach().clone()
-    for word, part in zip(found.words, parts, strict=True):
-        assert word.text == part.strip()
-        with torch.no_grad():
-            trunk.tok_emb.weight[encode(part)] = 0
-        assert word.effect == pytest.approx(
-            whole - log_odds(model, "".join(parts), "spam"), abs=1e-5
-        )
-        trunk.tok_emb.load_state_dict({"weight": before})
-
-
-@pytest.mark.parametrize("method", ATTRIBUTIONS)
 @pytest.mark.parametrize("text", NASTY, ids=lambda text: ascii(text[:12]))
-def test_any_message_gets_words_that_are_found_where_they_say(method, text):
-    found = attribute(fine_tuned(), text, method=method)
+def test_any_message_gets_words_that_are_found_where_they_say(text):
+    found = attribute(fine_tuned(), text)
     read = text[: len(text) - found.left_out]
     assert found.words
     for word in found.words:
@@ -88,7 +68,7 @@ def test_any_message_gets_words_that_are_found_where_they_say(method, text):
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=30))
 def test_words_and_the_white_space_between_them_are_the_message(text):
-    found = attribute(fine_tuned(), text, method="gradient × input")
+    found = attribute(fine_tuned(), text)
     kept = text[: len(text) - found.left_out]
     assert [word.text for word in found.words] == kept.split()
     assert sum(word.end - word.start for word in found.words) == len("".join(kept.split()))
@@ -111,21 +91,21 @@ def test_what_is_beyond_the_context_is_counted_and_not_read():
 
 
 def test_of_a_long_message_neighbouring_words_are_left_out_together(monkeypatch):
-    monkeypatch.setattr("clfcore.attribution._MOST_TOKENS", 40)
+    monkeypatch.setattr("clfcore.attribution._MAX_TOKENS_READ", 40)
     text = "one two three four five six seven"  # 7 tokens, so 5 passes at most
     found = attribute(fine_tuned(), text)
     assert [word.text for word in found.words] == ["one two", "three four", "five six", "seven"]
-    assert len(attribute(fine_tuned(), text, method="gradient × input").words) == 7
+    monkeypatch.undo()
+    assert len(attribute(fine_tuned(), text).words) == 7
 
 
-@pytest.mark.parametrize("method", ATTRIBUTIONS)
-def test_the_label_is_the_answer_unless_chosen_and_two_labels_are_opposites(method):
+def test_the_label_is_the_answer_unless_chosen_and_two_labels_are_opposites():
     model = fine_tuned()
     text = "win a prize"
     answer = model.predict([text])[0].label
-    assert attribute(model, text, method=method) == attribute(model, text, answer, method)
-    for_ham = attribute(model, text, "ham", method).words
-    for_spam = attribute(model, text, "spam", method).words
+    assert attribute(model, text) == attribute(model, text, answer)
+    for_ham = attribute(model, text, "ham").words
+    for_spam = attribute(model, text, "spam").words
     for ham, spam in zip(for_ham, for_spam, strict=True):
         assert ham.effect == pytest.approx(-spam.effect, abs=1e-5)
 
@@ -134,10 +114,9 @@ def test_nothing_is_left_behind_in_the_model():
     model = fine_tuned()
     before = model.predict(["win a prize"])[0].probabilities
     with torch.no_grad():  # as a server may call it
-        attribute(model, "win a prize", method="gradient × input")
+        attribute(model, "win a prize")
     assert model.predict(["win a prize"])[0].probabilities == before
     assert all(weight.grad is None for weight in model.model.parameters())
-    assert not model.model.trunk.tok_emb._forward_hooks
 
 
 def of_transformers(folder, adapter):
@@ -157,33 +136,15 @@ def of_ours(folder, adapter):
 
 @pytest.mark.parametrize("make", [of_ours, of_transformers])
 @pytest.mark.parametrize("adapter", ["lora", "prompt", "ln_tuning"])
-@pytest.mark.parametrize("method", ATTRIBUTIONS)
-def test_every_kind_of_trunk_and_adapter_can_be_asked(tmp_path, make, adapter, method):
-    found = attribute(make(tmp_path, adapter), "win a 🎉 prize", "spam", method)
+def test_every_kind_of_trunk_and_adapter_can_be_asked(tmp_path, make, adapter):
+    found = attribute(make(tmp_path, adapter), "win a 🎉 prize", "spam")
     assert [word.text for word in found.words] == ["win", "a", "🎉", "prize"]
     assert all(math.isfinite(word.effect) and word.effect != 0 for word in found.words)
 
 
-def test_a_tokenizer_that_marks_the_beginning_gives_each_word_its_own_tokens():
-    """Its mark is the word "free" here, so that both models read the same tokens."""
-    plain = fine_tuned()
-    marked = FineTuned(plain.model, plain.meta, lambda text: encode("free" + text))
-    found = attribute(marked, " prizes  🎉 today", "spam", "gradient × input").words
-    same = attribute(plain, "free prizes  🎉 today", "spam", "gradient × input").words
-    assert [word.effect for word in found[1:]] == pytest.approx([w.effect for w in same[2:]])
-    assert found[0].effect == pytest.approx(same[0].effect + same[1].effect)
-
-
-@pytest.mark.parametrize(
-    ("asked", "message"),
-    [
-        ({"method": "shap"}, "unknown method 'shap'; choose from occlusion, gradient × input"),
-        ({"label": "eggs"}, "unknown label 'eggs'; choose from ham, spam"),
-    ],
-)
-def test_what_is_not_known_is_refused_in_one_line(asked, message):
-    with pytest.raises(TuneshotError, match=message):
-        attribute(fine_tuned(), "win", **asked)
+def test_a_label_the_model_does_not_have_is_refused_in_one_line():
+    with pytest.raises(TuneshotError, match="unknown label 'eggs'; choose from ham, spam"):
+        attribute(fine_tuned(), "win", "eggs")
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def test_the_few_shot_sides_own_model_can_be_fine_tuned(shell):
         " && clf classify 'win cash 7' --checkpoint runs/smol"
     )
     assert done.returncode == 0, done.stderr
-    assert "weights learnt" in done.stdout
+    assert "weights trained" in done.stdout
 
 
 @pytest.mark.slow

@@ -17,7 +17,12 @@ from tempfile import TemporaryDirectory
 import chainlit as cl
 
 from clfcore.errors import TuneshotError
-from clfcore.training.background import BackgroundTraining, Done, Failed, Progress
+from clfcore.training.background import (
+    BackgroundTraining,
+    TrainingDone,
+    TrainingFailed,
+    TrainingProgress,
+)
 from clfcore.types import Example
 from icl.chat.cards import share
 from icl.chat.conversation import paragraphs, picture
@@ -86,17 +91,17 @@ def _scratch() -> TemporaryDirectory[str]:
     return TemporaryDirectory(prefix="tuneshot-trained-", ignore_cleanup_errors=True)
 
 
-async def _run(added: tuple[Example, ...], parent: Path, view: "_TrainingView") -> Done:
+async def _run(added: tuple[Example, ...], parent: Path, view: "_TrainingView") -> TrainingDone:
     folder = Path(_scratch().name) / uuid.uuid4().hex
     training = await BackgroundTraining.start(added, folder, checkpoint=parent)
     try:
         async for event in training.events():
-            if isinstance(event, Failed):
+            if isinstance(event, TrainingFailed):
                 raise TuneshotError(event.problem)
             await view.show(event)
     finally:
         await training.stop()
-    assert isinstance(event, Done)  # the last one is, or ``Failed``
+    assert isinstance(event, TrainingDone)  # the last one is, or ``TrainingFailed``
     return event
 
 
@@ -106,13 +111,13 @@ class _TrainingView:
     def __init__(self, message: cl.Message, added: int) -> None:
         self.message = message
         self._added = added
-        self._events: list[Progress] = []
+        self._events: list[TrainingProgress] = []
         self._last_refresh = 0.0
         self._id = message.id + "-loss"
 
-    async def show(self, event: Progress | Done) -> None:
+    async def show(self, event: TrainingProgress | TrainingDone) -> None:
         """Shows the newest figures; not every step is worth a picture."""
-        if isinstance(event, Progress):
+        if isinstance(event, TrainingProgress):
             self._events.append(event)
             if time.monotonic() < self._last_refresh + REFRESH_SECONDS:
                 return
@@ -124,16 +129,16 @@ class _TrainingView:
             [point.val_loss for point in points],
             self._events[-1].steps,
         )
-        lines = [_done(event) if isinstance(event, Done) else _progress(event, self._added)]
+        lines = [_done(event) if isinstance(event, TrainingDone) else _progress(event, self._added)]
         lines += [drawing.description] if self._events[-1].step else []
         self.message.content = paragraphs(*lines)
         await self.message.update()
         element = picture(drawing, "loss")
         element.id = self._id  # takes the place of the one before
-        await element.send(for_id=self.message.id, persist=isinstance(event, Done))
+        await element.send(for_id=self.message.id, persist=isinstance(event, TrainingDone))
 
 
-def _points(events: list[Progress]) -> list[Progress]:
+def _points(events: list[TrainingProgress]) -> list[TrainingProgress]:
     """The mean loss of every few steps, as one batch's says little, and all validation losses."""
     points, losses = [], []
     for event in events:
@@ -152,7 +157,7 @@ def _waiting() -> str:
     return say("{count} trainings are before yours.", count=len(_pending))
 
 
-def _progress(event: Progress, added: int) -> str:
+def _progress(event: TrainingProgress, added: int) -> str:
     sentences = [
         say(
             "Training on {taught} taught messages and others it knows: step {step} of {steps}.",
@@ -166,12 +171,12 @@ def _progress(event: Progress, added: int) -> str:
     return " ".join([*sentences, say("The stop button ends it, and nothing changes.")])
 
 
-def _done(done: Done) -> str:
+def _done(done: TrainingDone) -> str:
     return say(
         "Trained in {seconds} s: it answers {learnt} of {taught} taught messages as taught. On "
         "messages put aside it was right in {before} of the cases before, and is in {after} now.",
         seconds=numeral(f"{done.seconds:.0f}"),
-        learnt=done.learnt,
+        learnt=done.answered_as_taught,
         taught=done.taught,
         before=share(done.accuracy_before),
         after=share(done.accuracy),

@@ -100,7 +100,7 @@ def meta_of(folder: str) -> dict:
 def test_every_kind_of_training_gives_a_checkpoint_that_answers(clf, tiny_gpt2, options):
     status, out, err = clf("train", "--base", tiny_gpt2, "--out", "run", *QUICK, *options)
     assert status == 0, err
-    assert "weights learnt" in out
+    assert "weights trained" in out
     model = FineTuned.load(Path("run"))
     told = meta_of("run")
     assert told["about"]["test_metrics"]["messages"] == 24

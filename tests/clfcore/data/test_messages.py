@@ -19,7 +19,7 @@ from clfcore.data.split import (
     content_hash,
     duplicate_groups,
     grouped_stratified_split,
-    near_form,
+    near_duplicate_form,
     normal_form,
 )
 from clfcore.data.tables import read_labelled
@@ -102,9 +102,9 @@ def test_copies_differ_in_case_and_spacing_only():
 
 
 def test_mailings_of_one_campaign_are_near_twins():
-    assert near_form("Call 0906 123 NOW!") == near_form("call 0906-999 now")
-    assert near_form("Call me") != near_form("Call you")
-    assert near_form("👍") != near_form("🎉")
+    assert near_duplicate_form("Call 0906 123 NOW!") == near_duplicate_form("call 0906-999 now")
+    assert near_duplicate_form("Call me") != near_duplicate_form("Call you")
+    assert near_duplicate_form("👍") != near_duplicate_form("🎉")
 
 
 messages = st.lists(

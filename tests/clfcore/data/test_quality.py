@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clfcore.data.quality import survey
+from clfcore.data.quality import check_quality
 from clfcore.data.split import normal_form
 from clfcore.types import Example
 
@@ -22,7 +22,7 @@ def messages(**counts):
 
 
 def test_there_is_nothing_to_say_about_good_data():
-    found = survey(messages(ham=15, spam=12), words, limit=2)
+    found = check_quality(messages(ham=15, spam=12), words, limit=2)
     assert found.warnings() == []
     assert (found.messages, found.distinct, found.copies, found.conflicts) == (27, 27, 0, 0)
     assert (found.truncated, found.longest) == (0, 2)
@@ -38,7 +38,7 @@ def test_everything_that_may_surprise_is_counted_and_said():
         Example(" \n", "ham"),
         Example("a b c", "spam"),
     ]
-    found = survey(examples, words, limit=2)
+    found = check_quality(examples, words, limit=2)
     assert found.labels == {"ham": 69, "spam": 12}
     assert found.imbalance == 69 / 12
     assert found.conflicts_shown == {"Win  NOW": ("ham", "spam")}
@@ -55,7 +55,7 @@ def test_everything_that_may_surprise_is_counted_and_said():
 
 def test_only_three_conflicts_are_shown():
     copies = [Example(f"message {i} {'x' * 200}", label) for i in range(5) for label in "abc"]
-    [warning] = [w for w in survey(copies).warnings() if "more than one label" in w]
+    [warning] = [w for w in check_quality(copies).warnings() if "more than one label" in w]
     assert warning.startswith("5 messages carry")
     assert warning.count("(a, b, c)") == 3
     assert len(warning) < 350
@@ -74,14 +74,14 @@ def test_only_three_conflicts_are_shown():
     ],
 )
 def test_what_the_split_refuses_is_said_here_too(examples, said):
-    assert any(said in warning for warning in survey(examples).warnings())
+    assert any(said in warning for warning in check_quality(examples).warnings())
 
 
 def test_lengths_are_counted_only_where_asked():
     examples = messages(ham=10, spam=10)
-    found = survey(examples)
+    found = check_quality(examples)
     assert (found.limit, found.truncated, found.longest) == (None, None, None)
-    found = survey(examples, words)
+    found = check_quality(examples, words)
     assert (found.limit, found.truncated, found.longest) == (None, None, 2)
 
 
@@ -90,7 +90,7 @@ def test_lengths_are_counted_only_where_asked():
     st.integers(0, 4),
 )
 def test_the_counts_add_up(examples, limit):
-    found = survey(examples, len, limit)
+    found = check_quality(examples, len, limit)
     assert sum(found.labels.values()) == found.messages == found.distinct + found.copies
     assert found.conflicts <= min(found.copies, found.distinct)
     assert len(found.conflicts_shown) == min(3, found.conflicts)

@@ -17,7 +17,7 @@ from clfcore.cli import terminal
 from clfcore.cli.experiments import experiments as experiments_command
 from clfcore.cli.train import train
 from clfcore.data.balance import BALANCERS
-from clfcore.data.messages import Source, load_messages
+from clfcore.data.messages import LabelledMessages, load_messages
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
 from clfcore.evaluation import intervals
@@ -78,13 +78,13 @@ def toy(toy_file):
 @pytest.fixture
 def learnt(monkeypatch):
     """The settings of every run that was really made."""
-    configs, real = [], experiments.learn
+    configs, real = [], experiments.fine_tune
 
     def spy(base, source, config, **more):
         configs.append(config)
         return real(base, source, config, **more)
 
-    monkeypatch.setattr(experiments, "learn", spy)
+    monkeypatch.setattr(experiments, "fine_tune", spy)
     return configs
 
 
@@ -300,7 +300,7 @@ def test_a_record_says_what_was_asked_done_and_measured(base, toy, tmp_path):
     assert len({record["test"]["data_sha256"] for record in records}) == 1
     runs = [said[1:3] for said in heard if said[0] == "runs"]
     assert runs == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
-    assert {"fine-tune", "judge"} <= {said[0] for said in heard}
+    assert {"fine-tune", "evaluate"} <= {said[0] for said in heard}
     assert (path.parent / "table.md").read_text() == table(records)
 
 
@@ -329,7 +329,7 @@ def test_a_killed_grid_goes_on_where_it_was(base, toy, tmp_path, learnt):
 
 def test_other_settings_seeds_and_messages_are_other_runs(base, toy, tmp_path, learnt):
     rows, path = choose_rows(None, ["layers-last-layer"]), tmp_path / "r"
-    fewer = Source(toy.examples[:-3], "fewer")
+    fewer = LabelledMessages(toy.examples[:-3], "fewer")
     run_experiments(rows, base, toy, [0], path, overrides=QUICK)
     run_experiments(rows, base, toy, [0, 1], path, overrides=QUICK)
     run_experiments(rows, base, toy, [0], path, overrides={**QUICK, "batch_size": 4})
@@ -382,10 +382,10 @@ def test_rows_about_a_larger_gpt2_wait_for_the_base_gpt2(base, toy, tmp_path, le
     assert "\nclf train --base gpt2-xl --layers lora" in drawn
     assert not learnt
 
-    real = experiments.learn
+    real = experiments.fine_tune
     monkeypatch.setattr(experiments, "_check_base", lambda base: None)
     monkeypatch.setattr(
-        experiments, "learn", lambda asked, *a, **b: real({"gpt2-xl": base}[asked], *a, **b)
+        experiments, "fine_tune", lambda asked, *a, **b: real({"gpt2-xl": base}[asked], *a, **b)
     )
     records = run_experiments(rows, "gpt2", toy, [0], path, overrides=QUICK)
     assert records[-1]["base"] == "gpt2-xl"
@@ -414,7 +414,9 @@ def test_a_bad_base_and_bad_messages_fail_at_once_and_not_in_every_row(base, toy
     with pytest.raises(TuneshotError, match=r"holds no config\.json"):
         run_experiments(rows, str(tmp_path), toy, [0], path)
     with pytest.raises(TuneshotError, match="all messages have one label"):
-        run_experiments(rows, base, Source([Example("hello", "ham")] * 9, "few"), [0], path)
+        run_experiments(
+            rows, base, LabelledMessages([Example("hello", "ham")] * 9, "few"), [0], path
+        )
     (tmp_path / "file").write_text("")
     with pytest.raises(TuneshotError, match=r"cannot use .*; choose another place with --out"):
         run_experiments(rows, base, toy, [0], tmp_path / "file" / "r")

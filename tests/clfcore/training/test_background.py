@@ -15,11 +15,21 @@ from safetensors.torch import load_file
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
 from clfcore.training import background
-from clfcore.training.background import BackgroundTraining, Done, Event, Failed, Progress
+from clfcore.training.background import (
+    BackgroundTraining,
+    Event,
+    TrainingDone,
+    TrainingFailed,
+    TrainingProgress,
+)
 from clfcore.weights.checkpoint import save_checkpoint
 from tests.clfcore.training.test_rehearsal import SOURCE, TAUGHT, tiny_classifier
 
-STEPS = [Progress(0, 2, val_loss=0.5), Progress(1, 2, 0.4), Progress(2, 2, 0.3, 0.2, 0.9, 1.5)]
+STEPS = [
+    TrainingProgress(0, 2, val_loss=0.5),
+    TrainingProgress(1, 2, 0.4),
+    TrainingProgress(2, 2, 0.3, 0.2, 0.9, 1.5),
+]
 
 
 async def follow(training: BackgroundTraining) -> list[Event]:
@@ -51,7 +61,7 @@ def half_written(out: Path) -> None:
 
 
 def test_every_event_is_heard_in_order_and_the_last_one_is_the_end(child, tmp_path):
-    told = [*STEPS, Done(tmp_path / "more", 1, 1, 0.9, 0.95, 3.0)]
+    told = [*STEPS, TrainingDone(tmp_path / "more", 1, 1, 0.9, 0.95, 3.0)]
     child(told)
 
     async def run() -> list[Event]:
@@ -65,13 +75,13 @@ def test_the_job_travels_through_the_pipe_and_not_in_the_command_line(child, tmp
         [],
         "import json, sys\n"
         "text = json.loads(sys.stdin.readline())['taught'][0]['text']\n"
-        "print(json.dumps(['Failed', {'problem': text + str(sys.argv)}]))",
+        "print(json.dumps(['TrainingFailed', {'problem': text + str(sys.argv)}]))",
     )
 
     async def run() -> list[Event]:
         return await follow(await BackgroundTraining.start(TAUGHT, tmp_path / "more"))
 
-    assert asyncio.run(run()) == [Failed(TAUGHT[0].text + "['-c']")]
+    assert asyncio.run(run()) == [TrainingFailed(TAUGHT[0].text + "['-c']")]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +103,7 @@ def test_a_child_that_dies_is_one_clear_line_and_leaves_nothing(child, tmp_path,
 
     *steps, last = asyncio.run(run())
     assert steps == STEPS
-    assert isinstance(last, Failed)
+    assert isinstance(last, TrainingFailed)
     assert line in last.problem
     assert list(tmp_path.iterdir()) == []
 
@@ -115,7 +125,7 @@ def test_stop_ends_it_in_time_and_leaves_nothing(child, tmp_path):
 
     (first, last), seconds = asyncio.run(run())
     assert (first, seconds < 2) == (STEPS[0], True)
-    assert isinstance(last, Failed)
+    assert isinstance(last, TrainingFailed)
     assert "stopped" in last.problem
     assert list(tmp_path.iterdir()) == []
 
@@ -130,13 +140,13 @@ def test_stop_needs_no_reader(child, tmp_path):
         return await follow(training)
 
     (last,) = asyncio.run(run())
-    assert isinstance(last, Failed)
+    assert isinstance(last, TrainingFailed)
 
 
 def test_stop_after_the_end_keeps_the_checkpoint(child, tmp_path):
     out = tmp_path / "more"
     out_is_made = f"os.mkdir({str(out)!r})"
-    child([Done(out, 1, 1, 0.9, 0.95, 3.0)], out_is_made)
+    child([TrainingDone(out, 1, 1, 0.9, 0.95, 3.0)], out_is_made)
 
     async def run() -> None:
         training = await BackgroundTraining.start(TAUGHT, out)
@@ -181,7 +191,7 @@ def test_a_run_reports_its_steps_and_writes_the_same_checkpoint_for_the_same_see
         return await asyncio.gather(run("one"), run("two"))
 
     (*steps, done), (*others, _) = asyncio.run(both())
-    assert all(isinstance(step, Progress) for step in steps)
+    assert all(isinstance(step, TrainingProgress) for step in steps)
     assert [step.step for step in steps] == list(range(steps[0].steps + 1))
     assert len({step.steps for step in steps}) == 1
     assert [step.loss for step in steps] == [step.loss for step in others]
@@ -189,8 +199,8 @@ def test_a_run_reports_its_steps_and_writes_the_same_checkpoint_for_the_same_see
     assert steps[0].val_loss is not None
     assert sum(step.val_accuracy is not None for step in steps) == 64  # epochs
     assert all(step.seconds_left >= 0 for step in steps[2:])
-    assert isinstance(done, Done)
-    assert (done.folder, done.taught, done.learnt) == (tmp_path / "one", 1, 1)
+    assert isinstance(done, TrainingDone)
+    assert (done.folder, done.taught, done.answered_as_taught) == (tmp_path / "one", 1, 1)
     assert FineTuned.load(done.folder).predict([TAUGHT[0].text])[0].label == "spam"
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert all((one[name] == two[name]).all() for name in one)
@@ -203,7 +213,7 @@ def test_stop_and_kill_end_a_real_run(toys, tmp_path):
         training = await BackgroundTraining.start(TAUGHT, tmp_path / name, **toys)
         async for event in training.events():
             last = event
-            if isinstance(event, Progress) and event.step == 1:
+            if isinstance(event, TrainingProgress) and event.step == 1:
                 asked = time.perf_counter()
                 if kill:
                     training._process.send_signal(signal.SIGKILL)
@@ -215,7 +225,7 @@ def test_stop_and_kill_end_a_real_run(toys, tmp_path):
         return await asyncio.gather(run("stopped", False), run("killed", True))
 
     for last, seconds in asyncio.run(both()):
-        assert isinstance(last, Failed)
+        assert isinstance(last, TrainingFailed)
         assert seconds < 2
     assert list(tmp_path.iterdir()) == []
 
@@ -228,7 +238,7 @@ def test_what_a_user_can_put_right_is_said_in_a_line(toys, tmp_path):
         )
 
     (last,) = asyncio.run(run())
-    assert isinstance(last, Failed)
+    assert isinstance(last, TrainingFailed)
     assert last.problem.startswith("no checkpoint at")
 
 

@@ -17,17 +17,17 @@ from clfcore.training.curves import (
     tensorboard_watch,
     training_curves,
 )
-from clfcore.training.loop import Step
+from clfcore.training.loop import StepMetrics
 
 EPOCHS, STEPS_AN_EPOCH, BATCH = 3, 20, 8
 
 
-def looks(every: int = STEPS_AN_EPOCH) -> list[Step]:
+def looks(every: int = STEPS_AN_EPOCH) -> list[StepMetrics]:
     """A run that is looked at every so many steps, and after each epoch."""
     total = EPOCHS * STEPS_AN_EPOCH
     when = sorted({*range(every, total + 1, every), *range(STEPS_AN_EPOCH, total + 1, 20)})
     return [
-        Step(
+        StepMetrics(
             step, total, math.ceil(step / STEPS_AN_EPOCH), BATCH * step, loss=1 / step,
             train_loss=1 / step, train_accuracy=1 - 0.2 / step,
             val_loss=2 / step, val_accuracy=1 - 0.4 / step,
@@ -160,7 +160,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 def test_tensorboard_reads_the_looks_back_by_examples_seen(tmp_path):
     history = looks(7)
-    between = Step(1, 60, 1, 8, loss=0.5)  # no look: nothing to write
+    between = StepMetrics(1, 60, 1, 8, loss=0.5)  # no look: nothing to write
     with tensorboard_watch(tmp_path / "runs" / "one") as watch:
         for step in (between, *history):
             watch(step)

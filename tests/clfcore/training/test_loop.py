@@ -21,8 +21,8 @@ from clfcore.model.classifier import class_logits
 from clfcore.model.spec import POSITIONS, GPTConfig, Reading
 from clfcore.model.trainable import TRAINABLE, freeze_all_but, frozen_depth
 from clfcore.training.calibrate import all_logits, calibrate, threshold_for
-from clfcore.training.frozen import Streams, resting_below
-from clfcore.training.loop import RunState, fit
+from clfcore.training.frozen import ActivationCache, offloaded_below
+from clfcore.training.loop import TrainingState, fit
 from clfcore.training.recipe import mix_with
 from clfcore.training.settings import PADDINGS, SCHEDULES, SETTINGS, TrainConfig, settings_for
 from tests.support.tiny import CFG, loss_and_accuracy, tiny, toy_data
@@ -135,7 +135,7 @@ def test_without_the_causal_mask_the_first_token_sees_the_last():
 @pytest.mark.parametrize("depth", [1, 2])
 def test_the_frozen_part_is_computed_once_and_changes_no_logit(position, depth):
     model, data = tiny(reading=Reading(position)), toy_data()
-    streams = Streams(model, data.tokens, depth, "float32")
+    streams = ActivationCache(model, data.tokens, depth, "float32")
     batch = pad(data.tokens, [3, 0, 17])
     with torch.no_grad():
         cached = model.above(*streams.batch([3, 0, 17]), depth)
@@ -146,7 +146,7 @@ def test_the_frozen_part_is_computed_once_and_changes_no_logit(position, depth):
 def test_the_loss_curve_with_the_frozen_part_cached_is_that_without(layers, monkeypatch):
     data, curves = toy_data(), []
     for cached in (True, False):
-        monkeypatch.setattr(Streams, "fit_in_memory", lambda *_, cached=cached: cached)
+        monkeypatch.setattr(ActivationCache, "fits_in_memory", lambda *_, cached=cached: cached)
         model, losses = tiny(), []
         freeze_all_but(model.trunk, layers)
         fit(
@@ -165,7 +165,7 @@ def test_resting_weights_are_the_same_weights(dtype):
     model, awake = tiny().to(dtype), tiny().to(dtype)
     ids, lengths = torch.tensor([[7, 8, 9]]), torch.tensor([3])
     with torch.inference_mode():
-        with resting_below(model.trunk, depth=1):
+        with offloaded_below(model.trunk, depth=1):
             first, second = model(ids, lengths), model(ids, lengths)
         torch.testing.assert_close([first, second, model(ids, lengths)], [awake(ids, lengths)] * 3)
     assert same_weights(model, awake)
@@ -178,7 +178,7 @@ import os, torch
 from pathlib import Path
 from clfcore.model.spec import GPTConfig
 from clfcore.model.gpt import GPTModel
-from clfcore.training.frozen import resting_below
+from clfcore.training.frozen import offloaded_below
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -186,7 +186,7 @@ def resident():
 cfg = GPTConfig(vocab_size=64, context_length=8, emb_dim=2048, n_heads=2, n_layers=1)
 trunk = GPTModel(cfg)  # two matrices of 67 MB: allocators keep smaller ones for later
 before = resident()
-with torch.inference_mode(), resting_below(trunk, depth=1):
+with torch.inference_mode(), offloaded_below(trunk, depth=1):
     trunk.lower(torch.tensor([[7, 8, 9]]), depth=1)
     print(before - resident(), len(os.listdir(os.environ["TUNESHOT_CACHE"])))
 """
@@ -367,7 +367,7 @@ def test_a_run_resumed_at_any_step_ends_with_bit_identical_weights(layers, stop_
         QUICK, layers=layers, schedule="one_cycle", validate_every=7, keep="best", patience=9,
         batch_size=2, accumulate=2, balance="oversample",
     )  # fmt: skip
-    states: dict[int, RunState] = {}
+    states: dict[int, TrainingState] = {}
 
     def run(resume=None, keep=False):
         model = tiny(cfg=cfg)
@@ -380,7 +380,7 @@ def test_a_run_resumed_at_any_step_ends_with_bit_identical_weights(layers, stop_
                 states[step] = replace(state, tensors={**state.tensors}, history=[*state.history])
 
         steps: list = []
-        history = fit(model, data, data, config, steps.append, resume=resume, offer_state=offer)
+        history = fit(model, data, data, config, steps.append, resume=resume, on_state=offer)
         return model, history, steps
 
     whole_model, whole_history, whole_steps = run(keep=True)

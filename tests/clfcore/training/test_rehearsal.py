@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-from clfcore.data.messages import Source, load_messages
+from clfcore.data.messages import LabelledMessages, load_messages
 from clfcore.data.split import content_hash, grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.spec import Reading
-from clfcore.training.rehearsal import learn_more, prepare
+from clfcore.training.rehearsal import plan_rehearsal, train_further
 from clfcore.types import Example
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import Meta
@@ -20,7 +20,9 @@ from tests.support.tiny import tiny_classifier as stranger
 
 HAM = [f"see you at {i} for tea" for i in range(60)]
 SPAM = [f"win prize {i} now" for i in range(20)]
-SOURCE = Source([*(Example(t, "ham") for t in HAM), *(Example(t, "spam") for t in SPAM)], "toys")
+SOURCE = LabelledMessages(
+    [*(Example(t, "ham") for t in HAM), *(Example(t, "spam") for t in SPAM)], "toys"
+)
 TAUGHT = [Example("your table for two is confirmed", "spam")]
 ABOUT = {"data": {"sha256": content_hash(SOURCE.examples), "split_seed": 0}}
 
@@ -37,7 +39,7 @@ def weights(classifier: FineTuned) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def learnt() -> FineTuned:
     parent = tiny_classifier()
-    return learn_more(parent, prepare(parent, TAUGHT, SOURCE))
+    return train_further(parent, plan_rehearsal(parent, TAUGHT, SOURCE))
 
 
 @pytest.mark.parametrize(
@@ -46,26 +48,28 @@ def learnt() -> FineTuned:
 def test_only_the_training_part_is_rehearsed_with_as_many_of_each_label_as_there_are(
     monkeypatch, most, ham, spam
 ):
-    monkeypatch.setattr("clfcore.training.rehearsal._REHEARSED", most)
-    lesson = prepare(tiny_classifier(), TAUGHT, SOURCE)
+    monkeypatch.setattr("clfcore.training.rehearsal._MAX_REHEARSED_MESSAGES", most)
+    rehearsal = plan_rehearsal(tiny_classifier(), TAUGHT, SOURCE)
     split = grouped_stratified_split(SOURCE.examples)
-    assert set(lesson.rehearsed) <= {SOURCE.examples[row] for row in split.train}
-    assert set(lesson.val) == {SOURCE.examples[row] for row in split.val}
-    labels = [example.label for example in lesson.rehearsed]
+    assert set(rehearsal.rehearsed) <= {SOURCE.examples[row] for row in split.train}
+    assert set(rehearsal.val) == {SOURCE.examples[row] for row in split.val}
+    labels = [example.label for example in rehearsal.rehearsed]
     assert (labels.count("ham"), labels.count("spam")) == (ham, spam)
 
 
 def test_the_parts_are_those_the_parent_was_trained_with():
     parent = tiny_classifier(about={"data": {**ABOUT["data"], "split_seed": 3}})
     split = grouped_stratified_split(SOURCE.examples, seed=3)
-    assert set(prepare(parent, TAUGHT, SOURCE).val) == {SOURCE.examples[row] for row in split.val}
+    assert set(plan_rehearsal(parent, TAUGHT, SOURCE).val) == {
+        SOURCE.examples[row] for row in split.val
+    }
 
 
 def test_copies_of_what_is_taught_are_neither_rehearsed_nor_judged():
     taught = [Example(text.upper(), "spam") for text in HAM[:30]]
-    lesson = prepare(tiny_classifier(), taught, SOURCE)
+    rehearsal = plan_rehearsal(tiny_classifier(), taught, SOURCE)
     known = {normal_form(text) for text in HAM[:30]}
-    assert not {normal_form(e.text) for e in (*lesson.rehearsed, *lesson.val)} & known
+    assert not {normal_form(e.text) for e in (*rehearsal.rehearsed, *rehearsal.val)} & known
 
 
 def test_of_messages_it_was_not_trained_on_it_rehearses_its_own_answers():
@@ -73,33 +77,35 @@ def test_of_messages_it_was_not_trained_on_it_rehearses_its_own_answers():
     spam = [answer.probabilities["spam"] for answer in parent.predict([*HAM, *SPAM])]
     with torch.no_grad():  # else it gives all messages one label
         parent.model.trunk.out_head.bias[1] -= torch.tensor(spam).median().logit()
-    lesson = prepare(parent, TAUGHT, SOURCE)
-    own = [answer.label for answer in parent.predict([e.text for e in lesson.rehearsed])]
-    assert [example.label for example in lesson.rehearsed] == own
+    rehearsal = plan_rehearsal(parent, TAUGHT, SOURCE)
+    own = [answer.label for answer in parent.predict([e.text for e in rehearsal.rehearsed])]
+    assert [example.label for example in rehearsal.rehearsed] == own
     assert own.count("ham") == own.count("spam") > 0
-    learnt = learn_more(parent, lesson)
+    learnt = train_further(parent, rehearsal)
     assert learnt.meta.about["rehearsal"]["own_answers"]
     assert learnt.meta.about["calibration"] is None
 
 
 def test_of_a_message_taught_twice_the_last_label_counts():
-    lesson = prepare(
+    rehearsal = plan_rehearsal(
         tiny_classifier(), [Example("Hi you", "ham"), Example("hi YOU", "spam")], SOURCE
     )
-    assert lesson.taught == [Example("hi YOU", "spam")]
+    assert rehearsal.taught == [Example("hi YOU", "spam")]
 
 
 @pytest.mark.parametrize(("count", "repeats"), [(1, 24), (3, 24), (10, 24), (20, 12), (100, 8)])
 def test_the_more_is_taught_the_less_often_each_is_repeated(count, repeats):
-    lesson = prepare(tiny_classifier(), [Example(f"news {i}", "ham") for i in range(count)], SOURCE)
-    assert len(lesson.repeated) == count * repeats
-    assert len(lesson.rows) == len(lesson.rehearsed) + count * repeats
+    rehearsal = plan_rehearsal(
+        tiny_classifier(), [Example(f"news {i}", "ham") for i in range(count)], SOURCE
+    )
+    assert len(rehearsal.repeated) == count * repeats
+    assert len(rehearsal.rows) == len(rehearsal.rehearsed) + count * repeats
 
 
 def test_repeats_leave_out_words_and_never_all_of_them():
-    lesson = prepare(tiny_classifier(), [*TAUGHT, Example("hello", "ham")], SOURCE)
-    repeats = lesson.rows[len(lesson.rehearsed) + 2 :]
-    assert lesson.rows == lesson.rows
+    rehearsal = plan_rehearsal(tiny_classifier(), [*TAUGHT, Example("hello", "ham")], SOURCE)
+    repeats = rehearsal.rows[len(rehearsal.rehearsed) + 2 :]
+    assert rehearsal.rows == rehearsal.rows
     assert {len(e.text.split()) for e in repeats} >= {1, 3, 4, 5, 6}
     for example in repeats:
         words = "hello" if example.label == "ham" else TAUGHT[0].text
@@ -120,7 +126,7 @@ def test_what_is_taught_is_learnt_and_only_the_last_block_changes(learnt):
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(learnt):
     def again(seed: int) -> dict[str, torch.Tensor]:
         parent = tiny_classifier()
-        return weights(learn_more(parent, prepare(parent, TAUGHT, SOURCE, seed)))
+        return weights(train_further(parent, plan_rehearsal(parent, TAUGHT, SOURCE, seed)))
 
     first, same, other = weights(learnt), again(0), again(1)
     assert all(torch.equal(first[name], same[name]) for name in first)
@@ -138,7 +144,7 @@ def test_it_says_what_it_is_and_keeps_no_text(learnt, tmp_path):
     }  # fmt: skip
     loaded = FineTuned.load(tmp_path / "more")
     assert loaded.name == "tiny + 1 taught"
-    val = prepare(loaded, TAUGHT, SOURCE).val
+    val = plan_rehearsal(loaded, TAUGHT, SOURCE).val
     judged = evaluate(loaded, val).to_dict()
     assert judged["accuracy"] == about["val_metrics"]["accuracy"]
     assert len(about["train"]["history"]) == about["train"]["epochs"]
@@ -150,7 +156,7 @@ def test_threshold_and_reading_of_the_parent_stay():
     parent = FineTuned(
         tiny(reading=reading), Meta("old", LABELS, CFG, reading=reading, threshold=0.7, about=ABOUT)
     )
-    learnt = learn_more(parent, prepare(parent, TAUGHT, SOURCE))
+    learnt = train_further(parent, plan_rehearsal(parent, TAUGHT, SOURCE))
     assert (learnt.meta.reading, learnt.meta.threshold) == (reading, 0.7)
     losses = [look["train_loss"] for look in learnt.meta.about["train"]["history"]]
     assert losses[-1] < losses[0] - 0.1
@@ -161,7 +167,7 @@ def test_what_differed_from_a_trunk_kept_elsewhere_is_still_marked_as_different(
     parent = tiny_classifier()
     parent.model.trunk.requires_grad_(False)
     parent.model.trunk.trf_blocks[0].requires_grad_(True)
-    learnt = learn_more(parent, prepare(parent, TAUGHT, SOURCE))
+    learnt = train_further(parent, plan_rehearsal(parent, TAUGHT, SOURCE))
     marked = {n.rsplit(".")[0] for n, w in learnt.model.trunk.named_parameters() if w.requires_grad}
     assert marked == {"trf_blocks", "final_norm", "out_head"}
     assert all(w.requires_grad for w in learnt.model.trunk.trf_blocks.parameters())
@@ -172,13 +178,18 @@ def test_what_differed_from_a_trunk_kept_elsewhere_is_still_marked_as_different(
     [
         ({}, [], SOURCE, "no message has been taught"),
         ({}, [Example("hi", "joke")], SOURCE, "no label 'joke'; it knows ham, spam"),
-        ({}, TAUGHT, Source([Example("hi", "good")], "reviews"), "reviews has the labels good"),
+        (
+            {},
+            TAUGHT,
+            LabelledMessages([Example("hi", "good")], "reviews"),
+            "reviews has the labels good",
+        ),
         ({"adapter": {"name": "lora"}}, TAUGHT, SOURCE, "clf merge"),
     ],
 )
 def test_what_cannot_be_taught_is_refused_in_one_line(meta, taught, source, line):
     with pytest.raises(TuneshotError, match=line) as refused:
-        prepare(tiny_classifier(**meta), taught, source)
+        plan_rehearsal(tiny_classifier(**meta), taught, source)
     assert "\n" not in str(refused.value)
 
 
@@ -191,8 +202,8 @@ def test_the_bundled_model_learns_a_message_and_its_like_and_forgets_little():
         "We have your table for two at 8pm. Reply YES to keep it or call 555-0117",
     ]
     assert [p.label for p in parent.predict([text, *like])].count("spam") >= 2
-    lesson = prepare(parent, [Example(text, "ham")], load_messages())
-    before = evaluate(parent, lesson.val).metrics.accuracy.value
-    learnt = learn_more(parent, lesson)
+    rehearsal = plan_rehearsal(parent, [Example(text, "ham")], load_messages())
+    before = evaluate(parent, rehearsal.val).metrics.accuracy.value
+    learnt = train_further(parent, rehearsal)
     assert [p.label for p in learnt.predict([text, *like])] == ["ham"] * 3
-    assert evaluate(learnt, lesson.val).metrics.accuracy.value >= before - 0.005
+    assert evaluate(learnt, rehearsal.val).metrics.accuracy.value >= before - 0.005

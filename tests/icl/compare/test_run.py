@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from clfcore.data.messages import Source, sample_messages
+from clfcore.data.messages import LabelledMessages, sample_messages
 from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.perturb import PERTURBATIONS
@@ -29,7 +29,7 @@ from icl.compare.summary import summarize
 from icl.compare.task_split import contest, find_task
 from tests.support.doubles import HashedWords, save_tiny_lm
 
-MESSAGES = Source(
+MESSAGES = LabelledMessages(
     [
         Example(
             f"{'win cash now' if i % 4 == 0 else 'see you at'} {i} {i % 7}",
@@ -137,11 +137,11 @@ def test_budgets_are_numbers_and_all():
 def test_the_task_is_known_by_the_labels():
     assert find_task(MESSAGES).name == "sms_spam"
     films = [Example(f"film {i}", ("negative", "positive")[i % 2]) for i in range(9)]
-    assert find_task(Source(films, "films")).name == "sst2"
-    own = find_task(Source([Example("a", "x"), Example("b", "y")], "own"))
+    assert find_task(LabelledMessages(films, "films")).name == "sst2"
+    own = find_task(LabelledMessages([Example("a", "x"), Example("b", "y")], "own"))
     assert own.labels == ("x", "y")
     with pytest.raises(TuneshotError, match="films has the label 'negative', and task sms_spam"):
-        find_task(Source(films, "films"), "sms_spam")
+        find_task(LabelledMessages(films, "films"), "sms_spam")
     with pytest.raises(TuneshotError, match="unknown task 'nonsense'; choose from sms_spam"):
         find_task(MESSAGES, "nonsense")
 
@@ -149,7 +149,7 @@ def test_the_task_is_known_by_the_labels():
 def test_what_cannot_be_compared_is_said_in_one_line():
     with pytest.raises(TuneshotError, match="none is spam; choose a larger --test-size"):
         contest(MESSAGES, test_size=1)
-    strangers = Source([Example("a", "eggs")] * 3, "breakfast")
+    strangers = LabelledMessages([Example("a", "eggs")] * 3, "breakfast")
     with pytest.raises(TuneshotError, match="breakfast has the label 'eggs', and two hundred"):
         contest(MESSAGES, second=strangers)
 
@@ -159,7 +159,9 @@ def test_what_cannot_be_compared_is_said_in_one_line():
 
 def test_a_cell_measures_learning_answers_and_what_else_is_asked(tmp_path, monkeypatch):
     lm = str(save_tiny_lm(tmp_path / "lm", "llama"))
-    fight = contest(MESSAGES, test_size=40, second=Source(MESSAGES.examples[:60], "again"))
+    fight = contest(
+        MESSAGES, test_size=40, second=LabelledMessages(MESSAGES.examples[:60], "again")
+    )
     more = ("memory", "hard", *PERTURBATIONS, "order 1", "order 2", "second")
     monkeypatch.setattr(compare, "peak_memory", lambda cell, contest: 12.5)
     record = run_cell(
@@ -206,7 +208,9 @@ def test_a_summary_has_every_figure_with_its_interval(tmp_path):
 
 def test_a_second_corpus_and_other_words_are_set_against_the_first(tmp_path, monkeypatch):
     monkeypatch.setattr(compare, "peak_memory", lambda cell, contest: None)
-    fight = contest(MESSAGES, test_size=40, second=Source(MESSAGES.examples[:60], "again"))
+    fight = contest(
+        MESSAGES, test_size=40, second=LabelledMessages(MESSAGES.examples[:60], "again")
+    )
     robust = plan(robust=True)
     records = compare.run(robust, fight, tmp_path)
     summary = summarize(robust, fight, records, tmp_path / "answers", command="")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from clfcore.errors import TuneshotError
-from clfcore.training.background import Done, Failed, Progress
+from clfcore.training.background import TrainingDone, TrainingFailed, TrainingProgress
 from clfcore.types import Example
 from icl.chat.actions import training
 from icl.chat.actions.training import MAX_PENDING_TRAININGS, fine_tune
@@ -14,7 +14,7 @@ from icl.session.session import Model
 from icl.session.settings import Settings
 from tests.support.chat import Sent, WordSpotter, handle, make_session
 
-STEPS = [Progress(step, 3, 0.5, 0.4, 0.9, 1.0) for step in range(1, 4)]
+STEPS = [TrainingProgress(step, 3, 0.5, 0.4, 0.9, 1.0) for step in range(1, 4)]
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def played(monkeypatch):
             for event in Played.events:
                 await asyncio.sleep(Played.pause)
                 yield event
-            if isinstance(Played.events[-1], Progress):
+            if isinstance(Played.events[-1], TrainingProgress):
                 self.out.mkdir()
-                yield Done(self.out, 1, 1, 0.98, 0.99, 12.3)
+                yield TrainingDone(self.out, 1, 1, 0.98, 0.99, 12.3)
 
         async def stop(self):
             Played.stopped += 1
@@ -79,7 +79,7 @@ def test_the_page_shows_each_step_and_the_curve_in_one_message(played, session):
 
 
 def test_after_a_failure_the_old_model_goes_on_and_a_line_says_why(played, session):
-    played.events = [STEPS[0], Failed("the training process was killed")]
+    played.events = [STEPS[0], TrainingFailed("the training process was killed")]
     chat = chat_with_an_example()
     with pytest.raises(TuneshotError, match="was killed"):
         handle(fine_tune, session, chat, chat.settings(None))
@@ -171,8 +171,8 @@ def test_a_model_that_had_to_give_way_is_not_asked(played, session, monkeypatch)
 
 
 def test_a_point_of_the_curve_is_the_mean_of_a_few_steps():
-    seen = [Progress(0, 20, val_loss=0.9)]
-    seen += [Progress(step, 20, float(step)) for step in range(1, 17)]
-    seen += [Progress(17, 20, 3.0, val_loss=0.2)]
+    seen = [TrainingProgress(0, 20, val_loss=0.9)]
+    seen += [TrainingProgress(step, 20, float(step)) for step in range(1, 17)]
+    seen += [TrainingProgress(17, 20, 3.0, val_loss=0.2)]
     shown = [(at.step, at.loss, at.val_loss) for at in training._points(seen)]
     assert shown == [(0, None, 0.9), (8, 4.5, None), (16, 12.5, None), (17, None, 0.2)]
