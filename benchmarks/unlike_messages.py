@@ -80,11 +80,11 @@ def main():
                 "set": set_name,
                 "messages": m.messages,
                 "classifier": name,
-                "auc": round(m.auc, 4),
+                "auc": round(m.figures["auc"], 4),
                 "accuracy": round(m.accuracy.value, 4),
                 "spam_found": round(m.recall["spam"].value, 4),
                 "ham_flagged": round(1 - m.recall["ham"].value, 4),
-                "calibration_error": round(m.calibration_error, 4),
+                "calibration_error": round(m.figures["ece"], 4),
             }
             print(json.dumps(record) if options.json else "  ".join(map(str, record.values())))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clfcore.evaluation.metrics import Share
+from clfcore.evaluation.intervals import Share
 from clfcore.experiments.table import table
 from clfcore.training.settings import TrainConfig
 from icl.grid.table import table as survey

@@ -93,7 +93,6 @@ def experiments(
     if only_list:
         _print_suites()
         return
-    records = out / "records.jsonl"
     if not only_table:
         overrides = settings_from(fixed or [])
         if vary and (suite or rows):
@@ -111,14 +110,15 @@ def experiments(
         stderr.print(f"{len(source.examples)} messages: {terminal.printable(source.name)}")
         with ProgressBars() as bars:
             run_experiments(
-                grid, base, source, range(seeds), records, bars, overrides,
+                grid, base, source, range(seeds), out, bars, overrides,
                 data_options=[word for name, value in named.items() if value
                               for word in (name, value)],
                 accelerator=accelerator,
             )  # fmt: skip
-    from clfcore.experiments.table import write_table
+    from clfcore.evaluation.runner import write_table
+    from clfcore.experiments.table import EXPERIMENTS
 
-    typer.echo(write_table(records))
+    typer.echo(write_table(out, EXPERIMENTS))
     stderr.print(f"records and table are in {out}")
 
 

@@ -4,6 +4,7 @@ Exit status: 0 done, 1 a failure (one line), 2 bad usage (Typer's own), 130 inte
 """
 
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -238,6 +239,8 @@ class ProgressBars:
 
 def print_evaluation(evaluation: "Evaluation", title: str) -> None:
     """A table of the figures, with intervals."""
+    from clfcore.evaluation.metrics import metric_of
+
     m = evaluation.metrics
     table = Table("figure", "value", "95 % interval", title=title)
     shares = {"accuracy": m.accuracy, "always the commonest label": evaluation.majority}
@@ -245,16 +248,8 @@ def print_evaluation(evaluation: "Evaluation", title: str) -> None:
     shares |= {f"{label} answers right (precision)": share for label, share in m.precision.items()}
     for name, share in shares.items():
         table.add_row(name, f"{share.value:.4f}", f"{share.low:.4f} – {share.high:.4f}")
-    numbers = {
-        "balanced accuracy": m.balanced_accuracy,
-        "macro F1": m.macro_f1,
-        "AUC": m.auc,
-        "average precision": m.average_precision,
-        "expected calibration error": m.calibration_error,
-        "negative log-likelihood (nats)": m.negative_log_likelihood,
-    }
-    for name, value in numbers.items():
-        if value is not None:
-            table.add_row(name, f"{value:.4f}", "")
+    for key, value in m.figures.items():
+        if not math.isnan(value):
+            table.add_row(metric_of(key).name, f"{value:.4f}", "")
     stdout.print(table)
     stdout.print(f"{evaluation.ms_per_message:.2f} ms a message, in batches")

@@ -1,4 +1,4 @@
-"""Judge any classifier on labelled messages."""
+"""Evaluates any classifier on labelled messages."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -7,13 +7,14 @@ from typing import Any
 
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
-from clfcore.evaluation.metrics import Metrics, Share, measure
-from clfcore.types import Classifier, Example, Prediction
+from clfcore.evaluation.intervals import Share
+from clfcore.evaluation.metrics import Metrics, measure
+from clfcore.types import Classifier, Example, Prediction, ignore
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Metrics, the row that is always beside them, and the identity of the data.
+    """Metrics, the baseline that is always beside them, and the identity of the data.
 
     Attributes:
         majority: what always answering the commonest label would score.
@@ -31,7 +32,7 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single predictions, for JSON."""
         return {
-            **asdict(self.metrics),
+            **self.metrics.to_dict(),
             "majority": asdict(self.majority),
             "ms_per_message": round(self.ms_per_message, 3),
             "data_sha256": self.data_sha256,
@@ -41,15 +42,15 @@ class Evaluation:
 def evaluate(
     classifier: Classifier,
     examples: Sequence[Example],
-    progress: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], object] = ignore,
     batch_size: int = 64,
 ) -> Evaluation:
-    """Lets ``classifier`` answer every message and measures the answers.
+    """Has ``classifier`` answer every message, and measures the answers.
 
     Args:
         classifier: fine-tuned, few-shot, or a baseline.
         examples: the labelled messages.
-        progress: told after each batch how many messages have been answered so far.
+        on_progress: called after each batch with the number of messages answered so far.
         batch_size: messages per call of ``predict``.
 
     Raises:
@@ -58,16 +59,16 @@ def evaluate(
     if not examples:
         raise TuneshotError("there are no messages to evaluate on")
     counts = Counter(example.label for example in examples)
-    if strange := sorted(counts.keys() - set(classifier.labels)):
+    if unknown := sorted(counts.keys() - set(classifier.labels)):
         raise TuneshotError(
-            f"the data has labels the classifier does not know: {', '.join(strange)}; "
+            f"the data has labels the classifier does not know: {', '.join(unknown)}; "
             f"it knows {', '.join(classifier.labels)}"
         )
     predictions: list[Prediction] = []
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
         predictions += classifier.predict([example.text for example in batch])
-        progress(len(predictions))
+        on_progress(len(predictions))
     truth = [example.label for example in examples]
     return Evaluation(
         metrics=measure(truth, predictions, classifier.labels),

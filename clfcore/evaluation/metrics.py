@@ -1,42 +1,268 @@
-"""Figures with intervals: thin over scikit-learn and SciPy."""
+"""The table of metrics: how each is computed, called and written; and figures that have no weights.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+A new metric is one entry of ``METRICS``: the comparison, its report, ``clf evaluate`` and the
+options that choose a metric read them all from there.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
-from sklearn.metrics import (
-    average_precision_score,
-    confusion_matrix,
-    f1_score,
-    roc_auc_score,
-)
 
+from clfcore.evaluation.intervals import Share
 from clfcore.types import Prediction
 
-_BINS = 15
+CALIBRATION_BINS = 15  # of equal width
+LEAST_PROBABILITY = 1e-12  # of the true label, in the log loss: 27.6 nats at most
+NBSP = "\u00a0"  # a number and its unit stay on one line
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
-    """A proportion with its 95 % interval (Wilson 1927); ``nan`` where nothing was counted."""
+class LabelledPredictions:
+    """What one run predicted for N labelled messages; K labels, in the order of the columns.
 
-    hits: int
-    of: int
-    value: float
-    low: float
-    high: float
+    Attributes:
+        probabilities: (N, K) float64, rows sum to 1.
+        predicted: (N,) int64, column of the predicted label; usually the most probable one.
+        truth: (N,) int64, column of the true label.
+    """
+
+    probabilities: np.ndarray
+    predicted: np.ndarray
+    truth: np.ndarray
 
     @classmethod
-    def count(cls, hits: int, of: int) -> "Share":
-        """``hits`` successes in ``of`` trials."""
-        if of == 0:
-            return cls(0, 0, float("nan"), float("nan"), float("nan"))
-        interval = binomtest(hits, of).proportion_ci(0.95, method="wilson")
-        return cls(hits, of, hits / of, float(interval.low), float(interval.high))
+    def from_labels(
+        cls,
+        truth: Sequence[str],
+        predicted: Sequence[str],
+        probabilities: Sequence[Mapping[str, float]],
+        labels: Sequence[str],
+    ) -> "LabelledPredictions":
+        """The same from names of labels; ``probabilities`` are label -> probability."""
+        column = {label: number for number, label in enumerate(labels)}
+        return cls(
+            np.array([[p[label] for label in labels] for p in probabilities]),
+            np.array([column[label] for label in predicted], np.int64),
+            np.array([column[label] for label in truth], np.int64),
+        )
 
-    def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+# --- computed ------------------------------------------------------------------------------------
+
+Compute = Callable[[LabelledPredictions, np.ndarray], np.ndarray]
+"""(run, weights of its messages: (B, N) float64, at least 0) -> (B,) float64, nan if undefined.
+
+What scikit-learn computes with ``sample_weight``, for B weightings at once: what depends on the
+run alone (sorting, counting) is done once, the rest is a matrix product or a cumulative sum.
+"""
+
+
+def _accuracy(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    return _mean((run.predicted == run.truth).astype(float), weights)
+
+
+def _balanced_accuracy(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    """Mean recall of the labels that have weight."""
+    hits, true, _ = _counts(run, weights)
+    recall = divided(hits, true, otherwise=0.0)  # (B, K)
+    return divided(recall.sum(axis=1), (true > 0).sum(axis=1))
+
+
+def _f1(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    """F1 of the second of two labels, or the mean over more."""
+    by_label = _f1_by_label(run, weights)
+    return by_label[:, 1] if by_label.shape[1] == 2 else by_label.mean(axis=1)
+
+
+def _f1_by_label(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    """(B, K); 0 for a label without weight."""
+    hits, true, predicted = _counts(run, weights)
+    return divided(2 * hits, true + predicted, otherwise=0.0)
+
+
+def _auc(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    """How many of the second label a message of the first has above it; equals count half."""
+    if run.probabilities.shape[1] != 2:
+        return _undefined(run, weights)
+    score, positive, negative = _ranked(run)
+    above = np.searchsorted(-score[positive], -score[negative], "left")
+    upto = np.searchsorted(-score[positive], -score[negative], "right")
+    found = _cumulative(weights, positive)
+    ahead = found.take(upto, axis=1)  # (B, messages of the first label)
+    if (above < upto).any():
+        ahead = (ahead + found.take(above, axis=1)) / 2
+    weights = weights.take(negative, axis=1)
+    pairs = found[:, -1] * weights.sum(axis=1)
+    return divided(np.einsum("bn,bn->b", ahead, weights), pairs)
+
+
+def _average_precision(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    """Precision where all from a message of the second label up are flagged; their mean."""
+    if run.probabilities.shape[1] != 2:
+        return _undefined(run, weights)
+    score, positive, negative = _ranked(run)
+    found, wrong = _cumulative(weights, positive), _cumulative(weights, negative)
+    hits, alarms = (
+        sums.take(np.searchsorted(-score[rows], -score[positive], "right"), axis=1)
+        for sums, rows in ((found, positive), (wrong, negative))
+    )  # (B, messages of the second label) each
+    precision = divided(hits, hits + alarms, otherwise=0.0)
+    total = np.einsum("bn,bn->b", precision, weights.take(positive, axis=1))
+    return np.where(wrong[:, -1] > 0, divided(total, found[:, -1]), np.nan)
+
+
+def _calibration_error(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    """Expected calibration error of the most probable label (Guo et al. 2017, eq. 3).
+
+    Resampling adds noise to each bin, and noise only ever adds to a gap: draws are too large on
+    average, so the interval of a well calibrated run may lie above its value.
+    """
+    confidence, correct = _most_probable(run)
+    used, column = np.unique(_bins(confidence, CALIBRATION_BINS), return_inverse=True)
+    gap = np.zeros((len(confidence), len(used)))  # (N, bins that are not empty)
+    gap[np.arange(len(gap)), column] = correct - confidence
+    return divided(np.abs(weights @ gap).sum(axis=1), weights.sum(axis=1))
+
+
+def _log_loss(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    """Mean negative log-likelihood, in nats."""
+    p = run.probabilities[np.arange(len(run.truth)), run.truth]
+    return _mean(-np.log(np.clip(p, LEAST_PROBABILITY, 1)), weights)
+
+
+def _undefined(_: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
+    return np.full(len(weights), np.nan)
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return divided(weights @ values, weights.sum(axis=1))  # (B, N) @ (N,) -> (B,)
+
+
+def _counts(run: LabelledPredictions, weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Weight of the hits, of the truth and of the answers by label; each (B, K)."""
+    one_hot = np.eye(run.probabilities.shape[1])
+    true, answered = one_hot[run.truth], one_hot[run.predicted]  # (N, K)
+    summed = weights @ np.hstack([true * answered, true, answered])
+    return tuple(np.split(summed, 3, axis=1))
+
+
+def _ranked(run: LabelledPredictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) the second label's probability; its rows by it, descending; likewise the first's."""
+    score = run.probabilities[:, 1]
+    order = np.argsort(-score, kind="stable")
+    second = run.truth[order] == 1
+    return score, order[second], order[~second]
+
+
+def _cumulative(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(B, n + 1): the weight of the first 0, 1, …, n of ``rows``."""
+    sums = np.zeros((len(weights), len(rows) + 1))
+    np.cumsum(weights.take(rows, axis=1), axis=1, out=sums[:, 1:])
+    return sums
+
+
+def _most_probable(run: LabelledPredictions) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) probability of the most probable label, and whether it is the true one."""
+    correct = run.probabilities.argmax(axis=1) == run.truth
+    return run.probabilities.max(axis=1), correct.astype(float)
+
+
+def _bins(confidence: np.ndarray, bins: int) -> np.ndarray:
+    return np.minimum((confidence * bins).astype(int), bins - 1)
+
+
+def divided(a: np.ndarray, b: np.ndarray, otherwise: float = np.nan) -> np.ndarray:
+    """``a / b``, and ``otherwise`` where ``b`` is 0."""
+    return np.divide(a, b, out=np.full(a.shape, otherwise), where=b != 0)
+
+
+# --- the table -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How a figure is called, computed and written.
+
+    Attributes:
+        name: in words.
+        compute: from a run and weights of its messages.
+        percent: whether it is written as a percentage; else as a plain number.
+        higher_is_better: whether more is better.
+        record_key: its key in the record of an evaluation, where that is not its key here.
+    """
+
+    name: str
+    compute: Compute
+    percent: bool = True
+    higher_is_better: bool = True
+    record_key: str = ""
+
+    def show(self, value: float | None) -> str:
+        """``98.1 %`` or ``0.123``; a dash where there is none."""
+        if value is None:
+            return "–"
+        return f"{100 * value:.1f}{NBSP}%" if self.percent else f"{value:.3f}"
+
+    def interval(self, figure: Mapping[str, float] | None) -> str:
+        """``98.1 % (97.0 – 99.0)`` of ``value``, ``low`` and ``high``."""
+        if figure is None:
+            return "–"
+        scale, digits = (100, 1) if self.percent else (1, 3)
+        low, high = (f"{scale * figure[end]:.{digits}f}" for end in ("low", "high"))
+        return f"{self.show(figure['value'])} ({low} – {high})"
+
+    @property
+    def points(self) -> str:
+        """The unit of a difference."""
+        return "percentage points" if self.percent else self.name
+
+    def difference(self, figure: Mapping[str, float] | None) -> str:
+        """``+3.1 (−1.0 to +7.2)``, in ``points``."""
+        if figure is None:
+            return "–"
+        value, low, high = (self.change(figure[end]) for end in ("value", "low", "high"))
+        return f"{value} ({low} to {high})"
+
+    def change(self, value: float) -> str:
+        """``+3.1``, in ``points``."""
+        text = f"{100 * value:+.1f}" if self.percent else f"{value:+.3f}"
+        if not text.strip("+-0."):
+            return text[1:]  # neither plus nor minus zero
+        return text.replace("-", "−")
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric("accuracy", _accuracy),
+    "balanced_accuracy": Metric("balanced accuracy", _balanced_accuracy),
+    "f1": Metric("F1", _f1),
+    "auc": Metric("AUC", _auc, percent=False),
+    "average_precision": Metric("average precision", _average_precision, percent=False),
+    "ece": Metric(
+        "calibration error (ECE)",
+        _calibration_error,
+        percent=False,
+        higher_is_better=False,
+        record_key="calibration_error",
+    ),
+    "nll": Metric(
+        "log loss (nats)",
+        _log_loss,
+        percent=False,
+        higher_is_better=False,
+        record_key="negative_log_likelihood",
+    ),
+}
+
+
+def metric_of(key: str) -> Metric:
+    """A metric of the table; one that is not in it has its key for a name, and no value."""
+    return METRICS.get(key) or Metric(key.replace("_", " "), _undefined, percent=False)
+
+
+# --- of one run, unweighted ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +270,14 @@ class Metrics:
     """How well predictions match the truth.
 
     Attributes:
+        labels: in the order of ``confusion``.
         messages: how many.
         accuracy: share answered correctly.
         recall: label -> share of its messages that were found.
         precision: label -> share of its answers that were right.
-        balanced_accuracy: mean recall over the labels that occur.
-        macro_f1: mean F1 over all labels.
-        calibration_error: expected calibration error of the most probable label, 15 equal-width
-            bins (Guo et al. 2017, eq. 3).
-        negative_log_likelihood: mean, in nats.
-        auc: area under the ROC curve; two labels only, the second is the positive one.
-        average_precision: likewise, for the precision-recall curve.
-        confusion: rows are the truth, columns the answers, in label order.
+        figures: key of ``METRICS`` -> value, ``nan`` where it is undefined; all but accuracy, and
+            for F1 ``macro_f1``, the mean over all labels.
+        confusion: rows are the truth, columns the predictions.
     """
 
     labels: tuple[str, ...]
@@ -63,66 +285,85 @@ class Metrics:
     accuracy: Share
     recall: Mapping[str, Share]
     precision: Mapping[str, Share]
-    balanced_accuracy: float
-    macro_f1: float
-    calibration_error: float
-    negative_log_likelihood: float
-    auc: float | None
-    average_precision: float | None
+    figures: Mapping[str, float]
     confusion: list[list[int]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, with the keys of records; ``None`` where a figure is undefined."""
+        values = asdict(self)
+        for key, value in values.pop("figures").items():
+            values[metric_of(key).record_key or key] = None if math.isnan(value) else value
+        return values
 
 
 def measure(
     truth: Sequence[str], predictions: Sequence[Prediction], labels: tuple[str, ...]
 ) -> Metrics:
     """Metrics of ``predictions`` against ``truth``, both in the same order."""
-    answers = [prediction.label for prediction in predictions]
-    table = confusion_matrix(truth, answers, labels=list(labels))  # (L, L)
-    p = np.array([[pred.probabilities[name] for name in labels] for pred in predictions])  # (N, L)
-    true_column = np.array([labels.index(name) for name in truth])  # (N,)
-    correct = int(np.trace(table))
-    both = len(labels) == 2 and len(set(truth)) == 2
-    is_positive, score = true_column == 1, p[:, 1]
+    run = LabelledPredictions.from_labels(
+        truth, [p.label for p in predictions], [p.probabilities for p in predictions], labels
+    )
+    table = np.zeros((len(labels), len(labels)), int)
+    np.add.at(table, (run.truth, run.predicted), 1)
+    hits, once = table.diagonal(), np.ones((1, len(truth)))
+
+    def shares(of: np.ndarray) -> dict[str, Share]:
+        counts = zip(labels, hits.tolist(), of.tolist(), strict=True)
+        return {label: Share.count(hit, total) for label, hit, total in counts}
+
+    figures = {
+        key: float(metric.compute(run, once)[0])
+        for key, metric in METRICS.items()
+        if key not in ("accuracy", "f1")
+    }
+    figures["macro_f1"] = float(_f1_by_label(run, once).mean())
     return Metrics(
         labels=labels,
         messages=len(truth),
-        accuracy=Share.count(correct, len(truth)),
-        recall={
-            name: Share.count(int(table[i, i]), int(table[i].sum()))
-            for i, name in enumerate(labels)
-        },
-        precision={
-            name: Share.count(int(table[i, i]), int(table[:, i].sum()))
-            for i, name in enumerate(labels)
-        },
-        balanced_accuracy=float(
-            np.mean([row[i] / row.sum() for i, row in enumerate(table) if row.sum()])
-        ),
-        macro_f1=float(
-            f1_score(truth, answers, labels=list(labels), average="macro", zero_division=0)
-        ),
-        calibration_error=expected_calibration_error(p, true_column),
-        negative_log_likelihood=float(
-            -np.log(np.clip(p[np.arange(len(p)), true_column], 1e-12, 1)).mean()
-        ),
-        auc=float(roc_auc_score(is_positive, score)) if both else None,
-        average_precision=float(average_precision_score(is_positive, score)) if both else None,
+        accuracy=Share.count(int(hits.sum()), len(truth)),
+        recall=shares(table.sum(axis=1)),
+        precision=shares(table.sum(axis=0)),
+        figures=figures,
         confusion=table.tolist(),
     )
 
 
-def expected_calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Mean gap between confidence and accuracy, weighted by how many messages fall in a bin.
+# --- calibration, drawn ---------------------------------------------------------------------------
+
+
+class Bin(NamedTuple):
+    """LabelledPredictions of about the same confidence.
+
+    Attributes:
+        confidence: their mean probability.
+        accuracy: share that is right.
+        answers: how many.
+    """
+
+    confidence: float
+    accuracy: float
+    answers: int
+
+
+def reliability(runs: Sequence[LabelledPredictions], bins: int = 10) -> list[Bin]:
+    """How often answers of some confidence are right; those of all seeds together.
 
     Args:
-        probabilities: (N, L), rows sum to 1.
-        truth: (N,) column of the true label.
+        runs: one a seed.
+        bins: of equal width, from 0 to 1.
+
+    Returns:
+        the bins that are not empty, ascending. As for ``ece``, the answer is the most probable
+        label, even where a threshold made the classifier say another.
     """
-    confidence = probabilities.max(axis=1)  # (N, L) -> (N,)
-    correct = probabilities.argmax(axis=1) == truth
-    which = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    gaps = [
-        abs(correct[which == b].mean() - confidence[which == b].mean()) * (which == b).mean()
+    pairs = [_most_probable(run) for run in runs]
+    confidence, correct = (np.concatenate(column) for column in zip(*pairs, strict=True))
+    which = _bins(confidence, bins)
+    return [
+        Bin(
+            float(confidence[which == b].mean()),
+            float(correct[which == b].mean()),
+            int((which == b).sum()),
+        )
         for b in np.unique(which)
     ]
-    return float(sum(gaps))

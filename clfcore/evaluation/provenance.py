@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def _machine(accelerator: "Accelerator | None") -> dict[str, Any]:
+def machine(accelerator: "Accelerator | None") -> dict[str, Any]:
+    """The processor, its cores, the threads of torch, and the device, by name."""
     device = accelerator.device if accelerator else torch.device("cpu")
     return {
         "cpu": cpu_name(),

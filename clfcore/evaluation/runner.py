@@ -1,7 +1,8 @@
-"""Many evaluations: one after another, some at a time, or on other machines; none is done twice.
+"""The one grid runner: cells in turn, several at a time, or on other machines; none is run twice.
 
     records.jsonl    one JSON object a line and cell: what was asked and what was measured
-    answers/*.jsonl  one JSON object a line and message, a file a cell: a killed cell goes on there
+    answers/*.jsonl  one JSON object a line and message; a killed cell continues its file
+    table.md         the records as a table
 
 To run a cell once more, take away its record and its answers.
 """
@@ -18,9 +19,11 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -35,16 +38,17 @@ from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record, append_lines, not_a_record, open_lines, read_lines
 from clfcore.paths import atomic_write
 from clfcore.types import Classifier, Example, OnProgress, Prediction, ignore
+from clfcore.wording import duration
 
 BATCH = 8  # messages asked about, and written down, at a time
 
 
 class Cell(Protocol):
-    """One evaluation."""
+    """One evaluation of a grid."""
 
     @property
-    def identity(self) -> str:
-        """What makes this cell this cell and no other; ``identity_of(to_dict())``."""
+    def record(self) -> Record:
+        """What is evaluated, as its record begins: plain values for JSON, with a ``config``."""
         ...
 
     @property
@@ -57,27 +61,40 @@ class Cell(Protocol):
         """Whether a GPU, where there is one, is of use."""
         ...
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        ...
-
 
 class Run(Protocol):
-    """Evaluates one cell; goes on after the answers that are in its file already."""
+    """Evaluates one cell, continuing after the answers that are in its file already."""
 
     def __call__(self, cell: Any, *, answers: Path) -> Record: ...  # noqa: ANN401 (a Cell)
 
 
-def identity_of(config: Mapping[str, Any]) -> str:
+def config_identity(record: Record) -> str:
     """What tells one configuration from another."""
-    return json.dumps(config, sort_keys=True)
+    return json.dumps(record["config"], sort_keys=True)
+
+
+@dataclass(frozen=True)
+class RecordFormat:
+    """How the records of one kind of grid are told apart and shown.
+
+    Attributes:
+        duration_group: the same for cells that take about equally long.
+        identity: the same for all records of one cell.
+        config_keys: what the ``config`` of every record has.
+        table: all records -> Markdown, kept up to date as ``table.md``.
+    """
+
+    duration_group: Callable[[Record], str]
+    identity: Callable[[Record], str] = config_identity
+    config_keys: Collection[str] = ()
+    table: Callable[[Sequence[Record]], str] | None = None
 
 
 # --- one cell -----------------------------------------------------------------------------------
 
 
-class Noted:
-    """A classifier asked about known messages in order; what it says is on the disk at once.
+class Recorded:
+    """A classifier asked about known messages in order; each answer is on the disk at once.
 
     What the file answers already is not asked again, unless it is about other messages.
 
@@ -85,10 +102,10 @@ class Noted:
         classifier: what answers.
         examples: what it will be asked about.
         path: a file, made if need be.
-        about: marks these answers among others in the file.
+        tags: mark these answers among others in the file.
 
     Attributes:
-        lines: the answers so far.
+        answers: those so far, as in the file.
     """
 
     def __init__(
@@ -96,60 +113,58 @@ class Noted:
         classifier: Classifier,
         examples: Sequence[Example],
         path: Path,
-        about: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.labels = classifier.labels
         self._classifier, self._path, self._next = classifier, path, 0
-        self._asked = [
-            {**(about or {}), "message": content_hash([example])[:16], "label": example.label}
+        self._questions = [
+            {**(tags or {}), "message": content_hash([example])[:16], "label": example.label}
             for example in examples
         ]
-        self.lines: list[Record] = []
+        self.answers: list[Record] = []
         others: list[Record] = []
         for line in open_lines(path):
-            mine = (about or {}).items() <= line.items()
-            (self.lines if mine else others).append(line)
-        known = [line["message"] for line in self.lines]
-        if known != [asked["message"] for asked in self._asked[: len(known)]]:
-            self.lines = []
+            is_tagged = (tags or {}).items() <= line.items()
+            (self.answers if is_tagged else others).append(line)
+        answered = [line["message"] for line in self.answers]
+        if answered != [question["message"] for question in self._questions[: len(answered)]]:
+            self.answers = []
             with atomic_write(path) as new:
                 new.touch()
                 append_lines(new, others)
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         start, end = self._next, self._next + len(texts)
-        if unanswered := texts[max(len(self.lines) - start, 0) :]:
+        if unanswered := texts[max(len(self.answers) - start, 0) :]:
             predictions = self._classifier.predict(unanswered)
             fresh = [
                 {
-                    **asked,
+                    **question,
                     "answer": prediction.label,
                     "probabilities": dict(prediction.probabilities),
                     "ms": prediction.ms,
                     "prompt_tokens": getattr(prediction, "prompt_tokens", 0),
                     "dollars": getattr(prediction, "dollars", 0.0),
                 }
-                for asked, prediction in zip(
-                    self._asked[end - len(unanswered) : end], predictions, strict=True
+                for question, prediction in zip(
+                    self._questions[end - len(unanswered) : end], predictions, strict=True
                 )
             ]
-            self.lines += append_lines(self._path, fresh)
+            self.answers += append_lines(self._path, fresh)
         self._next = end
         return [
             Prediction(line["answer"], line["probabilities"], line["ms"])
-            for line in self.lines[start:end]
+            for line in self.answers[start:end]
         ]
 
     @property
-    def prompt_tokens(self) -> int:
-        """Of all answers so far."""
-        return sum(line["prompt_tokens"] for line in self.lines)
-
-    @property
-    def dollars(self) -> float | None:
-        """Likewise; ``None``: nobody knows."""
-        spent = [line["dollars"] for line in self.lines]
-        return None if None in spent else sum(spent)
+    def costs(self) -> Record:
+        """Of all answers so far: prompt tokens, and dollars (``None``: the price is unknown)."""
+        dollars = [line["dollars"] for line in self.answers]
+        return {
+            "prompt_tokens": sum(line["prompt_tokens"] for line in self.answers),
+            "dollars": None if None in dollars else sum(dollars),
+        }
 
 
 # --- all cells ----------------------------------------------------------------------------------
@@ -159,27 +174,23 @@ def run_cells(
     cells: Sequence[Cell],
     out: Path,
     run: Run,
+    form: RecordFormat,
     on_progress: OnProgress = ignore,
-    on_record: Callable[[list[Record]], object] = ignore,
     *,
-    keys: Iterable[str],
-    alike: Sequence[str],
     jobs: int = 1,
     ray: str | None = None,
 ) -> list[Record]:
     """Runs every cell that is not recorded yet, and writes each down as soon as it has ended.
 
-    A killed run goes on where it was; on Ray, with the cells that had not ended. A cell that
+    A killed run continues where it was; on Ray, with the cells that had not ended. A cell that
     fails is recorded with the reason, does not stop the others, and is tried again next time.
 
     Args:
         cells: what to run, in this order (of several at a time: about).
-        out: a folder for ``records.jsonl`` and ``answers``.
+        out: a folder for ``records.jsonl``, ``answers`` and ``table.md``.
         run: runs one; with ``jobs`` or ``ray`` it is sent elsewhere, so it must not hold a model.
+        form: of the records.
         on_progress: called with ("cells", done, cells, how long the others will take).
-        on_record: called with all records so far, whenever there is one more.
-        keys: what the config of every record has.
-        alike: those of them that cells share which take equally long.
         jobs: how many cells at a time, in processes of this machine, which share its cores.
         ray: the address of a Ray cluster, e.g. ``host:6379``, ``ray://host:10001`` or ``auto``,
             to spread the cells over.
@@ -191,83 +202,98 @@ def run_cells(
         TuneshotError: the folder cannot be used, or there is no such cluster.
     """
     path, folder = out / "records.jsonl", out / "answers"
-    known = read_records(path, keys) if path.exists() else []
+    records = read_records(out, form) if path.exists() else []
     if ray is not None:
         _connect(ray)
     open_lines(path)
-    finished = {identity_of(record["config"]) for record in known if "test" in record}
-    left = {cell.identity: cell for cell in cells if cell.identity not in finished}
-    spread = _on_ray if ray is not None else _side_by_side(jobs) if jobs > 1 else _here
+    finished = {form.identity(record) for record in records if "test" in record}
+    waiting = {
+        identity: cell for cell in cells if (identity := form.identity(cell.record)) not in finished
+    }
+    spread = _on_ray if ray is not None else partial(_in_processes, jobs) if jobs > 1 else _in_turn
     start, worked, total = time.perf_counter(), 0.0, len(cells)
-    on_progress("cells", total - len(left), total, "")
-    for record in spread(list(left.values()), folder, run):
+    on_progress("cells", total - len(waiting), total, "")
+    for record in spread(list(waiting.values()), folder, run):
         (written,) = append_lines(path, [record])
-        known.append(written)
-        on_record(known)
-        del left[identity_of(written["config"])]
+        records.append(written)
+        _write_table(out, form, records)
+        del waiting[form.identity(written)]
         worked += written.get("seconds", 0.0)
         pace = (time.perf_counter() - start) / worked if worked else 1.0  # < 1: several at a time
-        figures = remaining(left.values(), known, alike, pace)
-        on_progress("cells", total - len(left), total, figures)
-    on_record(known)
-    newest = {identity_of(record["config"]): record for record in current(known)}
-    return [newest[cell.identity] for cell in cells]
+        left = remaining(waiting.values(), records, form, pace)
+        on_progress("cells", total - len(waiting), total, left)
+    _write_table(out, form, records)
+    newest = {form.identity(record): record for record in current(records, form.identity)}
+    return [newest[form.identity(cell.record)] for cell in cells]
 
 
-def current(records: Iterable[Record]) -> list[Record]:
+def current(
+    records: Iterable[Record], identity: Callable[[Record], str] = config_identity
+) -> list[Record]:
     """One record a cell: the last that worked, else the last."""
-    found: dict[str, Record] = {}
+    newest: dict[str, Record] = {}
     for record in records:
-        cell = identity_of(record["config"])
-        if "test" in record or "test" not in found.get(cell, {}):
-            found[cell] = record
-    return list(found.values())
+        cell = identity(record)
+        if "test" in record or "test" not in newest.get(cell, {}):
+            newest[cell] = record
+    return list(newest.values())
 
 
-def read_records(path: Path, keys: Iterable[str]) -> list[Record]:
-    """The records of a file; half a line at its end, left by a kill, is not one.
-
-    Args:
-        path: the file.
-        keys: what every record's config has.
+def read_records(out: Path, form: RecordFormat) -> list[Record]:
+    """The records of a folder; half a line at the end of the file, left by a kill, is not one.
 
     Raises:
-        TuneshotError: the file cannot be read, or a line is not a record.
+        TuneshotError: there are none, they cannot be read, or a line is not such a record.
     """
+    path = out / "records.jsonl"
+    if not path.exists():
+        raise TuneshotError(f"no records in {path}; run the grid first, or choose another --out")
     records = read_lines(path)
     for number, record in enumerate(records, start=1):
-        config = record.get("config") if isinstance(record, dict) else None
-        if not isinstance(config, dict) or not config.keys() >= set(keys):
+        try:
+            form.identity(record)
+            missing = set(form.config_keys) - record["config"].keys()
+        except (AttributeError, KeyError, TypeError) as error:
+            raise not_a_record(path, number) from error
+        if missing:
             raise not_a_record(path, number)
     return records
 
 
-def answers_file(cell: Cell) -> str:
-    """The name of the file of a cell's answers."""
-    digest = hashlib.sha256(cell.identity.encode()).hexdigest()[:12]
-    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', cell.name).strip('-.')}-{digest}.jsonl"
+def write_table(out: Path, form: RecordFormat) -> str:
+    """Writes the table of a folder's records as ``table.md``, and returns it.
+
+    Raises:
+        TuneshotError: the records cannot be read, or the table cannot be written.
+    """
+    return _write_table(out, form, read_records(out, form))
+
+
+def _write_table(out: Path, form: RecordFormat, records: Sequence[Record]) -> str:
+    if form.table is None:
+        return ""
+    text = form.table(records)
+    with atomic_write(out / "table.md") as new:
+        new.write_text(text, encoding="utf-8")
+    return text
 
 
 def remaining(
-    left: Iterable[Cell], known: Sequence[Record], alike: Sequence[str], pace: float
+    cells: Iterable[Cell], records: Sequence[Record], form: RecordFormat, pace: float
 ) -> str:
-    """How long the cells that are left will take, as far as finished ones tell; "" of none.
+    """How long cells will take, as far as finished ones tell; "" of none.
 
     Args:
-        left: the cells.
-        known: the records.
-        alike: what cells share that take equally long.
+        cells: those that are left.
+        records: of those that have ended.
+        form: says which cells take equally long.
         pace: seconds on the clock in which one second of a cell's work is done.
     """
-
-    def likes(config: Mapping[str, Any]) -> str:
-        return identity_of({name: config[name] for name in alike})
-
     seconds: dict[str, list[float]] = {}
-    for record in known:
+    for record in records:
         if "test" in record:
-            seconds.setdefault(likes(record["config"]), []).append(record["seconds"])
-    expected = [mean(seconds.get(likes(cell.to_dict()), [math.nan])) for cell in left]
+            seconds.setdefault(form.duration_group(record), []).append(record["seconds"])
+    expected = [mean(seconds.get(form.duration_group(cell.record), [math.nan])) for cell in cells]
     unknown = sum(map(math.isnan, expected))
     parts = []
     if unknown < len(expected):
@@ -277,17 +303,10 @@ def remaining(
     return " and ".join(parts)
 
 
-def duration(seconds: float) -> str:
-    """For people."""
-    if seconds < 90:
-        return f"{max(round(seconds), 1)} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 # --- where cells run ----------------------------------------------------------------------------
 
 
-def _here(cells: Sequence[Cell], folder: Path, run: Run) -> Iterator[Record]:
+def _in_turn(cells: Sequence[Cell], folder: Path, run: Run) -> Iterator[Record]:
     for cell in cells:
         yield _attempt(cell, run, folder / answers_file(cell))
 
@@ -301,52 +320,48 @@ def _attempt(cell: Cell, run: Run, answers: Path) -> Record:
 
 def _failed(cell: Cell, error: Exception) -> Record:
     if isinstance(error, TuneshotError):
-        return {"config": cell.to_dict(), "error": str(error), **about_this_run()}
+        return {**cell.record, "error": str(error), **about_this_run()}
     reason = shorten(f"{type(error).__name__}: {error}", 300, placeholder=" …")
     trace = "".join(traceback.format_exception(error))
-    return {"config": cell.to_dict(), "error": reason, "traceback": trace, **about_this_run()}
+    return {**cell.record, "error": reason, "traceback": trace, **about_this_run()}
 
 
-def _side_by_side(jobs: int) -> Callable[[Sequence[Cell], Path, Run], Iterator[Record]]:
+def answers_file(cell: Cell) -> str:
+    """The name of the file of a cell's answers."""
+    digest = hashlib.sha256(config_identity(cell.record).encode()).hexdigest()[:12]
+    return f"{re.sub(r'[^A-Za-z0-9.]+', '-', cell.name).strip('-.')}-{digest}.jsonl"
+
+
+def _in_processes(jobs: int, cells: Sequence[Cell], folder: Path, run: Run) -> Iterator[Record]:
     """Cells in ``jobs`` processes of this machine."""
-
-    def spread(cells: Sequence[Cell], folder: Path, run: Run) -> Iterator[Record]:
-        # Not forked: PyTorch's threads do not survive it.
-        context = multiprocessing.get_context("spawn")
-        threads = max(1, (os.cpu_count() or 1) // jobs)
-        with ProcessPoolExecutor(
-            jobs, context, initializer=_settle_in, initargs=(threads,)
-        ) as workers:
-            waiting = {
-                workers.submit(_attempt, cell, run, folder / answers_file(cell)): cell
-                for cell in cells
-            }
-            try:
-                for task in as_completed(waiting):
-                    try:
-                        yield task.result()
-                    except BrokenProcessPool as error:
-                        raise TuneshotError(
-                            "a process that ran cells was ended from outside (out of memory?); "
-                            "start the same command again, with fewer --jobs: it goes on"
-                        ) from error
-            except BaseException:  # Ctrl+C, too: what was answered is on the disk
-                workers.shutdown(wait=False, cancel_futures=True)
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                raise
-
-    return spread
+    # Not forked: PyTorch's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(
+        jobs, context, initializer=_start_worker, initargs=(threads,)
+    ) as workers:
+        tasks = [workers.submit(_attempt, cell, run, folder / answers_file(cell)) for cell in cells]
+        try:
+            for task in as_completed(tasks):
+                yield task.result()
+        except BaseException as error:  # Ctrl+C, too: what was answered is on the disk
+            workers.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise TuneshotError(
+                    "a process that ran cells was ended from outside (out of memory?); start the "
+                    "same command again, with fewer --jobs: it continues where it was"
+                ) from error
+            raise
 
 
-def _settle_in(threads: int) -> None:
-    """A process of its own uses its share of the cores, and does not outlive who started it."""
+def _start_worker(threads: int) -> None:
+    """A worker uses its share of the cores, and ends with the process that started it."""
     import torch
 
     torch.set_num_threads(threads)
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # the other process gets it, too, and ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent gets it, too, and ends this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -16,7 +16,7 @@ from clfcore.training.settings import NOTHING, TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SuiteRow:
     """A question, and the runs that answer it.
 
     Attributes:
@@ -40,99 +40,103 @@ _PADDED = {"position": "last_column", "padding": "longest"}  # the book's row 1
 
 # The rows and the published figures of "book" are those of github.com/rasbt/LLMs-from-scratch,
 # ch06/02_bonus_additional-experiments, at commit 28c65cd.
-SUITES: dict[str, tuple[Row, ...]] = {
+SUITES: dict[str, tuple[SuiteRow, ...]] = {
     "book": (
-        Row("book-01", "What does the lecture's recipe reach?", _PADDED,
+        SuiteRow("book-01", "What does the lecture's recipe reach?", _PADDED,
             published=(0.9663, 0.9933, 0.9500)),
-        Row("book-02", "Read the last token or the first?",
+        SuiteRow("book-02", "Read the last token or the first?",
             {"position": "first", "padding": "longest"},
             published=(0.7846, 0.8054, 0.7500)),
-        Row("book-03", "Is it enough to train the last layer?",
+        SuiteRow("book-03", "Is it enough to train the last layer?",
             {**_PADDED, "layers": "last_layer"}, published=(0.7865, 0.7987, 0.7200)),
-        Row("book-04", "Do two blocks learn more than one?",
+        SuiteRow("book-04", "Do two blocks learn more than one?",
             {**_PADDED, "layers": "last_two_blocks"}, published=(0.9885, 0.9866, 0.9833)),
-        Row("book-05", "Does it help to train all layers?",
+        SuiteRow("book-05", "Does it help to train all layers?",
             {**_PADDED, "layers": "all"}, published=(0.9962, 0.9664, 0.9667)),
-        Row("book-06", "Is GPT-2 medium better than small?", _PADDED,
+        SuiteRow("book-06", "Is GPT-2 medium better than small?", _PADDED,
             size="gpt2-medium", published=(0.8750, 0.9128, 0.8467)),
-        Row("book-07", "Is GPT-2 large better than small?", _PADDED,
+        SuiteRow("book-07", "Is GPT-2 large better than small?", _PADDED,
             size="gpt2-large", published=(0.9952, 0.9866, 0.9667)),
-        Row("book-08", "Is GPT-2 XL better than small?", _PADDED,
+        SuiteRow("book-08", "Is GPT-2 XL better than small?", _PADDED,
             size="gpt2-xl", published=(0.9981, 0.9981, 0.9833)),
-        Row("book-09", "Does it help to train all layers of GPT-2 XL?",
+        SuiteRow("book-09", "Does it help to train all layers of GPT-2 XL?",
             {**_PADDED, "layers": "all"}, size="gpt2-xl", published=(1.0000, 0.9866, 0.9867)),
-        Row("book-10", "What are the pretrained weights worth?",
+        SuiteRow("book-10", "What are the pretrained weights worth?",
             {**_PADDED, "weights": "random", "layers": "all"},
             published=(1.0000, 0.9664, 0.9367)),
-        Row("book-11", "Does LoRA do as well as training all layers?",
+        SuiteRow("book-11", "Does LoRA do as well as training all layers?",
             {**_PADDED, "layers": "lora", "rank": 16}, published=(1.0000, 0.9732, 0.9667)),
-        Row("book-12", "Does LoRA do as well on GPT-2 XL?",
+        SuiteRow("book-12", "Does LoRA do as well on GPT-2 XL?",
             {**_PADDED, "layers": "lora", "rank": 16},
             size="gpt2-xl", published=(1.0000, 0.9866, 0.9833)),
-        Row("book-13", "Does padding to the whole context do harm?",
+        SuiteRow("book-13", "Does padding to the whole context do harm?",
             {"position": "last_column", "padding": "full_context"},
             published=(0.8308, 0.8792, 0.7833)),
-        Row("book-14", "Is it better without padding, one message at a time?",
+        SuiteRow("book-14", "Is it better without padding, one message at a time?",
             {"position": "last_token", "padding": "none", "batch_size": 1},
             published=(1.0000, 0.9866, 0.9800)),
-        Row("book-15", "Is it better without padding, eight messages a step?",
+        SuiteRow("book-15", "Is it better without padding, eight messages a step?",
             {"position": "last_token", "padding": "none", "batch_size": 1, "accumulate": 8},
             published=(0.9933, 0.9866, 0.9833)),
-        Row("book-16", "Is it better to read the last token that is not padding?",
+        SuiteRow("book-16", "Is it better to read the last token that is not padding?",
             {"position": "last_token", "padding": "longest"},
             published=(0.9942, 0.9866, 0.9833)),
-        Row("book-17", "Does it help to take the causal mask off?",
+        SuiteRow("book-17", "Does it help to take the causal mask off?",
             {**_PADDED, "causal": False}, published=(0.9923, 0.9866, 0.9533)),
-        Row("book-18", "Does it help to leave padding out of the loss? It changes nothing: a label "
-            "is never padding.", _PADDED, published=(0.9663, 0.9933, 0.9500)),
-        Row("book-19", "Is the mean over all tokens better than the last one?",
+        SuiteRow("book-18", "Does it help to leave padding out of the loss? "
+            "It changes nothing: a label is never padding.", _PADDED,
+            published=(0.9663, 0.9933, 0.9500)),
+        SuiteRow("book-19", "Is the mean over all tokens better than the last one?",
             {"position": "mean", "padding": "longest"}, published=(0.9779, 0.9933, 0.9633)),
     ),
     "layers": (
-        Row("layers-last-layer", "Is a linear head enough?", {"layers": "last_layer"}),
-        Row("layers-last-block", "What does the lecture's choice, the last block, reach?"),
-        Row("layers-last-two-blocks", "Do two blocks learn more?", {"layers": "last_two_blocks"}),
-        Row("layers-last-four-blocks", "And four?", {"layers": "last_four_blocks"}),
-        Row("layers-all", "And all layers?", {"layers": "all"}),
-        Row("layers-none-logistic", "How good are the frozen vectors with logistic regression?",
+        SuiteRow("layers-last-layer", "Is a linear head enough?", {"layers": "last_layer"}),
+        SuiteRow("layers-last-block", "What does the lecture's choice, the last block, reach?"),
+        SuiteRow("layers-last-two-blocks",
+            "Do two blocks learn more?", {"layers": "last_two_blocks"}),
+        SuiteRow("layers-last-four-blocks", "And four?", {"layers": "last_four_blocks"}),
+        SuiteRow("layers-all", "And all layers?", {"layers": "all"}),
+        SuiteRow("layers-none-logistic",
+            "How good are the frozen vectors with logistic regression?",
             {"layers": NOTHING, "head": "logistic"}),
-        Row("layers-none-mlp", "And with a small neural network on them?",
+        SuiteRow("layers-none-mlp", "And with a small neural network on them?",
             {"layers": NOTHING, "head": "mlp"}),
-        Row("layers-lora", "Does LoRA do as well as training all layers?", {"layers": "lora"}),
+        SuiteRow("layers-lora", "Does LoRA do as well as training all layers?", {"layers": "lora"}),
     ),
     "imbalance": (
-        *(Row(f"imbalance-{name}", f"What does balance {name} do to fine-tuning?",
+        *(SuiteRow(f"imbalance-{name}", f"What does balance {name} do to fine-tuning?",
               {"balance": name})
           for name, balancer in BALANCERS.items() if balancer.kind != "points"),
-        *(Row(f"imbalance-{name}-frozen",
+        *(SuiteRow(f"imbalance-{name}-frozen",
               f"What does balance {name} do to a logistic head on frozen vectors?",
               {"balance": name, "layers": NOTHING})
           for name in BALANCERS),
     ),
     "adapters": (
-        Row("adapters-last-block", "What is to be reached: the lecture's last block?"),
-        *(Row(f"adapters-{name}", f"Does {name} do as well as training the last block?",
+        SuiteRow("adapters-last-block", "What is to be reached: the lecture's last block?"),
+        *(SuiteRow(f"adapters-{name}", f"Does {name} do as well as training the last block?",
               {"layers": name})
           for name in ADAPTERS),
     ),
     "positions": (
-        Row("positions-last-token", "What does the last token know?", {"position": "last_token"}),
-        Row("positions-last-column", "And the last column of the padded batch?", _PADDED),
-        Row("positions-first", "And the first token?", {"position": "first"}),
-        Row("positions-mean", "And the mean over all tokens?", {"position": "mean"}),
-        Row("positions-last-token-unmasked", "And the last token without the causal mask?",
+        SuiteRow("positions-last-token",
+            "What does the last token know?", {"position": "last_token"}),
+        SuiteRow("positions-last-column", "And the last column of the padded batch?", _PADDED),
+        SuiteRow("positions-first", "And the first token?", {"position": "first"}),
+        SuiteRow("positions-mean", "And the mean over all tokens?", {"position": "mean"}),
+        SuiteRow("positions-last-token-unmasked", "And the last token without the causal mask?",
             {"position": "last_token", "causal": False}),
-        Row("positions-last-column-unmasked", "And the last column without it?",
+        SuiteRow("positions-last-column-unmasked", "And the last column without it?",
             {**_PADDED, "causal": False}),
-        Row("positions-first-unmasked", "And the first token without it?",
+        SuiteRow("positions-first-unmasked", "And the first token without it?",
             {"position": "first", "causal": False}),
-        Row("positions-mean-unmasked", "And the mean without it?",
+        SuiteRow("positions-mean-unmasked", "And the mean without it?",
             {"position": "mean", "causal": False}),
     ),
 }  # fmt: skip
 
 
-def choose_rows(suite: str | None, keys: Sequence[str] = ()) -> tuple[Row, ...]:
+def choose_rows(suite: str | None, keys: Sequence[str] = ()) -> tuple[SuiteRow, ...]:
     """The rows of a suite, or those of them that are named; without a suite, of all suites.
 
     Raises:
@@ -143,11 +147,11 @@ def choose_rows(suite: str | None, keys: Sequence[str] = ()) -> tuple[Row, ...]:
     if suite is None and not keys:
         raise TuneshotError(f"name a suite ({', '.join(SUITES)}), --rows, or --vary name=value,…")
     names = SUITES if suite is None else (suite,)
-    known = {row.key: row for name in names for row in SUITES[name]}
+    rows = {row.key: row for name in names for row in SUITES[name]}
     for key in keys:
-        if key not in known:
-            raise unknown_choice("row", key, known)
-    return tuple(known[key] for key in dict.fromkeys(keys or known))
+        if key not in rows:
+            raise unknown_choice("row", key, rows)
+    return tuple(rows[key] for key in dict.fromkeys(keys or rows))
 
 
 # --- settings, as a user writes them ------------------------------------------------------------
@@ -159,14 +163,11 @@ def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
     Raises:
         TuneshotError: an unknown name, or a value of another type than the field.
     """
-    found = {}
-    for assignment in assignments:
-        name, text = _assignment(assignment)
-        found[name] = _value(name, text)
-    return found
+    pairs = map(_assignment, assignments)
+    return {name: _value(name, text) for name, text in pairs}
 
 
-def free_grid(varied: Iterable[str], overrides: Mapping[str, Any]) -> tuple[Row, ...]:
+def free_grid(varied: Iterable[str], overrides: Mapping[str, Any]) -> tuple[SuiteRow, ...]:
     """One row for every combination of the values in ``name=value,value``.
 
     Args:
@@ -180,10 +181,12 @@ def free_grid(varied: Iterable[str], overrides: Mapping[str, Any]) -> tuple[Row,
     for assignment in varied:
         name, texts = _assignment(assignment)
         values.setdefault(name, []).extend(_value(name, text) for text in texts.split(","))
-    choices = [[(name, value) for value in dict.fromkeys(some)] for name, some in values.items()]
+    choices = [[(name, value) for value in dict.fromkeys(each)] for name, each in values.items()]
     question = f"Which {', '.join(values)}?"
     rows = tuple(
-        Row(",".join(f"{name}={shown(value)}" for name, value in chosen), question, dict(chosen))
+        SuiteRow(
+            ",".join(f"{name}={shown(value)}" for name, value in chosen), question, dict(chosen)
+        )
         for chosen in product(*choices)
     )
     for name, value in (pair for pairs in choices for pair in pairs):
@@ -204,7 +207,7 @@ def _value(name: str, text: str) -> Any:  # noqa: ANN401
     if name == "seed":
         raise TuneshotError("seed is varied in every grid; say how many with --seeds")
     if name not in defaults:
-        raise unknown_choice("setting", name, [known for known in defaults if known != "seed"])
+        raise unknown_choice("setting", name, [each for each in defaults if each != "seed"])
     return read_value(name, text, type(defaults[name]))
 
 
@@ -213,8 +216,8 @@ def shown(value: Any) -> str:  # noqa: ANN401
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def config_of(row: Row, overrides: Mapping[str, Any], seed: int) -> TrainConfig:
-    """The lecture's settings, with ``overrides``, with what the row is about.
+def config_of(row: SuiteRow, overrides: Mapping[str, Any], seed: int) -> TrainConfig:
+    """The lecture's settings, changed by ``overrides``, then by what the row is about.
 
     Raises:
         TuneshotError: they do not go together.
@@ -222,7 +225,7 @@ def config_of(row: Row, overrides: Mapping[str, Any], seed: int) -> TrainConfig:
     return TrainConfig(**{**overrides, **row.changes, "seed": seed})
 
 
-def complaint(row: Row, overrides: Mapping[str, Any]) -> str | None:
+def complaint(row: SuiteRow, overrides: Mapping[str, Any]) -> str | None:
     """Why a row does not go together with these overrides; ``None`` if it does."""
     try:
         config_of(row, overrides, 0)
@@ -231,24 +234,24 @@ def complaint(row: Row, overrides: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _require_one(rows: Sequence[Row], overrides: Mapping[str, Any]) -> None:
+def _require_one(rows: Sequence[SuiteRow], overrides: Mapping[str, Any]) -> None:
     """Raises the first complaint unless some row can be run."""
     complaints = [complaint(row, overrides) for row in rows]
     if all(complaints):
         raise TuneshotError(str(complaints[0]))
 
 
-def check_overrides(rows: Sequence[Row], overrides: Mapping[str, Any]) -> None:
+def check_overrides(rows: Sequence[SuiteRow], overrides: Mapping[str, Any]) -> None:
     """Refuses overrides that would do nothing, or that no row can be run with.
 
     Raises:
         TuneshotError: the first such override.
     """
     for name in overrides:
-        open_to_it = [row for row in rows if name not in row.changes]
-        if not open_to_it:
+        affected = [row for row in rows if name not in row.changes]
+        if not affected:
             raise TuneshotError(
-                f"every one of these rows has a {name} of its own, so setting it would do nothing; "
+                f"every one of these rows sets its own {name}, so setting it would do nothing; "
                 "leave it out, or choose other rows"
             )
-        _require_one(open_to_it, overrides)
+        _require_one(affected, overrides)

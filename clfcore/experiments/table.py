@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import mean
 
-from clfcore.errors import TuneshotError
-from clfcore.evaluation.intervals import _mean_share, _others, _over_seeds
-from clfcore.evaluation.metrics import Share
-from clfcore.evaluation.records import Record, not_a_record, read_lines
+from clfcore.evaluation.intervals import Share, complement, mean_of, over_seeds
+from clfcore.evaluation.records import Record
+from clfcore.evaluation.runner import RecordFormat
 from clfcore.experiments.suites import SUITES, shown
-from clfcore.paths import atomic_write
 from clfcore.training.settings import TrainConfig
+from clfcore.wording import markdown_table
 
 PUBLISHED_TEST = 300  # messages of the book's test part, half of them spam
 
@@ -19,34 +17,14 @@ PUBLISHED_TEST = 300  # messages of the book's test part, half of them spam
 # --- records ------------------------------------------------------------------------------------
 
 
-def read_records(path: Path) -> list[Record]:
-    """The records of a file; half a line at its end, left by a kill, is not one.
-
-    Raises:
-        TuneshotError: the file cannot be read, or a line is not a record.
-    """
-    if not path.exists():
-        raise TuneshotError(f"no records in {path}; make some: clf experiments SUITE")
-    return _checked(path, read_lines(path))
-
-
-def _checked(path: Path, records: list[Record]) -> list[Record]:
-    for number, record in enumerate(records, start=1):
-        try:
-            _group(record)
-        except (TypeError, KeyError) as error:
-            raise not_a_record(path, number) from error
-    return records
-
-
-def _identity(record: Record) -> str:
-    """What makes a run this run and no other."""
+def run_identity(record: Record) -> str:
+    """What makes a run this run and no other, under whatever key."""
     return json.dumps([record["base"], record["config"], record["data"]["sha256"]], sort_keys=True)
 
 
-def _group(record: Record) -> tuple[str, str]:
-    """What the runs have in common that are one row of a table: all but the seed."""
-    return record["key"], _identity({**record, "config": {**record["config"], "seed": None}})
+def row_and_settings(record: Record) -> tuple[str, str]:
+    """What the runs of one row of a table share: all but the seed."""
+    return record["key"], run_identity({**record, "config": {**record["config"], "seed": None}})
 
 
 # --- the table ----------------------------------------------------------------------------------
@@ -77,18 +55,6 @@ _PUBLISHED = """\
   a whole."""
 
 
-def write_table(records: Path) -> str:
-    """Writes the table of a records file as ``table.md`` beside it, and returns it.
-
-    Raises:
-        TuneshotError: the records cannot be read, or the table not written.
-    """
-    text = table(read_records(records))
-    with atomic_write(records.with_name("table.md")) as new:
-        new.write_text(text, encoding="utf-8")
-    return text
-
-
 def table(records: Sequence[Record]) -> str:
     """Records as Markdown: for each data set one line per row, then the commands and notes."""
     order = {row.key: i for i, row in enumerate(row for rows in SUITES.values() for row in rows)}
@@ -112,16 +78,14 @@ def _section(records: Sequence[Record], name: str) -> str:
     """The table of one data set, and the commands of its rows."""
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        groups.setdefault(_group(record), []).append(record)
-    judged = [record["test"]["labels"] for record in records if "test" in record]
-    two = judged[0] if judged and len(judged[0]) == 2 else []
+        groups.setdefault(row_and_settings(record), []).append(record)
+    labels = [record["test"]["labels"] for record in records if "test" in record]
+    two = labels[0] if labels and len(labels[0]) == 2 else []
     header = ["row", "question", "base", "what differs from the lecture", "weights that learn",
               "test accuracy", "seeds", *(f"{label} found" for label in two[1:]),
               *(f"{label} flagged" for label in two[:1]), "balanced accuracy",
               "published (balanced test)", "seconds"]  # fmt: skip
-    lines = [header, ["---"] * len(header)]
-    lines += [_line(group, two) for group in groups.values()]
-    drawn = "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    drawn = markdown_table(header, (_line(group, two) for group in groups.values()))
     commands = "\n".join(
         f"# {group[0]['key']}\n{group[0]['command']}"
         for group in groups.values()
@@ -140,7 +104,7 @@ def _line(group: Sequence[Record], two: Sequence[str]) -> list[str]:
     published = "–"
     if first["published"]:
         hits = round(first["published"][2] * PUBLISHED_TEST)
-        published = _percent(Share.count(hits, PUBLISHED_TEST))
+        published = Share.count(hits, PUBLISHED_TEST).percent(2, " %")
 
     runs = list({record["seed"]: record for record in group if "test" in record}.values())
     errors = {record["seed"]: record["error"] for record in group if "error" in record}
@@ -152,34 +116,32 @@ def _line(group: Sequence[Record], two: Sequence[str]) -> list[str]:
         reason = failures or f"not run: {first['not_run']}"
         return [*head, "–", reason, *["–"] * (2 + len(two)), published, "–"]
 
-    if twin := runs[0].get("same_run_as"):
-        head[1] += f" The same run as {twin}."
+    if original := runs[0].get("same_run_as"):
+        head[1] += f" The same run as {original}."
     tests = [run["test"] for run in runs]
-    recalls = {label: _over_seeds([test["recall"][label] for test in tests])
+    recalls = {label: over_seeds([test["recall"][label] for test in tests], spread=False)
                for label in tests[0]["labels"]}  # fmt: skip
     accuracies = sorted(test["accuracy"]["value"] for test in tests)
-    over_seeds = str(len(runs))
+    seeds = str(len(runs))
     if len(runs) > 1:
-        over_seeds += f": {100 * accuracies[0]:.2f} – {100 * accuracies[-1]:.2f} %"
+        seeds += f": {100 * accuracies[0]:.2f} – {100 * accuracies[-1]:.2f} %"
     if failures:
-        over_seeds += f"; {len(errors)} {failures}"
+        seeds += f"; {len(errors)} {failures}"
     return [
         *head,
         f"{runs[0]['weights']['learning']:,}",
-        _percent(_over_seeds([test["accuracy"] for test in tests])),
-        over_seeds,
-        *(_percent(recalls[label]) for label in two[1:]),
-        *(_percent(_others(recalls[label])) for label in two[:1]),
-        _percent(_mean_share(list(recalls.values()))),
+        over_seeds([test["accuracy"] for test in tests], spread=False).percent(2, " %"),
+        seeds,
+        *(recalls[label].percent(2, " %") for label in two[1:]),
+        *(complement(recalls[label]).percent(2, " %") for label in two[:1]),
+        mean_of(list(recalls.values())).percent(2, " %"),
         published,
         f"{mean(run['seconds'] for run in runs):.1f}",
     ]
 
 
-def _percent(share: Share) -> str:
-    return f"{100 * share.value:.2f} % [{100 * share.low:.1f}, {100 * share.high:.1f}]"
-
-
-def _cell(text: str) -> str:
-    """``text`` where a bar or a line break would end the cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+EXPERIMENTS = RecordFormat(
+    duration_group=lambda record: str([record["key"], record["base"]]),
+    identity=lambda record: record["key"] + run_identity(record),
+    table=table,
+)

@@ -246,7 +246,7 @@ def _train(
     begin = perf_counter()
     before = evaluate(parent, rehearsal.val).metrics
     evaluating = perf_counter() - begin
-    report(TrainingProgress(0, rehearsal.steps, val_loss=before.negative_log_likelihood))
+    report(TrainingProgress(0, rehearsal.steps, val_loss=before.figures["nll"]))
     first: float | None = None
 
     def on_step(step: StepMetrics) -> None:

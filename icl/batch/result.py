@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from clfcore.evaluation.metrics import Metrics, Share, measure
+from clfcore.evaluation.intervals import Share
+from clfcore.evaluation.metrics import Metrics, measure
 from clfcore.types import Prediction
 from icl.batch.read import RESULT_COLUMNS, Messages, escape_formula
 

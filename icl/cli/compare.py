@@ -12,14 +12,14 @@ from clfcore.cli.terminal import ProgressBars, printable, stderr, stdout
 from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
-from clfcore.evaluation.runner import duration
 from clfcore.paths import atomic_write
+from clfcore.wording import duration
 from icl.compare.disagreements import explain
 from icl.compare.methods import METHODS
 from icl.compare.plan import Plan, budgets_of
 from icl.compare.run import run
-from icl.compare.summary import Summary, summarize
-from icl.compare.task_split import contest
+from icl.compare.summary import ComparisonSummary, summarize
+from icl.compare.task_split import split_task
 from icl.lm.open import API, BF16
 from icl.report.page import markdown, write_report
 
@@ -39,7 +39,7 @@ def compare(
     metric: str,
     **options: Any,  # noqa: ANN401
 ) -> None:
-    """See ``tuneshot compare``; ``options`` are further ones of ``contest`` and ``Plan``.
+    """See ``tuneshot compare``; ``options`` are further ones of ``split_task`` and ``Plan``.
 
     Raises:
         TuneshotError: before any work, if something is not allowed or not to be had.
@@ -51,7 +51,7 @@ def compare(
     )  # fmt: skip
     named = tuple(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
     also = options.pop("also")
-    fight = contest(
+    split = split_task(
         load_messages(data),
         options.pop("task"),
         test_size=options.pop("test_size"),
@@ -63,7 +63,7 @@ def compare(
         options["base"] = _fine_tunable(options["lm"])
     plan = Plan(
         methods=named,
-        budgets=budgets_of(budgets, len(fight.pool)),
+        budgets=budgets_of(budgets, len(split.pool)),
         seeds=tuple(range(seeds)),
         metric=metric,
         **options,
@@ -71,16 +71,16 @@ def compare(
     if jobs is None:
         jobs = min(os.cpu_count() or 1, MAX_JOBS)
     stderr.print(
-        f"{printable(fight.source)}: {len(fight.pool):,} messages that may be labelled, "
-        f"{len(fight.test):,} to ask about; task {fight.task.name}"
+        f"{printable(split.source)}: {len(split.pool):,} messages that may be labelled, "
+        f"{len(split.test):,} to ask about; task {split.task.name}"
     )
     with ProgressBars() as bars:
-        records = run(plan, fight, out, bars, jobs=jobs, ray=ray)
+        records = run(plan, split, out, bars, jobs=jobs, ray=ray)
         bars("explain", 0, 1)
-        disagreements = explain(plan, fight, records, out / "answers")
+        disagreements = explain(plan, split, records, out / "answers")
         bars("explain", 1, 1)
     summary = summarize(
-        plan, fight, records, out / "answers",
+        plan, split, records, out / "answers",
         command=command, jobs=jobs, disagreements=disagreements,
     )  # fmt: skip
     write(summary, out)
@@ -94,7 +94,7 @@ def compare(
         raise SystemExit(1)
 
 
-def write(summary: Summary, out: Path) -> None:
+def write(summary: ComparisonSummary, out: Path) -> None:
     """Writes ``summary.json``, ``table.md`` and ``report.html``.
 
     Raises:
@@ -143,7 +143,7 @@ def _command(**options: Any) -> str:  # noqa: ANN401
     return shlex.join(words)
 
 
-def _print_summary(summary: Summary, out: Path) -> None:
+def _print_summary(summary: ComparisonSummary, out: Path) -> None:
     """The answer in a few lines."""
     metric, last = summary["metric"], summary["budgets"][-1]
     names = {method["key"]: method["name"] for method in summary["methods"]}

@@ -18,7 +18,7 @@ from icl.settings import FewShotConfig
 
 if TYPE_CHECKING:
     from icl.few_shot import FewShot
-    from icl.grid.cell import Cell
+    from icl.grid.cell import GridCell
 
 
 def task_named(name: str) -> Task:
@@ -78,7 +78,7 @@ def build_few_shot(
 
 
 def few_shot_of_cell(
-    cell: "Cell", folder: Path | None, base_url: str | None
+    cell: "GridCell", folder: Path | None, base_url: str | None
 ) -> tuple["FewShot", list[Example]]:
     """The classifier of a grid's cell, and the messages it is asked about."""
     task = task_named(cell.task)

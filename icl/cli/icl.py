@@ -317,11 +317,13 @@ def grid(
 
     A killed grid continues where it was when it is started again.
     """
+    from clfcore.evaluation.runner import run_cells, write_table
     from icl.grid.cell import cells
-    from icl.grid.run import run_cell, run_grid, write_table
+    from icl.grid.run import run_cell
+    from icl.grid.table import FEW_SHOT_GRID
 
     if table:
-        typer.echo(write_table(out))
+        typer.echo(write_table(out, FEW_SHOT_GRID))
         return
     of_selector: dict[str, dict[str, Any]] = {}
     for assignment in options or ():
@@ -336,9 +338,8 @@ def grid(
     with ProgressBars() as bars:
         make = partial(few_shot_of_cell, folder=folder, base_url=base_url)
         on_progress = bars if ray is None else ignore  # bars stay on this machine
-        records = run_grid(
-            grid_cells, out, partial(run_cell, make=make, on_progress=on_progress), bars, ray
-        )
+        evaluate_cell = partial(run_cell, make=make, on_progress=on_progress)
+        records = run_cells(grid_cells, out, evaluate_cell, FEW_SHOT_GRID, bars, ray=ray)
     failed = [record for record in records if "error" in record]
     stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells")
     for record in failed:

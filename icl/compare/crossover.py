@@ -6,27 +6,25 @@ from typing import Literal
 
 import numpy as np
 
-from clfcore.evaluation.paired import LOWER_IS_BETTER, Estimate, _check_paired, _divided
+from clfcore.evaluation.metrics import METRICS, divided
+from clfcore.evaluation.paired import Estimate, check_paired
 
-_SAME = 1e-9  # figures nearer to each other than this differ by rounding only
+ROUNDING = 1e-9  # figures nearer to each other than this differ by rounding only
 
-
-# --- from how many labels on ----------------------------------------------------------------------
-
-Side = Literal["before", "within", "beyond"]
+Region = Literal["before", "within", "beyond"]
 
 
 @dataclass(frozen=True, slots=True)
-class Edge:
+class CrossingPoint:
     """Where a curve comes out on top.
 
     Attributes:
-        side: "within" the budgets that were measured; "before": it is on top from the smallest
-            on, and where it began nobody measured; "beyond": it is not at the largest.
+        region: "within" the budgets that were measured; "before": it is on top from the smallest
+            on, and where it began was not measured; "beyond": it is not on top at the largest.
         budget: in labels; ``None`` unless within.
     """
 
-    side: Side
+    region: Region
     budget: float | None = None
 
 
@@ -45,25 +43,25 @@ class Crossover:
 
     smallest: float
     largest: float
-    value: Edge
-    low: Edge
-    high: Edge
+    value: CrossingPoint
+    low: CrossingPoint
+    high: CrossingPoint
     reached: float
 
     def sentence(self, unit: str = "labels") -> str:
         """For instance ``from about 70 labels on (95 %: 31 to 180)``; two digits are enough."""
-        ends = list(dict.fromkeys(self._bound(edge) for edge in (self.low, self.high)))
+        ends = list(dict.fromkeys(self._bound(point) for point in (self.low, self.high)))
         value = {
             "before": f"from the smallest budget ({self.smallest:,.0f} {unit}) on",
             "within": f"from about {_two_digits(self.value.budget or 0)} {unit} on",
             "beyond": f"not within {self.largest:,.0f} {unit}",
-        }[self.value.side]
+        }[self.value.region]
         return f"{value} (95 %: {' to '.join(ends)})"
 
-    def _bound(self, edge: Edge) -> str:
-        if edge.budget is not None:
-            return _two_digits(edge.budget)
-        if edge.side == "before":
+    def _bound(self, point: CrossingPoint) -> str:
+        if point.budget is not None:
+            return _two_digits(point.budget)
+        if point.region == "before":
             return f"{self.smallest:,.0f} or fewer"
         return f"more than {self.largest:,.0f}"
 
@@ -77,11 +75,11 @@ def crossover(budgets: Sequence[float], left: Sequence[float], right: Sequence[f
     Args:
         budgets: M, positive and ascending, in labels.
         left: (M,) the figure at each budget; larger is better.
-        right: likewise.
+        right: (M,) that of the other.
 
     Returns:
         ``-inf`` if ``left`` is never below: it is ahead from the smallest budget on, or from an
-        even smaller one that nobody measured. ``inf`` if it is below at the largest. ``nan`` if
+        even smaller one that was not measured. ``inf`` if it is below at the largest. ``nan`` if
         a figure is.
     """
     return float(crossovers(budgets, np.asarray([left]), np.asarray([right]))[0])
@@ -97,12 +95,12 @@ def crossovers(budgets: Sequence[float], left: np.ndarray, right: np.ndarray) ->
     if not len(at) or at[0] <= 0 or (np.diff(at) <= 0).any():
         raise ValueError(f"budgets must be positive and ascending, not {list(budgets)}")
     gap = left - right  # (B, M)
-    below = gap < -_SAME
+    below = gap < -ROUNDING
     last = len(at) - 1 - below[:, ::-1].argmax(axis=1)  # (B,) of those below; else the last of all
     after = np.minimum(last + 1, len(at) - 1)
     rows = np.arange(len(gap))
     lack, lead = -gap[rows, last], np.maximum(gap[rows, after], 0)
-    share = _divided(lack, lack + lead, otherwise=1.0)  # of the way from last to after
+    share = divided(lack, lack + lead, otherwise=1.0)  # of the way from last to after
     crossed = at[last] * (at[after] / at[last]) ** np.clip(share, 0, 1)
     crossed = np.clip(crossed, at[last], at[after])
     crossed = np.where(last == len(at) - 1, np.inf, crossed)
@@ -127,9 +125,8 @@ def crossover_interval(
 
     Args:
         budgets: M, positive and ascending, in labels.
-        left: M estimates of the same metric and resamples; the better ones are the larger or,
-            in ``LOWER_IS_BETTER``, the smaller ones.
-        right: likewise. What does not depend on the budget stands there M times.
+        left: M estimates of the same metric and resamples.
+        right: M estimates of the other. What does not depend on the budget stands there M times.
         margin: how much worse than ``right`` still counts as being as good.
 
     Returns:
@@ -138,8 +135,8 @@ def crossover_interval(
     Raises:
         ValueError: the estimates cannot be compared, or the budgets are not ascending.
     """
-    _check_paired([*left, *right])
-    sign = -1 if left[0].metric in LOWER_IS_BETTER else 1
+    check_paired([*left, *right])
+    sign = 1 if METRICS[left[0].metric].higher_is_better else -1
     ours, theirs = (
         sign * np.stack([[each.value, *each.draws] for each in some], axis=1)  # (1 + B, M)
         for some in (left, right)
@@ -154,17 +151,17 @@ def crossover_interval(
     return Crossover(
         smallest=budgets[0],
         largest=budgets[-1],
-        value=_edge(value),
-        low=_edge(low),
-        high=_edge(high),
+        value=_point_at(value),
+        low=_point_at(low),
+        high=_point_at(high),
         reached=float((drawn < np.inf).mean()),
     )
 
 
-def _edge(budget: float) -> Edge:
+def _point_at(budget: float) -> CrossingPoint:
     if np.isinf(budget):
-        return Edge("before" if budget < 0 else "beyond")
-    return Edge("within", budget)
+        return CrossingPoint("before" if budget < 0 else "beyond")
+    return CrossingPoint("within", budget)
 
 
 def _two_digits(budget: float) -> str:

@@ -8,70 +8,58 @@ from clfcore.attribution import attribute
 from clfcore.evaluation.records import Record, read_lines
 from clfcore.fine_tuned import FineTuned
 from clfcore.types import Classifier
-from icl.compare.methods import METHODS, Widened
-from icl.compare.plan import Cell, Plan
-from icl.compare.run import lesson_of
-from icl.compare.task_split import Contest
+from icl.compare.methods import METHODS, WithAllLabels
+from icl.compare.plan import ComparisonCell, Plan
+from icl.compare.run import method_input
+from icl.compare.task_split import TaskSplit
 from icl.few_shot import FewShotPrediction
 
-MOST = 20
+EXPLAINED_MESSAGES = 20  # at most
 
 
 def explain(
-    plan: Plan, contest: Contest, records: Sequence[Record], answers: Path
+    plan: Plan, split: TaskSplit, records: Sequence[Record], answers: Path
 ) -> dict[str, Any] | None:
-    """The messages that the first method of each side answers differently, and why.
+    """The messages that a fine-tuned method and a few-shot one answer differently, and why.
 
-    Both are taught again, at the largest budget with the first seed, which gives the same answers.
+    It is the first method of either family, trained again at the largest budget with the first
+    seed, which gives the same answers.
 
     Args:
         plan: what was run.
-        contest: on which messages.
+        split: on which messages.
         records: of its cells.
         answers: the folder with their answers.
 
     Returns:
-        ``None`` where one side is missing. Else ``a`` and ``b``, the methods; ``count``, how many
-        messages they answer differently; and ``items``, the first ``MOST`` of these: text, truth,
-        and for each side label, probability and what it rests on.
+        ``None`` where one of the two is missing. Else ``a`` and ``b``, the methods; ``count``, how
+        many messages they answer differently; and ``items``, the first ``EXPLAINED_MESSAGES`` of
+        these: text, truth, and for each method label, probability and what it rests on.
     """
-    pair = []
-    for family in ("fine_tuned", "few_shot"):
-        for record in records:
-            config = record["config"]
-            if (
-                METHODS[config["method"]].family == family
-                and (config["budget"], config["seed"]) == (plan.budgets[-1], plan.seeds[0])
-                and "test" in record
-            ):
-                pair.append(record)
-                break
-    if len(pair) < 2:
+    first: dict[str, Record] = {}
+    for record in records:
+        config = record["config"]
+        if "test" in record and (config["budget"], config["seed"]) == (
+            plan.budgets[-1],
+            plan.seeds[0],
+        ):
+            first.setdefault(METHODS[config["method"]].family, record)
+    if not first.keys() >= {"fine_tuned", "few_shot"}:
         return None
-    given = [
+    pair = [first["fine_tuned"], first["few_shot"]]
+    lines = [
         [line for line in read_lines(answers / record["answers"]) if line["asked"] == "test"]
         for record in pair
     ]
     differing = [
-        row for row, (a, b) in enumerate(zip(*given, strict=True)) if a["answer"] != b["answer"]
+        row for row, (a, b) in enumerate(zip(*lines, strict=True)) if a["answer"] != b["answer"]
     ]
-    rows = differing[:MOST]
-    texts = [contest.test[row].text for row in rows]
-    sides = []
-    for record, lines in zip(pair, given, strict=True):
-        config = dict(record["config"])
-        cell = Cell.from_dict({**config, "more": ()})
-        classifier = METHODS[cell.method].learn(lesson_of(contest, cell)) if rows else None
-        sides.append(
-            [
-                {
-                    "label": (label := lines[row]["answer"]),
-                    "p": lines[row]["probabilities"][label],
-                    **(_why(classifier, text) if classifier else {}),
-                }
-                for row, text in zip(rows, texts, strict=True)
-            ]
-        )
+    rows = differing[:EXPLAINED_MESSAGES]
+    explained = [
+        _explained(record, [answered[row] for row in rows], [split.test[row].text for row in rows],
+                   split)
+        for record, answered in zip(pair, lines, strict=True)
+    ]  # fmt: skip
     return {
         "a": pair[0]["config"]["method"],
         "b": pair[1]["config"]["method"],
@@ -79,29 +67,47 @@ def explain(
         "seed": plan.seeds[0],
         "count": len(differing),
         "items": [
-            {"text": text, "truth": contest.test[row].label, "a": a, "b": b}
-            for row, text, a, b in zip(rows, texts, *sides, strict=True)
+            {"text": split.test[row].text, "truth": split.test[row].label, "a": a, "b": b}
+            for row, a, b in zip(rows, *explained, strict=True)
         ],
     }
 
 
-def _why(classifier: Classifier, text: str) -> Mapping[str, Any]:
+def _explained(
+    record: Record, lines: Sequence[Record], texts: Sequence[str], split: TaskSplit
+) -> list[dict[str, Any]]:
+    """What a cell answered, and what each answer rests on."""
+    if not texts:
+        return []
+    cell = ComparisonCell.from_dict({**record["config"], "more": ()})
+    classifier = METHODS[cell.method].learn(method_input(split, cell))
+    return [
+        {
+            "label": line["answer"],
+            "p": line["probabilities"][line["answer"]],
+            **_reasons(classifier, text),
+        }
+        for line, text in zip(lines, texts, strict=True)
+    ]
+
+
+def _reasons(classifier: Classifier, text: str) -> Mapping[str, Any]:
     """What an answer rests on: words and their effects, or what was shown and the prompt."""
-    known = classifier.classifier if isinstance(classifier, Widened) else classifier
-    if isinstance(known, FineTuned):
-        found = attribute(known, text)
+    inner = classifier.classifier if isinstance(classifier, WithAllLabels) else classifier
+    if isinstance(inner, FineTuned):
+        attribution = attribute(inner, text)
         return {
-            "words": [[word.text, word.effect] for word in found.words],
-            "unit": found.unit,
+            "words": [[word.text, word.effect] for word in attribution.words],
+            "unit": attribution.unit,
             "note": "what changes when a word is left out (occlusion)",
         }
-    (said,) = known.predict([text])
-    if isinstance(said, FewShotPrediction):
+    (answer,) = inner.predict([text])
+    if isinstance(answer, FewShotPrediction):
         return {
-            "prompt": said.prompt,
+            "prompt": answer.prompt,
             "demonstrations": [
                 {"text": shown.text, "label": shown.label, "similarity": shown.similarity}
-                for shown in said.demonstrations
+                for shown in answer.demonstrations
             ],
         }
     return {}

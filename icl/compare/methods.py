@@ -1,14 +1,14 @@
 """The methods that are compared, and how each of them learns from some labelled messages.
 
-All of them get the same ``Lesson`` and give back a ``Classifier`` that knows all labels of the
-task, even if the few messages that were labelled show only some of them.
+All of them get a ``MethodInput`` and return a ``Classifier`` of all labels of the task, even if the
+few messages that were labelled show only some of them.
 """
 
 import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 LEAST_STEPS = 100  # of gradient descent, however few the messages; see ``fine_tune``
 CALIBRATION_SHARE = 0.1  # of the labelled messages, where there are enough of them
-ENOUGH = 10  # of each label
+ENOUGH_PER_LABEL = 10  # different messages of a label, of which some can be spared to calibrate
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What a method may learn from, and with.
+class MethodInput:
+    """What a method may learn from, and with what.
 
     Attributes:
         labelled: the messages whose labels it may see, all it may see of the task.
@@ -68,27 +68,28 @@ class Lesson:
     @cached_property
     def seen(self) -> tuple[str, ...]:
         """Those of them that the labelled messages show, in the task's order."""
-        known = {example.label for example in self.labelled}
-        return tuple(label for label in self.labels if label in known)
+        shown = {example.label for example in self.labelled}
+        return tuple(label for label in self.labels if label in shown)
 
 
 @dataclass(frozen=True)
 class Method:
-    """One way to learn.
+    """A way to make a classifier of labelled messages.
 
     Attributes:
         name: for people.
         family: ``fine_tuned``, ``few_shot``, ``other`` or ``baseline``.
         learn: makes a classifier.
-        chooses: who picks the messages to label: ``random``, ``votek``, or ``""``: none are needed.
+        chooses: what picks the messages to label: ``random``, ``votek``, or ``""`` if none
+            are needed.
         asks_lm: whether a language model reads prompts.
-        embeds: whether it wants vectors of the labelled messages.
-        most: labelled messages beyond which it is not run.
+        embeds: whether it uses vectors of the labelled messages.
+        most: labelled messages with which it is still run.
     """
 
     name: str
     family: str
-    learn: Callable[[Lesson], Classifier]
+    learn: Callable[[MethodInput], Classifier]
     chooses: str = "random"
     asks_lm: bool = False
     embeds: bool = False
@@ -98,7 +99,7 @@ class Method:
 # --- what has nothing to learn ------------------------------------------------------------------
 
 
-class Constant:
+class MajorityClass:
     """Always the commonest label; probabilities are the labels' shares, (n + 1) / (N + C)."""
 
     def __init__(self, labelled: Sequence[Example], labels: tuple[str, ...]) -> None:
@@ -112,13 +113,13 @@ class Constant:
         return [Prediction(self._label, self._p, ms=0.0) for _ in texts]
 
 
-def majority(lesson: Lesson) -> Classifier:
+def majority(inputs: MethodInput) -> Classifier:
     """The commonest label of the labelled messages."""
-    return Constant(lesson.labelled, lesson.labels)
+    return MajorityClass(inputs.labelled, inputs.labels)
 
 
-class Widened:
-    """A classifier that knows some of the labels; it never answers the others."""
+class WithAllLabels:
+    """A classifier that knows some of the labels; the others get probability 0."""
 
     def __init__(self, classifier: Classifier, labels: tuple[str, ...]) -> None:
         self.classifier = classifier
@@ -126,75 +127,78 @@ class Widened:
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         return [
-            replace(said, probabilities={n: said.probabilities.get(n, 0.0) for n in self.labels})
-            for said in self.classifier.predict(texts)
+            replace(
+                answer, probabilities={n: answer.probabilities.get(n, 0.0) for n in self.labels}
+            )
+            for answer in self.classifier.predict(texts)
         ]
 
 
-def from_seen(learn: Callable[[Lesson], Classifier], lesson: Lesson) -> Classifier:
-    """``learn`` for who needs two labels at least, and every label among the messages."""
-    if len(lesson.seen) < 2:
-        return majority(lesson)
-    classifier = learn(lesson)
-    return classifier if lesson.seen == lesson.labels else Widened(classifier, lesson.labels)
+def from_seen(learn: Callable[[MethodInput], Classifier], inputs: MethodInput) -> Classifier:
+    """``learn`` for methods that need two labels and see only those of the messages."""
+    if len(inputs.seen) < 2:
+        return majority(inputs)
+    classifier = learn(inputs)
+    return classifier if inputs.seen == inputs.labels else WithAllLabels(classifier, inputs.labels)
 
 
 # --- fine-tuning --------------------------------------------------------------------------------
 
 
-def fine_tune(layers: str, lesson: Lesson) -> Classifier:
+def fine_tune(layers: str, inputs: MethodInput) -> Classifier:
     """Fine-tunes the base on the labelled messages.
 
     Nothing but these may be used, so the part to calibrate on is taken from them. Of fewer than
-    ``ENOUGH`` of a label no part can be spared: the model is then calibrated on what it has learnt
-    from, which Platt's targets, (n + 1) / (n + 2) of n messages, keep from being too sure. Few
-    messages are shown more often, as so few steps would teach nothing (Mosbach et al. 2021).
+    ``ENOUGH_PER_LABEL`` of a label no part can be spared: the model is then calibrated on what it
+    has learned from, which Platt's targets, (n + 1) / (n + 2) of n messages, keep from being too
+    sure. Few messages are shown more often, as so few steps would teach nothing (Mosbach et al.
+    2021).
     """
-    return fine_tuned(layers, lesson).classifier
+    return fine_tune_with_history(layers, inputs).classifier
 
 
-def fine_tuned(layers: str, lesson: Lesson) -> "TrainingResult":
+def fine_tune_with_history(layers: str, inputs: MethodInput) -> "TrainingResult":
     """As ``fine_tune``, with the history; needs two labels at least."""
     from clfcore.data.split import validation_split
     from clfcore.training.loop import planned_steps
     from clfcore.training.recipe import fine_tune_on
     from clfcore.weights.bases import load_base
 
-    examples, labels = list(lesson.labelled), lesson.seen
+    examples, labels = list(inputs.labelled), inputs.seen
     train, val = examples, examples
-    if min(distinct_per_label(examples).values()) >= ENOUGH:
-        train, val = validation_split(examples, CALIBRATION_SHARE, lesson.seed)
+    if min(distinct_per_label(examples).values()) >= ENOUGH_PER_LABEL:
+        train, val = validation_split(examples, CALIBRATION_SHARE, inputs.seed)
     # Undersampling, the lecture's way, would throw away labels that were paid for.
     config = settings_for(
-        lesson.base, layers=layers, seed=lesson.seed, balance="oversample", balance_ratio=0.5
+        inputs.base, layers=layers, seed=inputs.seed, balance="oversample", balance_ratio=0.5
     )
     once = planned_steps([labels.index(example.label) for example in train], config)
     if once < LEAST_STEPS:
         config = replace(config, epochs=config.epochs * math.ceil(LEAST_STEPS / once))
-    start = load_base(lesson.base, len(labels), config.weights, seed=lesson.seed)
+    start = load_base(inputs.base, len(labels), config.weights, seed=inputs.seed)
     data = {"labelled": {"messages": len(examples), "sha256": content_hash(examples)}}
     return fine_tune_on(
-        start, train, val, labels, config, about={"base": lesson.base, "data": data}
+        start, train, val, labels, config, about={"base": inputs.base, "data": data}
     )
 
 
 # --- few-shot -----------------------------------------------------------------------------------
 
 
-def few_shot(selector: str, lesson: Lesson) -> Classifier:
+def few_shot(selector: str, inputs: MethodInput) -> Classifier:
     """Shows the language model some of the labelled messages, chosen by a selector."""
-    lm = None if SELECTORS[selector].votes else open_lm(lesson.lm)
-    k = 0 if selector == "zero" else min(lesson.k, len(lesson.labelled))
+    lm = None if SELECTORS[selector].votes else open_lm(inputs.lm)
+    k = 0 if selector == "zero" else min(inputs.k, len(inputs.labelled))
     return FewShot(
-        lesson.task, selector, lm=lm, embedder=embedder(), k=k, order=lesson.order,
-        seed=lesson.seed,
-    ).fit(pool_of(lesson.labelled))  # fmt: skip
+        inputs.task, selector, lm=lm, embedder=embedder(), k=k, order=inputs.order,
+        seed=inputs.seed,
+    ).fit(pool_of(inputs.labelled))  # fmt: skip
 
 
-def zero_shot(lesson: Lesson) -> Classifier:
+def zero_shot(inputs: MethodInput) -> Classifier:
     """Shows it nothing but the question."""
     # A pool is never empty; of this one nothing is shown.
-    return few_shot("zero", replace(lesson, labelled=(Example("-", lesson.labels[0]),)))
+    return few_shot("zero", replace(inputs, labelled=(Example("-", inputs.labels[0]),)))
 
 
 _embedder = SentenceEmbedder()
@@ -217,64 +221,70 @@ def vectors_of(texts: Sequence[str]) -> np.ndarray:
 
 def seconds_to_embed(texts: Sequence[str]) -> float:
     """What remembered vectors of ``texts`` have cost, from the pace of some of them."""
-    some = list(texts[:: max(1, len(texts) // 64)])[:64]
-    if not some:
+    sample = list(texts[:: max(1, len(texts) // 64)])[:64]
+    if not sample:
         return 0.0
-    embedder().embed(some[:1])  # loads the model
+    embedder().embed(sample[:1])  # loads the model
     start = time.perf_counter()
-    embedder().embed(some)
-    return (time.perf_counter() - start) * len(texts) / len(some)
+    embedder().embed(sample)
+    return (time.perf_counter() - start) * len(texts) / len(sample)
 
 
 # --- others -------------------------------------------------------------------------------------
 
 
-class Pipeline:
-    """A fitted scikit-learn classifier of texts."""
+class SklearnClassifier:
+    """A fitted classifier of texts that gives probabilities as scikit-learn's do.
 
-    def __init__(self, labels: tuple[str, ...], fitted: Any) -> None:  # noqa: ANN401
+    Args:
+        labels: all of the task.
+        classes: those it was fitted on, in the order of its columns.
+        predict_proba: N texts -> (N, classes) probabilities.
+    """
+
+    def __init__(
+        self,
+        labels: tuple[str, ...],
+        classes: Iterable[str],
+        predict_proba: Callable[[list[str]], Any],
+    ) -> None:
         self.labels = labels
-        self._fitted = fitted
+        self._columns = [labels.index(str(label)) for label in classes]
+        self._predict_proba = predict_proba
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         if not texts:
             return []
         start = time.perf_counter()
-        rows = np.asarray(self._fitted.predict_proba(list(texts)), np.float64).tolist()
-        ms = 1000 * (time.perf_counter() - start) / max(1, len(texts))
-        columns = [self.labels.index(str(label)) for label in self._fitted.classes_]
-        answers = []
-        for row in rows:
-            p = [0.0] * len(self.labels)
-            for column, value in zip(columns, row, strict=True):
-                p[column] = value
-            label = self.labels[max(range(len(p)), key=p.__getitem__)]
-            answers.append(Prediction(label, dict(zip(self.labels, p, strict=True)), ms))
-        return answers
+        p = np.zeros((len(texts), len(self.labels)))
+        p[:, self._columns] = self._predict_proba(list(texts))
+        ms = 1000 * (time.perf_counter() - start) / len(texts)
+        return [
+            Prediction(self.labels[best], dict(zip(self.labels, row, strict=True)), ms)
+            for row, best in zip(p.tolist(), p.argmax(axis=1).tolist(), strict=True)
+        ]
 
 
-def tfidf(lesson: Lesson) -> Classifier:
+def tfidf(inputs: MethodInput) -> Classifier:
     """Logistic regression on tf-idf of words and pairs of words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
-    texts, labels = _columns(lesson)
-    return Pipeline(lesson.labels, make_pipeline(words, _regression()).fit(texts, labels))
+    fitted = make_pipeline(words, _regression()).fit(*_texts_and_labels(inputs))
+    return SklearnClassifier(inputs.labels, fitted.classes_, fitted.predict_proba)
 
 
-def vectors_and_regression(lesson: Lesson) -> Classifier:
-    """Logistic regression on the sentence vectors that top-k looks for neighbours with."""
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer
-
-    texts, labels = _columns(lesson)
-    regression = _regression().fit(vectors_of(texts), labels)
-    fitted = make_pipeline(FunctionTransformer(embedder().embed), regression)
-    return Pipeline(lesson.labels, fitted)
+def vectors_and_regression(inputs: MethodInput) -> Classifier:
+    """Logistic regression on the sentence vectors by which top-k finds neighbours."""
+    texts, labels = _texts_and_labels(inputs)
+    fitted = _regression().fit(vectors_of(texts), labels)
+    return SklearnClassifier(
+        inputs.labels, fitted.classes_, lambda texts: fitted.predict_proba(embedder().embed(texts))
+    )
 
 
-def setfit(lesson: Lesson) -> Classifier:
+def setfit(inputs: MethodInput) -> Classifier:
     """Contrastive tuning of the sentence model, then a regression (Tunstall et al. 2022).
 
     Raises:
@@ -289,33 +299,18 @@ def setfit(lesson: Lesson) -> Classifier:
     from datasets import Dataset
     from sklearn.linear_model import LogisticRegression
 
-    texts, labels = _columns(lesson)
-    model = SetFitModel(fresh_sentence_model(), LogisticRegression())
+    texts, labels = _texts_and_labels(inputs)
+    model = SetFitModel(SentenceEmbedder()._encoder, LogisticRegression())  # a copy to be trained
     # It writes its progress to stdout, where our results are.
     with TemporaryDirectory() as scratch, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         arguments = TrainingArguments(
-            output_dir=scratch, num_iterations=20, num_epochs=1, batch_size=16, seed=lesson.seed,
+            output_dir=scratch, num_iterations=20, num_epochs=1, batch_size=16, seed=inputs.seed,
             report_to="none", show_progress_bar=False, save_strategy="no",
         )  # fmt: skip
         rows = Dataset.from_dict({"text": texts, "label": labels})
         Trainer(model, arguments, train_dataset=rows).train()
-    return Pipeline(lesson.labels, _SetFit(model))
-
-
-class _SetFit:
-    """SetFit's model with scikit-learn's names."""
-
-    def __init__(self, model: Any) -> None:  # noqa: ANN401
-        self.classes_ = model.model_head.classes_
-        self._model = model
-
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(self._model.predict_proba(texts, as_numpy=True))
-
-
-def fresh_sentence_model() -> Any:  # noqa: ANN401
-    """A copy of the sentence model that may be trained."""
-    return SentenceEmbedder()._encoder
+    predict_proba = partial(model.predict_proba, as_numpy=True)
+    return SklearnClassifier(inputs.labels, model.model_head.classes_, predict_proba)
 
 
 def _regression() -> Any:  # noqa: ANN401
@@ -325,15 +320,14 @@ def _regression() -> Any:  # noqa: ANN401
     return LogisticRegression(C=10, class_weight="balanced", max_iter=2000)
 
 
-def _columns(lesson: Lesson) -> tuple[list[str], list[str]]:
-    """Texts and labels."""
-    return [e.text for e in lesson.labelled], [e.label for e in lesson.labelled]
+def _texts_and_labels(inputs: MethodInput) -> tuple[list[str], list[str]]:
+    return [e.text for e in inputs.labelled], [e.label for e in inputs.labelled]
 
 
 # --- the table ----------------------------------------------------------------------------------
 
-# Names of selectors where their own are not words.
-_SPOKEN = {
+# Names of selectors where their keys are not words.
+_SELECTOR_NAMES = {
     "topk": "top-k",
     "balanced_random": "balanced random",
     "votek": "one list by vote-k",
@@ -358,7 +352,7 @@ METHODS: dict[str, Method] = {
     "features": Method(
         "feature-based, frozen trunk", "fine_tuned", partial(from_seen, partial(fine_tune, "none"))
     ),
-    # What vote-k picks to be labelled is good for whom?
+    # To see which methods gain from the messages that vote-k picks to be labelled.
     "fine_tuned_votek": Method(
         "fine-tuned, last block, labels by vote-k",
         "fine_tuned",
@@ -367,7 +361,7 @@ METHODS: dict[str, Method] = {
     ),
     **{
         f"few_shot_{selector}": Method(
-            f"few-shot, {_SPOKEN.get(selector, selector)}",
+            f"few-shot, {_SELECTOR_NAMES.get(selector, selector)}",
             "few_shot",
             partial(few_shot, selector),
             asks_lm=True,

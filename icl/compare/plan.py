@@ -2,26 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from typing import Any
 
-from clfcore.config import Checked
+from clfcore.config import DEFAULT_LM, Checked
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.evaluation.paired import METRICS
+from clfcore.evaluation.metrics import METRICS
 from clfcore.evaluation.perturb import PERTURBATIONS
-from clfcore.evaluation.runner import identity_of
+from clfcore.evaluation.records import Record
 from clfcore.model.spec import MINI
 from icl.compare.methods import METHODS, Method
-from icl.compare.task_split import Contest
+from icl.compare.task_split import TaskSplit
+from icl.lm.open import BF16
 
-DEFAULT_LM = "bf16:SmolLM2-135M-Instruct"
-ORDERS = 4  # of the same demonstrations
-KEYS = ("method", "budget", "seed", "sha256", "test_size")  # what every record's config has
+COMPARED_LM = BF16 + DEFAULT_LM
+DEMONSTRATION_ORDERS = 4  # random ones, of the same demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(Checked):
+class ComparisonCell(Checked):
     """One method at one budget and seed.
 
     Attributes:
@@ -53,28 +52,28 @@ class Cell(Checked):
     test_size: int = 200
     balanced: bool = False
     base: str = MINI
-    lm: str = DEFAULT_LM
+    lm: str = COMPARED_LM
     k: int = 4
     more: tuple[str, ...] = ()
 
     def problems(self) -> list[str]:
-        found = []
+        problems = []
         if self.method not in METHODS:
-            found.append(f"unknown method {self.method!r}; choose from {', '.join(METHODS)}")
-        found += [
+            problems.append(f"unknown method {self.method!r}; choose from {', '.join(METHODS)}")
+        problems += [
             f"{name} must be {least} or more, not {getattr(self, name)}"
             for name, least in (("budget", 0), ("seed", 0), ("test_size", 1), ("k", 1))
             if getattr(self, name) < least
         ]
-        return found
+        return problems
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "more": list(self.more)}  # as JSON gives it back
 
-    @cached_property
-    def identity(self) -> str:
-        """What makes this cell this cell and no other."""
-        return identity_of(self.to_dict())
+    @property
+    def record(self) -> Record:
+        """What its record begins with."""
+        return {"config": self.to_dict()}
 
     @property
     def name(self) -> str:
@@ -89,15 +88,15 @@ class Cell(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Which cells are run, and how what they measured is read.
+    """Which cells are run, and what their figures are to say.
 
     Attributes:
         methods: keys of ``METHODS``.
         budgets: ascending; the last is the whole pool, if ``all`` was asked for.
         seeds: at least one.
-        base, lm, k: as in ``Cell``.
-        balanced: as in ``contest``.
-        metric: a key of ``paired.METRICS``, what the crossover is about.
+        base, lm, k: as in ``ComparisonCell``.
+        balanced: as in ``split_task``.
+        metric: a key of ``METRICS``, what the crossover is about.
         robust: also measure memory, other words, other orders and the second corpus, at the
             largest budget and with the first seed.
 
@@ -109,7 +108,7 @@ class Plan:
     budgets: tuple[int, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
     base: str = MINI
-    lm: str = DEFAULT_LM
+    lm: str = COMPARED_LM
     k: int = 4
     balanced: bool = False
     metric: str = "balanced_accuracy"
@@ -125,58 +124,58 @@ class Plan:
         if self.metric not in METRICS:
             raise unknown_choice("metric", self.metric, METRICS)
 
-    def cells(self, contest: Contest) -> tuple[Cell, ...]:
+    def cells(self, split: TaskSplit) -> tuple[ComparisonCell, ...]:
         """All budgets and methods with the first seed, then with the next.
 
         The longest first within a seed, so that several at a time end together.
         """
         shared: dict[str, Any] = {
-            "sha256": contest.sha256, "task": contest.task.name, "k": self.k,
-            "split_seed": contest.split_seed, "test_size": len(contest.test),
+            "sha256": split.sha256, "task": split.task.name, "k": self.k,
+            "split_seed": split.split_seed, "test_size": len(split.test),
             "balanced": self.balanced,
         }  # fmt: skip
         largest = self.budgets[-1]
-        found = {}
+        cells = []
         for seed, budget, name in product(self.seeds, reversed(self.budgets), self.methods):
             method = METHODS[name]
             if budget > method.most:
                 continue
             if not method.chooses:  # nothing depends on budget or seed
                 seed, budget = self.seeds[0], 0
-            more: tuple[str, ...] = ()
-            if self.robust and seed == self.seeds[0] and budget in (0, largest):
-                more = tuple(self._more(method, contest))
+            has_more = self.robust and seed == self.seeds[0] and budget in (0, largest)
+            more = tuple(self._more(method, split)) if has_more else ()
             # A model that a method does not use makes no other cell of it.
             base = self.base if method.family == "fine_tuned" else ""
             lm = self.lm if method.asks_lm else ""
-            cell = Cell(
-                method=name, budget=budget, seed=seed, base=base, lm=lm, more=more, **shared
+            cells.append(
+                ComparisonCell(
+                    method=name, budget=budget, seed=seed, base=base, lm=lm, more=more, **shared
+                )
             )
-            found[cell.identity] = cell
-        return tuple(found.values())
+        return tuple(dict.fromkeys(cells))
 
-    def _more(self, method: Method, contest: Contest) -> Iterator[str]:
+    def _more(self, method: Method, split: TaskSplit) -> Iterator[str]:
         yield "memory"
         yield "hard"
         yield from PERTURBATIONS
         if method.family == "few_shot":
-            yield from (f"order {number}" for number in range(1, ORDERS + 1))
-        if contest.second:
+            yield from (f"order {number}" for number in range(1, DEMONSTRATION_ORDERS + 1))
+        if split.second:
             yield "second"
 
 
-def budgets_of(asked: str, pool: int) -> tuple[int, ...]:
+def budgets_of(text: str, pool: int) -> tuple[int, ...]:
     """The budgets of ``8,16,all``, ascending; those beyond the pool are the whole pool.
 
     Raises:
-        TuneshotError: something else than positive numbers and ``all``.
+        TuneshotError: anything but positive numbers and ``all``.
     """
-    found = set()
-    for word in asked.replace(" ", "").split(","):
+    budgets = set()
+    for word in text.replace(" ", "").split(","):
         if word != "all" and not (word.isascii() and word.isdecimal() and int(word) > 0):
             raise TuneshotError(
                 f"--budgets wants numbers of labelled messages and all, such as 8,64,all; "
                 f"not {word!r}"
             )
-        found.add(pool if word == "all" else min(int(word), pool))
-    return tuple(sorted(found))
+        budgets.add(pool if word == "all" else min(int(word), pool))
+    return tuple(sorted(budgets))

@@ -1,19 +1,19 @@
 """Fine-tune or few-shot? Methods × label budgets × seeds, all asked about the same messages.
 
-    records.jsonl, answers/  see ``cells.py``
+    records.jsonl, answers/  see ``clfcore.evaluation.runner``
     summary.json             all figures, see ``summary.py``
-    table.md, report.html    the same for people, see ``report.py``
+    table.md, report.html    the same for people, see ``icl.report``
 
 At one seed and budget, all methods see the same labelled messages: the first of one random order
-of the pool, whose end is the whole pool. Where vote-k chooses what to label, it votes among three
-quarters of the pool, drawn with the seed, and looks at no label.
+of the pool; the largest budget may be the whole pool. Where vote-k chooses what to label, it votes
+among three quarters of the pool, drawn with the seed, and looks at no label.
 """
 
 import math
 import multiprocessing
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,27 +26,38 @@ from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.evaluation.perturb import PERTURBATIONS, perturbed
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record
-from clfcore.evaluation.runner import BATCH, Noted, run_cells
+from clfcore.evaluation.runner import BATCH, Recorded, RecordFormat, config_identity, run_cells
 from clfcore.types import Classifier, Example, OnProgress, ignore
-from icl.compare.methods import METHODS, Lesson, pool_of, seconds_to_embed, vectors_of
-from icl.compare.plan import KEYS, Cell, Plan
-from icl.compare.task_split import Contest
+from icl.compare.methods import METHODS, MethodInput, pool_of, seconds_to_embed, vectors_of
+from icl.compare.plan import ComparisonCell, Plan
+from icl.compare.task_split import TaskSplit
 from icl.selectors.votek import VoteKPool
 
-VOTERS = 0.75  # share of the pool that vote-k looks at
-_ALIKE = ("method", "budget", "more")  # another seed takes about as long
+VOTER_SHARE = 0.75  # share of the pool that vote-k looks at
+MEMORY_MESSAGES = 16  # answered while the memory of a method is measured
+
+
+def _duration_group(record: Record) -> str:
+    """Another seed takes about as long."""
+    config = record["config"]
+    return config_identity({"config": [config["method"], config["budget"], config["more"]]})
+
+
+COMPARISON = RecordFormat(
+    _duration_group, config_keys=("method", "budget", "seed", "sha256", "test_size")
+)
 
 
 # --- one cell -----------------------------------------------------------------------------------
 
 
-def lesson_of(contest: Contest, cell: Cell) -> Lesson:
-    """What the cell's method may learn from."""
-    order = np.random.default_rng(cell.seed).permutation(len(contest.pool))
+def method_input(split: TaskSplit, cell: ComparisonCell) -> MethodInput:
+    """What the method of a cell may learn from, and with."""
+    order = np.random.default_rng(cell.seed).permutation(len(split.pool))
     if METHODS[cell.method].chooses == "votek":
-        order = votek_order(contest.pool, cell.budget, cell.seed)
-    labelled = tuple(contest.pool[row] for row in order[: cell.budget].tolist())
-    return Lesson(labelled, contest.task, base=cell.base, lm=cell.lm, k=cell.k, seed=cell.seed)
+        order = votek_order(split.pool, cell.budget, cell.seed)
+    labelled = tuple(split.pool[row] for row in order[: cell.budget].tolist())
+    return MethodInput(labelled, split.task, base=cell.base, lm=cell.lm, k=cell.k, seed=cell.seed)
 
 
 def votek_order(pool: Sequence[Example], count: int, seed: int) -> np.ndarray:
@@ -58,7 +69,7 @@ def votek_order(pool: Sequence[Example], count: int, seed: int) -> np.ndarray:
         seed: draws the messages that vote, as in the paper (Su et al. 2023, section 2.1).
     """
     order = np.random.default_rng(seed).permutation(len(pool))
-    voters = np.sort(order[: math.ceil(VOTERS * len(pool))])
+    voters = np.sort(order[: math.ceil(VOTER_SHARE * len(pool))])
     unlabelled = pool_of([replace(pool[row], label="") for row in voters.tolist()])
     voted = VoteKPool(annotate=min(count, len(voters))).fit(unlabelled)
     picks = voters[voted.picks]
@@ -66,84 +77,79 @@ def votek_order(pool: Sequence[Example], count: int, seed: int) -> np.ndarray:
 
 
 def run_cell(
-    cell: Cell, contest: Contest, *, answers: Path, on_progress: OnProgress = ignore
+    cell: ComparisonCell, split: TaskSplit, *, answers: Path, on_progress: OnProgress = ignore
 ) -> Record:
-    """Learns, asks about every test message, and measures what else the cell wants.
+    """Learns, asks about every test message, and measures what else the cell asks for.
 
     Args:
         cell: what.
-        contest: the messages.
+        split: the messages.
         answers: a file, made if need be: what was answered, one JSON object a line and message.
-        on_progress: called with ("judge", messages answered, messages, the cell's name).
+        on_progress: called with ("evaluate", messages answered, messages, the cell's name).
 
     Raises:
-        TuneshotError: what learning or asking cannot do.
+        TuneshotError: the method cannot learn or answer, or the disk cannot be written.
     """
     start = time.perf_counter()
-    method, lesson = METHODS[cell.method], lesson_of(contest, cell)
+    method, inputs = METHODS[cell.method], method_input(split, cell)
     begin = time.perf_counter()
-    classifier = method.learn(lesson)
+    classifier = method.learn(inputs)
     seconds = time.perf_counter() - begin
     if method.chooses == "votek":
-        seconds += seconds_to_embed([example.text for example in contest.pool])
+        seconds += seconds_to_embed([example.text for example in split.pool])
     elif method.embeds:
-        seconds += seconds_to_embed([example.text for example in lesson.labelled])
+        seconds += seconds_to_embed([example.text for example in inputs.labelled])
 
-    def ask(classifier: Classifier, examples: Sequence[Example], about: str) -> "_Asked":
-        noted = Noted(classifier, examples, answers, {"asked": about})
-        total = len(examples)
-        found = evaluate(
-            noted, examples, lambda n: on_progress("judge", n, total, cell.name), BATCH
+    def ask(
+        classifier: Classifier, examples: Sequence[Example], about: str
+    ) -> tuple[Evaluation, Recorded]:
+        recorded, total = Recorded(classifier, examples, answers, {"asked": about}), len(examples)
+        result = evaluate(
+            recorded, examples, lambda n: on_progress("evaluate", n, total, cell.name), BATCH
         )
-        return _Asked(found, noted)
+        return result, recorded
 
-    asked = ask(classifier, contest.test, "test")
+    test, recorded = ask(classifier, split.test, "test")
     more: dict[str, Any] = {}
     for what in cell.more:
         if what == "memory":
-            more[what] = {"megabytes": peak_memory(cell, contest)}
+            more[what] = {"megabytes": peak_memory(cell, split)}
             continue
-        again, examples = classifier, contest.hard
+        again, examples = classifier, split.balanced_sample
         if what == "second":
-            examples = contest.second
+            examples = split.second
         elif what in PERTURBATIONS:
-            examples = tuple(perturbed(what, contest.hard, contest.words, contest.split_seed))
+            examples = tuple(perturbed(what, split.balanced_sample, split.words, split.split_seed))
         elif what.startswith("order "):
             number = int(what.removeprefix("order "))
-            again = method.learn(replace(lesson, order="random", seed=number))
-        more[what] = {"accuracy": ask(again, examples, what).evaluation.metrics.accuracy.value}
+            again = method.learn(replace(inputs, order="random", seed=number))
+        result, _ = ask(again, examples, what)
+        more[what] = {"accuracy": result.metrics.accuracy.value}
     return {
-        "config": cell.to_dict(),
-        "test": asked.evaluation.to_dict(),
+        **cell.record,
+        "test": test.to_dict(),
         "more": more,
-        "labels_used": len(lesson.labelled),
+        "labels_used": len(inputs.labelled),
         "learn_seconds": round(seconds, 3),
-        "prompt_tokens": asked.noted.prompt_tokens,
-        "dollars": asked.noted.dollars,
+        **recorded.costs,
         "seconds": round(time.perf_counter() - start, 2),
         "answers": answers.name,
         **about_this_run(),
     }
 
 
-@dataclass(frozen=True)
-class _Asked:
-    evaluation: Evaluation
-    noted: Noted
-
-
 # --- memory -------------------------------------------------------------------------------------
 
 
-def peak_memory(cell: Cell, contest: Contest) -> float | None:
-    """Megabytes that a process had at most which did nothing but learn and answer 16 messages.
+def peak_memory(cell: ComparisonCell, split: TaskSplit) -> float | None:
+    """Peak megabytes of a process that does nothing but learn and answer ``MEMORY_MESSAGES``.
 
     ``None`` where the system does not say (it is read from Linux's /proc).
     """
     here, there = multiprocessing.Pipe(duplex=False)
     # Not forked: the child would start with all that this process has loaded.
     child = multiprocessing.get_context("spawn").Process(
-        target=_weigh, args=(replace(cell, more=()), contest, torch.get_num_threads(), there)
+        target=_measure_memory, args=(replace(cell, more=()), split, torch.get_num_threads(), there)
     )
     child.start()
     there.close()
@@ -155,12 +161,14 @@ def peak_memory(cell: Cell, contest: Contest) -> float | None:
         child.join()
 
 
-def _weigh(cell: Cell, contest: Contest, threads: int, answer: Connection) -> None:
+def _measure_memory(
+    cell: ComparisonCell, split: TaskSplit, threads: int, answer: Connection
+) -> None:
     torch.set_num_threads(threads)  # more than there are free cores would be many times slower
-    METHODS[cell.method].learn(lesson_of(contest, cell)).predict(
-        [example.text for example in contest.test[:16]]
+    METHODS[cell.method].learn(method_input(split, cell)).predict(
+        [example.text for example in split.test[:MEMORY_MESSAGES]]
     )
-    # Not getrusage's: a process inherits that one from whoever started it.
+    # Not getrusage's: a process inherits that one from its parent.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     answer.send(int(status.split("VmHWM:")[1].split()[0]) / 1000)
 
@@ -170,7 +178,7 @@ def _weigh(cell: Cell, contest: Contest, threads: int, answer: Connection) -> No
 
 def run(
     plan: Plan,
-    contest: Contest,
+    split: TaskSplit,
     out: Path,
     on_progress: OnProgress = ignore,
     *,
@@ -182,15 +190,15 @@ def run(
     Raises:
         TuneshotError: the folder cannot be used, or there is no such cluster.
     """
-    prepare(plan, contest)
+    prepare(plan, split)
     return run_cells(
-        plan.cells(contest), out, partial(run_cell, contest=contest), on_progress,
-        keys=KEYS, alike=_ALIKE, jobs=jobs, ray=ray,
+        plan.cells(split), out, partial(run_cell, split=split), COMPARISON, on_progress,
+        jobs=jobs, ray=ray,
     )  # fmt: skip
 
 
-def prepare(plan: Plan, contest: Contest) -> None:
+def prepare(plan: Plan, split: TaskSplit) -> None:
     """Has the vectors of all messages on the disk before several processes want them."""
-    wanted = [METHODS[name] for name in plan.methods]
-    if any(method.embeds or method.chooses == "votek" for method in wanted):
-        vectors_of([example.text for example in contest.pool])
+    methods = [METHODS[name] for name in plan.methods]
+    if any(method.embeds or method.chooses == "votek" for method in methods):
+        vectors_of([example.text for example in split.pool])

@@ -1,14 +1,14 @@
 """What a comparison found: records and answers in, one dictionary of plain figures out.
 
-Intervals resample messages and seeds, tests are paired: see ``paired.py``. What every key means
-is said where it is made; ``report.py`` draws it.
+Intervals resample messages and seeds, tests are paired: see ``clfcore.evaluation.paired``. What
+every key means is said where it is made; ``icl.report`` draws it.
 """
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -18,18 +18,16 @@ import torch
 
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.intervals import Interval
+from clfcore.evaluation.metrics import METRICS, LabelledPredictions, reliability
 from clfcore.evaluation.paired import (
-    METRICS,
-    Answers,
     Estimate,
-    Interval,
     combined,
     difference,
     discordant,
     estimate,
     holm,
     mcnemar,
-    reliability,
     resamples,
     unpaired,
 )
@@ -39,30 +37,30 @@ from clfcore.evaluation.records import Record, read_lines
 from icl.compare.crossover import Crossover, crossover_interval
 from icl.compare.methods import METHODS, Method
 from icl.compare.plan import Plan
-from icl.compare.task_split import Contest
+from icl.compare.task_split import TaskSplit
+from icl.report.findings import FORMAT
 
-FORMAT = 1
-# What the same prompts would cost: small models of three providers, in LiteLLM's names.
-PRICED = ("gpt-4o-mini", "claude-haiku-4-5", "gemini/gemini-2.5-flash-lite")
+# Whose prices the same prompts are given: small models of three providers, in LiteLLM's names.
+PRICED_MODELS = ("gpt-4o-mini", "claude-haiku-4-5", "gemini/gemini-2.5-flash-lite")
 
-Summary = dict[str, Any]
+ComparisonSummary = dict[str, Any]  # plain values for JSON, see ``summarize``
 
 
 def summarize(
     plan: Plan,
-    contest: Contest,
+    split: TaskSplit,
     records: Sequence[Record],
     answers: Path,
     *,
     command: str,
     jobs: int = 1,
     disagreements: Mapping[str, Any] | None = None,
-) -> Summary:
+) -> ComparisonSummary:
     """All figures of a comparison.
 
     Args:
         plan: what was run.
-        contest: on which messages.
+        split: on which messages.
         records: of its cells.
         answers: the folder with their answers.
         command: runs it again.
@@ -76,21 +74,21 @@ def summarize(
     if not worked:
         failed = records[0]["error"] if records else "nothing was run"
         raise TuneshotError(f"no method could be run: {failed}")
-    results = Results(plan, contest, worked, answers)
+    results = _Results(plan, split, worked, answers)
     return {
         "format": FORMAT,
         "command": command,
-        "config": {**asdict(plan), "test_size": len(contest.test)},
+        "config": {**asdict(plan), "test_size": len(split.test)},
         "data": {
-            "source": contest.source,
-            "sha256": contest.sha256,
-            "task": contest.task.name,
-            "labels": list(contest.task.labels),
-            "pool": len(contest.pool),
-            "pool_labels": _counted(contest.task.labels, contest.pool),
-            "test": len(contest.test),
-            "test_labels": _counted(contest.task.labels, contest.test),
-            "split_seed": contest.split_seed,
+            "source": split.source,
+            "sha256": split.sha256,
+            "task": split.task.name,
+            "labels": list(split.task.labels),
+            "pool": len(split.pool),
+            "pool_labels": _counted(split.task.labels, split.pool),
+            "test": len(split.test),
+            "test_labels": _counted(split.task.labels, split.test),
+            "split_seed": split.split_seed,
         },
         "versions": _versions(worked[-1]),
         "machine": {
@@ -128,77 +126,68 @@ def summarize(
         "second": results.second(),
         "orders": results.orders(),
         "prices": results.prices(),
-        "disagreements": disagreements or NO_DISAGREEMENTS,
+        "disagreements": disagreements
+        or {"a": "", "b": "", "budget": 0, "seed": 0, "count": 0, "items": []},
     }  # fmt: skip
 
 
-NO_DISAGREEMENTS: Mapping[str, Any] = {
-    "a": "", "b": "", "budget": 0, "seed": 0, "count": 0, "items": []
-}  # fmt: skip
-
-
-def read_answers(lines: Sequence[Record], labels: Sequence[str]) -> Answers:
-    """Lines of a file of answers as arrays, in their order."""
-    number = {label: column for column, label in enumerate(labels)}
-    return Answers(
-        probabilities=np.array([[line["probabilities"][n] for n in labels] for line in lines]),
-        answers=np.array([number[line["answer"]] for line in lines], np.int64),
-        truth=np.array([number[line["label"]] for line in lines], np.int64),
-    )
-
-
 @dataclass(frozen=True)
-class Point:
+class MethodAtBudget:
     """One method at one budget, over all seeds.
 
     Attributes:
         records: one a seed; of a method that needs no labels, one.
-        runs: their answers, one a seed.
+        runs: their predictions for the test messages, one a seed.
         estimates: metric -> its value and interval.
     """
 
     records: Sequence[Record]
-    runs: Sequence[Answers]
+    runs: Sequence[LabelledPredictions]
     estimates: Mapping[str, Estimate]
 
 
-class Results:
+class _Results:
     """Reads the answers once and computes what the summary wants; arguments as for it."""
 
     def __init__(
-        self, plan: Plan, contest: Contest, records: Sequence[Record], answers: Path
+        self, plan: Plan, split: TaskSplit, records: Sequence[Record], answers: Path
     ) -> None:
-        self.plan, self.contest = plan, contest
-        self.labels, self._folder = contest.task.labels, answers
-        self._resamples = resamples(len(contest.test), len(plan.seeds))
-        self._first: dict[str, Record] = {}  # method -> the record that has more
+        self.plan, self.split = plan, split
+        self.labels, self._folder = split.task.labels, answers
+        self._resamples = resamples(len(split.test), len(plan.seeds))
+        self._robust: dict[str, Record] = {}  # method -> its record that has more than the test
         by_place: dict[tuple[str, int], dict[int, Record]] = {}
         for record in records:
             config = record["config"]
             by_place.setdefault((config["method"], config["budget"]), {})[config["seed"]] = record
             if record["more"]:
-                self._first[config["method"]] = record
-        self._points: dict[tuple[str, int], Point] = {}
-        for key in plan.methods:
-            for budget in (0, *plan.budgets):
-                found = by_place.get((key, budget), {})
-                wanted = plan.seeds if METHODS[key].chooses else plan.seeds[:1]
-                if all(seed in found for seed in wanted):
-                    self._points[key, budget] = self._point([found[seed] for seed in wanted])
+                self._robust[config["method"]] = record
+        self._points: dict[tuple[str, int], MethodAtBudget] = {}
+        for key, budget in product(plan.methods, (0, *plan.budgets)):
+            by_seed = by_place.get((key, budget), {})
+            seeds = plan.seeds if METHODS[key].chooses else plan.seeds[:1]
+            if by_seed.keys() >= set(seeds):
+                self._points[key, budget] = self._point([by_seed[seed] for seed in seeds])
 
-    def _point(self, records: Sequence[Record]) -> Point:
-        runs = [read_answers(self._asked(record, "test"), self.labels) for record in records]
+    def _point(self, records: Sequence[Record]) -> MethodAtBudget:
+        runs = [self._predictions(record, "test") for record in records]
         if len(runs) < len(self.plan.seeds):  # nothing depends on the seed
             runs = runs * len(self.plan.seeds)
         estimates = {name: estimate(name, runs, self._resamples) for name in METRICS}
-        return Point(records, runs, estimates)
+        return MethodAtBudget(records, runs, estimates)
 
-    def _asked(self, record: Record, about: str) -> list[Record]:
-        lines = read_lines(self._folder / record["answers"])
-        return [line for line in lines if line["asked"] == about]
+    def _predictions(self, record: Record, about: str) -> LabelledPredictions:
+        """What a cell answered about ``test``, or about one of its ``more``."""
+        lines = [
+            line for line in read_lines(self._folder / record["answers"]) if line["asked"] == about
+        ]
+        truth, predicted, p = (
+            [line[name] for line in lines] for name in ("label", "answer", "probabilities")
+        )
+        return LabelledPredictions.from_labels(truth, predicted, p, self.labels)
 
-    def at(self, key: str, budget: int) -> Point | None:
-        """A method's point; what needs no labels is the same at every budget."""
+    def at(self, key: str, budget: int) -> MethodAtBudget | None:
+        """A method at a budget; what needs no labels is the same at every budget."""
         return self._points.get((key, budget if METHODS[key].chooses else 0))
 
     # --- figures --------------------------------------------------------------------------------
@@ -208,7 +197,7 @@ class Results:
         for (key, budget), point in self._points.items():
             tests = [record["test"] for record in point.records]
             dollars: list[float | None] = [record["dollars"] for record in point.records]
-            asked = sum(test["messages"] for test in tests)
+            messages = sum(test["messages"] for test in tests)
             yield {
                 "method": key,
                 "budget": budget,
@@ -221,14 +210,15 @@ class Results:
                 ],
                 "learn_seconds": mean(record["learn_seconds"] for record in point.records),
                 "ms": mean(test["ms_per_message"] for test in tests),
-                "prompt_tokens": sum(record["prompt_tokens"] for record in point.records) / asked,
-                "dollars": None if None in dollars else sum(d or 0.0 for d in dollars) / asked,
+                "prompt_tokens": sum(record["prompt_tokens"] for record in point.records)
+                / messages,
+                "dollars": None if None in dollars else sum(d or 0.0 for d in dollars) / messages,
             }
 
     def memory(self) -> dict[str, float]:
         """Method -> megabytes."""
-        found = {key: record["more"].get("memory") for key, record in self._first.items()}
-        return {key: m["megabytes"] for key, m in found.items() if m and m["megabytes"]}
+        peaks = {key: record["more"].get("memory") for key, record in self._robust.items()}
+        return {key: m["megabytes"] for key, m in peaks.items() if m and m["megabytes"]}
 
     # --- pairs ----------------------------------------------------------------------------------
 
@@ -236,14 +226,14 @@ class Results:
         """Pairs of methods at each budget: exact McNemar, Holm over the pairs of one budget."""
         metric = self.plan.metric
         for budget in self.plan.budgets:
-            found: list[dict[str, Any]] = []
+            tests: list[dict[str, Any]] = []
             for a, b in combinations(self.plan.methods, 2):
                 left, right = self.at(a, budget), self.at(b, budget)
                 if left is None or right is None:
                     continue
                 counts = [discordant(x, y) for x, y in zip(left.runs, right.runs, strict=True)]
                 gap = difference(left.estimates[metric], right.estimates[metric])
-                found.append(
+                tests.append(
                     {
                         "budget": budget,
                         "a": a,
@@ -254,48 +244,47 @@ class Results:
                         "difference": _interval(gap),
                     }
                 )
-            for test, adjusted in zip(found, holm([test["p"] for test in found]), strict=True):
+            for test, adjusted in zip(tests, holm([test["p"] for test in tests]), strict=True):
                 yield {**test, "p_holm": adjusted}
 
     def crossovers(self) -> Iterator[dict[str, Any]]:
         """From how many labels on each fine-tuned method is at least as good as each prompt."""
         tuned = [key for key in self.plan.methods if METHODS[key].family == "fine_tuned"]
         prompts = [key for key in self.plan.methods if METHODS[key].asks_lm]
-        for of in tuned:
-            for over in prompts:
-                left, right = (
-                    [self.at(key, budget) for budget in self.plan.budgets] for key in (of, over)
-                )
-                if None in left or None in right:
-                    continue
-                found = crossover_interval(
-                    self.plan.budgets,
-                    [p.estimates[self.plan.metric] for p in left if p],
-                    [p.estimates[self.plan.metric] for p in right if p],
-                )
-                if found is not None:
-                    yield {
-                        "of": of,
-                        "over": over,
-                        "budget": found.value.budget,
-                        "low": found.low.budget,
-                        "high": found.high.budget,
-                        "sentence": _sentence(METHODS[of].name, METHODS[over].name, found),
-                    }
+        for of, over in product(tuned, prompts):
+            left, right = (
+                [
+                    point.estimates[self.plan.metric]
+                    for budget in self.plan.budgets
+                    if (point := self.at(key, budget))
+                ]
+                for key in (of, over)
+            )
+            if not len(left) == len(right) == len(self.plan.budgets):
+                continue
+            if crossing := crossover_interval(self.plan.budgets, left, right):
+                yield {
+                    "of": of,
+                    "over": over,
+                    "budget": crossing.value.budget,
+                    "low": crossing.low.budget,
+                    "high": crossing.high.budget,
+                    "sentence": _sentence(METHODS[of].name, METHODS[over].name, crossing),
+                }
 
     # --- what only the largest budget has -------------------------------------------------------
 
     def robustness(self) -> dict[str, Any]:
         """The same messages in other words."""
-        rows = []
-        messages = 0
-        for key, record in self._first.items():
-            plain = read_answers(self._asked(record, "hard"), self.labels)
-            messages = len(plain.truth)
+        rows, messages = [], 0
+        for key, record in self._robust.items():
+            unchanged = self._predictions(record, "hard")
+            messages = len(unchanged.truth)
             drawn = resamples(messages, 1)
+            before = estimate("accuracy", [unchanged], drawn)
             for variant in PERTURBATIONS:
-                other = read_answers(self._asked(record, variant), self.labels)
-                before, after = (estimate("accuracy", [x], drawn) for x in (plain, other))
+                perturbed = self._predictions(record, variant)
+                after = estimate("accuracy", [perturbed], drawn)
                 rows.append(
                     {
                         "method": key,
@@ -303,58 +292,56 @@ class Results:
                         "plain": before.value,
                         "accuracy": after.value,
                         "drop": _interval(difference(before, after)),
-                        "changed": float((plain.answers != other.answers).mean()),
+                        "changed": float((unchanged.predicted != perturbed.predicted).mean()),
                     }
                 )
         return {"budget": self.plan.budgets[-1], "messages": messages, "rows": rows}
 
     def orders(self) -> dict[str, Any]:
         """The same demonstrations in other orders."""
-        rows = []
-        messages = 0
-        for key, record in self._first.items():
-            names = [name for name in record["more"] if name.startswith("order ")]
-            if not names:
+        rows, messages = [], 0
+        for key, record in self._robust.items():
+            orders = [name for name in record["more"] if name.startswith("order ")]
+            if not orders:
                 continue
-            runs = [read_answers(self._asked(record, name), self.labels) for name in names]
+            runs = [self._predictions(record, name) for name in orders]
             messages = len(runs[0].truth)
-            accuracies = [float((run.answers == run.truth).mean()) for run in runs]
-            answers = np.stack([run.answers for run in runs])  # (R, N)
+            accuracies = [float((run.predicted == run.truth).mean()) for run in runs]
+            labels = np.stack([run.predicted for run in runs])  # (R, N)
             rows.append(
                 {
                     "method": key,
                     "accuracies": accuracies,
                     "spread": max(accuracies) - min(accuracies),
-                    "changed": float((answers != answers[0]).any(axis=0).mean()),
+                    "changed": float((labels != labels[0]).any(axis=0).mean()),
                 }
             )
         return {"budget": self.plan.budgets[-1], "messages": messages, "rows": rows}
 
     def second(self) -> dict[str, Any] | None:
-        """The other corpus, with what was learnt from the first."""
+        """The other corpus, with what was learned from the first."""
         rows: list[dict[str, Any]] = []
-        metric, messages = self.plan.metric, len(self.contest.second)
+        metric, messages = self.plan.metric, len(self.split.second)
         if not messages:
             return None
-        for key, record in self._first.items():
-            if not (lines := self._asked(record, "second")):
+        for key, record in self._robust.items():
+            if "second" not in record["more"]:
                 continue
-            run = read_answers(lines, self.labels)
-            drawn = resamples(messages, 1)
-            here = read_answers(self._asked(record, "test"), self.labels)
+            here, there = (self._predictions(record, about) for about in ("test", "second"))
             first = estimate(metric, [here], resamples(len(here.truth), 1))
-            found = {name: estimate(name, [run], drawn) for name in METRICS}
+            drawn = resamples(messages, 1)
+            estimates = {name: estimate(name, [there], drawn) for name in METRICS}
             rows.append(
                 {
                     "method": key,
-                    "metrics": {name: _figure(each) for name, each in found.items()},
+                    "metrics": {name: _figure(each) for name, each in estimates.items()},
                     "first": first.value,
-                    "drop": _interval(unpaired(first, found[metric])),
+                    "drop": _interval(unpaired(first, estimates[metric])),
                 }
             )
         return {
-            "source": self.contest.second_source,
-            "sha256": content_hash(self.contest.second),
+            "source": self.split.second_source,
+            "sha256": content_hash(self.split.second),
             "messages": messages,
             "budget": self.plan.budgets[-1],
             "rows": rows,
@@ -362,41 +349,45 @@ class Results:
 
     def prices(self) -> dict[str, Any]:
         """What the prompts would cost at providers, by LiteLLM's table."""
-        known = _price_table()
+        per_token = _price_table()
         rows = [
             {
                 "method": point["method"],
                 "budget": point["budget"],
                 "prompt_tokens": point["prompt_tokens"],
                 "dollars_per_1000": {
-                    model: 1000 * point["prompt_tokens"] * price for model, price in known.items()
+                    model: 1000 * point["prompt_tokens"] * price
+                    for model, price in per_token.items()
                 },
             }
             for point in self.points()
-            if METHODS[point["method"]].asks_lm and known
+            if METHODS[point["method"]].asks_lm and per_token
         ]
-        models = [{"model": name, "dollars_per_token": price} for name, price in known.items()]
-        return {"litellm": _version("litellm") if known else None, "models": models, "rows": rows}
+        models = [{"model": name, "dollars_per_token": price} for name, price in per_token.items()]
+        return {
+            "litellm": _version("litellm") if per_token else None,
+            "models": models,
+            "rows": rows,
+        }
 
 
 # --- words and numbers --------------------------------------------------------------------------
 
 
-def _sentence(of: str, over: str, found: Crossover) -> str:
+def _sentence(of: str, over: str, crossover: Crossover) -> str:
     """For instance: A is at least as good as B from about 70 labels on (95 %: 31 to 180)."""
-    if found.value.side == "beyond":
-        return f"{of} does not catch up with {over} {found.sentence().removeprefix('not ')}"
-    return f"{of} is at least as good as {over} {found.sentence()}"
+    if crossover.value.region == "beyond":
+        return f"{of} does not catch up with {over} {crossover.sentence().removeprefix('not ')}"
+    return f"{of} is at least as good as {over} {crossover.sentence()}"
 
 
-def _figure(found: Estimate) -> dict[str, Any] | None:
-    if (interval := found.interval) is None:
-        return None
-    return {**asdict(interval), "seeds": found.by_seed.tolist()}
+def _figure(figure: Estimate) -> dict[str, Any] | None:
+    interval = _interval(figure.interval)
+    return interval and {**interval, "seeds": figure.by_seed.tolist()}
 
 
-def _interval(found: Interval | None) -> dict[str, float] | None:
-    return None if found is None else asdict(found)
+def _interval(interval: Interval | None) -> dict[str, Any] | None:
+    return None if interval is None else asdict(interval)
 
 
 def _about(plan: Plan, method: Method) -> str:
@@ -431,6 +422,6 @@ def _price_table() -> dict[str, float]:
         return {}
     return {
         name: table[name]["input_cost_per_token"]
-        for name in PRICED
+        for name in PRICED_MODELS
         if table.get(name, {}).get("input_cost_per_token")
     }

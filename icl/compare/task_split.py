@@ -1,6 +1,6 @@
 """The parts of a task that a comparison uses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,15 +18,15 @@ from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.tasks import TASKS, Task, task_of
 
-HARD = 60  # messages that are asked again in other words, as many of each label
+ROBUSTNESS_MESSAGES = 60  # at most that are asked again in other words, as many of each label
 
 
 # --- what is asked ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Contest:
-    """The messages of a comparison: the same for every method.
+class TaskSplit:
+    """The messages of a comparison, the same for every method.
 
     Attributes:
         source: where they come from, in words.
@@ -49,9 +49,9 @@ class Contest:
     second_source: str = ""
 
     @cached_property
-    def hard(self) -> tuple[Example, ...]:
+    def balanced_sample(self) -> tuple[Example, ...]:
         """Some of the test messages, as many of each label."""
-        return tuple(draw(self.test, HARD, balanced=True, seed=self.split_seed))
+        return tuple(draw(self.test, ROBUSTNESS_MESSAGES, balanced=True, seed=self.split_seed))
 
     @cached_property
     def words(self) -> Mapping[str, str]:
@@ -60,7 +60,7 @@ class Contest:
         return {label: words[label][0].strip() for label in self.task.labels}
 
 
-def contest(
+def split_task(
     source: LabelledMessages,
     task: str = "",
     *,
@@ -68,7 +68,7 @@ def contest(
     balanced: bool = False,
     split_seed: int = 0,
     second: LabelledMessages | None = None,
-) -> Contest:
+) -> TaskSplit:
     """Splits labelled messages into a pool and messages to ask about.
 
     Args:
@@ -84,30 +84,27 @@ def contest(
         TuneshotError: labels that the task does not know, too few messages, or a test part too
             small for one message of each label.
     """
-    known = find_task(source, task)
-    split = grouped_stratified_split(source.examples, split_seed)
-    test = draw([source.examples[row] for row in split.test], test_size, balanced, split_seed)
-    few = sorted(set(known.labels) - {example.label for example in test})
-    if few:
+    prompt_task = find_task(source, task)
+    parts = grouped_stratified_split(source.examples, split_seed)
+    test = draw([source.examples[row] for row in parts.test], test_size, balanced, split_seed)
+    missing = sorted(set(prompt_task.labels) - {example.label for example in test})
+    if missing:
         raise TuneshotError(
-            f"of {len(test)} test messages none is {', '.join(few)}; choose a larger --test-size"
+            f"of {len(test)} test messages none is {', '.join(missing)}; choose a larger "
+            "--test-size"
         )
-    train = [source.examples[row] for row in split.train]
+    train = [source.examples[row] for row in parts.train]
     first = np.unique(duplicate_groups(e.text for e in train), return_index=True)[1]
     others: list[Example] = []
     if second is not None:
-        if strange := sorted({e.label for e in second.examples} - set(known.labels)):
-            raise TuneshotError(
-                f"{second.name} has the label {strange[0]!r}, and {source.name} has not; it has "
-                f"{', '.join(known.labels)}"
-            )
-        learnt = {normal_form(example.text) for example in train}
-        new = [e for e in second.examples if normal_form(e.text) not in learnt]
+        _check_labels(second, source.name, prompt_task.labels)
+        learned = {normal_form(example.text) for example in train}
+        new = [e for e in second.examples if normal_form(e.text) not in learned]
         others = draw(new, test_size, balanced, split_seed)
-    return Contest(
+    return TaskSplit(
         source=source.name,
         sha256=content_hash(source.examples),
-        task=known,
+        task=prompt_task,
         pool=tuple(train[row] for row in sorted(first.tolist())),
         test=tuple(test),
         split_seed=split_seed,
@@ -126,13 +123,18 @@ def find_task(source: LabelledMessages, name: str = "") -> Task:
     if name:
         if name not in TASKS:
             raise unknown_choice("task", name, TASKS)
-        if strange := sorted(labels - set(TASKS[name].labels)):
-            raise TuneshotError(
-                f"{source.name} has the label {strange[0]!r}, and task {name} has not; it has "
-                f"{', '.join(TASKS[name].labels)}"
-            )
+        _check_labels(source, f"task {name}", TASKS[name].labels)
         return TASKS[name]
     for task in TASKS.values():
         if set(task.labels) == labels:
             return task
     return task_of("own", tuple(sorted(labels)))
+
+
+def _check_labels(source: LabelledMessages, owner: str, labels: Sequence[str]) -> None:
+    """Raises ``TuneshotError`` if ``source`` has a label that ``owner`` has not."""
+    if unknown := sorted({example.label for example in source.examples} - set(labels)):
+        raise TuneshotError(
+            f"{source.name} has the label {unknown[0]!r}, and {owner} has not; it has "
+            f"{', '.join(labels)}"
+        )

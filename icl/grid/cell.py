@@ -2,26 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.evaluation.runner import identity_of
+from clfcore.evaluation.records import Record
+from clfcore.evaluation.runner import config_identity
 from icl.grid.table import BASELINES
 from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, Option
 
-_ALIKE = ("lm", "selector", "options", "k")  # another task or seed takes about as long
-
-
-# --- what is run --------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, kw_only=True)
-class Cell(FewShotConfig):
+class GridCell(FewShotConfig):
     """One evaluation: how messages are answered, by which model, and which messages.
 
     Attributes:
@@ -40,22 +35,23 @@ class Cell(FewShotConfig):
     balanced: bool = True
 
     def problems(self) -> list[str]:
-        if found := super().problems():
-            return found
+        if problems := super().problems():
+            return problems
         if not (self.task in TASKS or "/" in self.task or Path(self.task).exists()):
-            found.append(f"unknown task {self.task!r}; choose from {', '.join(TASKS)}, or a file")
+            choices = ", ".join(TASKS)
+            problems.append(f"unknown task {self.task!r}; choose from {choices}, or a file")
         if self.limit < 1:
-            found.append(f"limit must be 1 or more, not {self.limit}")
+            problems.append(f"limit must be 1 or more, not {self.limit}")
         if (self.k == 0) != (self.selector == "zero"):
-            found.append(f"k must not be {self.k} for {self.selector}; zero is the one with k=0")
+            problems.append(f"k must not be {self.k} for {self.selector}; zero is the one with k=0")
         if not self.lm and not SELECTORS[self.selector].votes:
-            found.append(f"selector {self.selector!r} needs a language model; name one")
-        return found
+            problems.append(f"selector {self.selector!r} needs a language model; name one")
+        return problems
 
-    @cached_property
-    def identity(self) -> str:
-        """What makes this cell this cell and no other; as a record has it."""
-        return identity_of(self.to_dict())
+    @property
+    def record(self) -> Record:
+        """What its record begins with."""
+        return {"config": self.to_dict()}
 
     @property
     def name(self) -> str:
@@ -77,24 +73,24 @@ def cells(
     seeds: Sequence[int] = (0,),
     options: Mapping[str, Mapping[str, Option]] | None = None,
     **settings: Any,  # noqa: ANN401
-) -> tuple[Cell, ...]:
+) -> tuple[GridCell, ...]:
     """Every combination once, and always the baselines beside the selectors that are named.
 
     ``zero`` has no k and ``knn`` no model, so they make fewer cells. All are there for the first
     seed before any for the second; a model's cells stand together.
 
     Args:
-        tasks: an axis, like the next four; see ``Cell``.
+        tasks: an axis, like the next four; see ``GridCell``.
         lms: language models.
         selectors: beside ``BASELINES``.
         ks: each at least 1.
         seeds: each at least 0.
         options: selector -> its options.
-        settings: the other fields of ``Cell``, for all.
+        settings: the other fields of ``GridCell``, for all.
 
     Raises:
         TuneshotError: an empty axis, options of a selector that is not in the grid, or what a
-            ``Cell`` refuses.
+            ``GridCell`` refuses.
     """
     axes = {"task": tasks, "model": lms, "selector": selectors, "k": ks, "seed": seeds}
     for what, values in axes.items():
@@ -110,8 +106,8 @@ def cells(
             raise TuneshotError(f"options for {selector!r}, which is not in the grid; add it")
     if min(ks) < 1:
         raise TuneshotError(f"k must be 1 or more, not {min(ks)}; zero is in every grid anyway")
-    found = [
-        Cell(
+    grid = [
+        GridCell(
             task=task,
             lm=None if SELECTORS[selector].votes else lm,
             selector=selector,
@@ -122,4 +118,4 @@ def cells(
         )
         for seed, lm, task, selector, k in product(seeds, lms, tasks, named, ks)
     ]
-    return tuple({cell.identity: cell for cell in found}.values())
+    return tuple({config_identity(cell.record): cell for cell in grid}.values())

@@ -1,4 +1,4 @@
-"""Records of a grid in the form of the survey the lecture shows, its published figures beside ours.
+"""The table of a grid in the form of the lecture's survey, its published figures beside ours.
 
 Rows are models and selectors, columns are tasks.
 """
@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from clfcore.evaluation.intervals import over_seeds, over_tasks
+from clfcore.evaluation.intervals import mean_of, over_seeds
 from clfcore.evaluation.records import Record
-from clfcore.evaluation.runner import current
+from clfcore.evaluation.runner import RecordFormat, config_identity, current
+from clfcore.wording import markdown_table
 from icl.settings import FewShotConfig
 
 SURVEY_TASKS = ("sst5", "sst2", "commonsense_qa", "snli", "ag_news")
@@ -51,7 +52,7 @@ BASELINES = ("zero", "random", "knn")  # beside every other selector, always
 _FIRST = (*BASELINES, "topk", "votek", "mdl")
 _VARIED = ("task", "lm", "selector", "options", "k", "seed")  # within one section of the table
 _DRAWN = ("limit", "balanced")
-CONFIG_KEYS = {*_VARIED, *_DRAWN}  # what every record's config has
+_SAME_DURATION = ("lm", "selector", "options", "k")  # another task or seed takes about as long
 
 _NOTES = """\
 - Accuracy in percent: the mean over the seeds. A seed draws its own test messages, the same ones
@@ -80,7 +81,7 @@ _SURVEY = """\
 
 
 def table(records: Iterable[Record]) -> str:
-    """Records of ``run_grid`` as Markdown: a section for each way of prompting and of drawing.
+    """Records as Markdown: a section for each way of prompting and of drawing.
 
     A section's heading has what differs from the defaults of ``FewShotConfig``.
     """
@@ -100,8 +101,8 @@ def table(records: Iterable[Record]) -> str:
         notes.append(_AVERAGE)
     if columns.intersection(map(_shown, SURVEY_TASKS)):
         notes.append(_SURVEY)
-    notes += _failures(newest) + _strangers(newest)
-    parts = [f"## {settings}\n\n{_section(some)}" for settings, some in sections.items()]
+    notes += _failures(newest) + _other_messages(newest)
+    parts = [f"## {settings}\n\n{_section(group)}" for settings, group in sections.items()]
     return "\n\n".join(["# Few-shot grid", *parts, "\n".join(notes)]) + "\n"
 
 
@@ -113,24 +114,22 @@ def _section(records: Sequence[Record]) -> str:
     five = [_shown(task) for task in SURVEY_TASKS]
     averaged = present.issuperset(five)
     header = ["model", "selector", "k", "seeds", *columns, *["average"] * averaged]
-    lines = [header, ["---"] * len(header)]
-
+    lines = []
     for (model, selector, k), row in _rows(records).items():
         of = {column: [r for r in row if _column(r) == column] for column in columns}
-        worked = {column: [r for r in some if "test" in r] for column, some in of.items()}
-        figures = {
-            column: over_seeds([r["test"]["accuracy"] for r in some])
-            for column, some in worked.items()
-            if some
+        tests = {
+            column: [r["test"]["accuracy"] for r in runs if "test" in r]
+            for column, runs in of.items()
         }
-        seeds = sorted({len(some) for some in worked.values() if some})
+        figures = {column: over_seeds(shares) for column, shares in tests.items() if shares}
+        seeds = sorted({len(shares) for shares in tests.values() if shares})
         cells = [
-            str(figures[column]) if column in figures else "failed" if of[column] else "–"
+            figures[column].percent() if column in figures else "failed" if of[column] else "–"
             for column in columns
         ]
         if averaged:
             whole = figures.keys() >= set(five)
-            cells.append(str(over_tasks([figures[c] for c in five])) if whole else "–")
+            cells.append(mean_of([figures[c] for c in five]).percent() if whole else "–")
         counted = "–".join(str(n) for n in dict.fromkeys([*seeds[:1], *seeds[-1:]])) or "–"
         lines.append([model, selector, k, counted, *cells])
 
@@ -140,7 +139,7 @@ def _section(records: Sequence[Record]) -> str:
             cells = [f"{by_column[c]:.1f}" if c in by_column else "–" for c in columns]
             average = [f"{mean(published):.1f}"] * averaged
             lines.append([f"{model}, published", selector, "–", "–", *cells, *average])
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
+    return markdown_table(header, lines)
 
 
 def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]:
@@ -176,7 +175,7 @@ def _failures(records: Sequence[Record]) -> list[str]:
     ]
 
 
-def _strangers(records: Sequence[Record]) -> list[str]:
+def _other_messages(records: Sequence[Record]) -> list[str]:
     """Says where rows did not answer the same messages: the data has changed in between."""
     messages: dict[tuple[Any, ...], set[str]] = {}
     for record in records:
@@ -210,6 +209,9 @@ def _assignments(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={shown(value)}" for name, value in values.items())
 
 
-def _cell(text: str) -> str:
-    """``text`` where a bar or a line break would end the cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+def _duration_group(record: Record) -> str:
+    config = record["config"]
+    return config_identity({"config": {name: config[name] for name in _SAME_DURATION}})
+
+
+FEW_SHOT_GRID = RecordFormat(_duration_group, config_keys={*_VARIED, *_DRAWN}, table=table)

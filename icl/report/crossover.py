@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
+from clfcore.evaluation.metrics import Metric
 from icl.figures.look import ACCENT, TEXT, Drawing, described, new_figure, plain
 from icl.report.figures import DASHES, Style, scale_up, styles
-from icl.report.findings import Findings, Metric, capital, count, listed
+from icl.report.findings import Findings, capital, count, listed
 
 BANDS = 3  # with more lines, their bands cover each other: bars instead
 

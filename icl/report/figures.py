@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from clfcore.evaluation.metrics import Metric
 from icl.figures.look import ACCENT, COLORS, SYMBOLS, TEXT, Drawing, described, new_figure, plain
-from icl.report.findings import Findings, Metric, Point, capital, count, number, share
+from icl.report.findings import Findings, MethodPoint, capital, count, number, share
 
 DASHES = {"fine_tuned": "solid", "few_shot": "dash", "other": "dot", "baseline": "longdash"}
 
@@ -52,19 +53,19 @@ class Cost:
     """
 
     name: str
-    of: Callable[[Point], float | None]
+    of: Callable[[MethodPoint], float | None]
 
 
 def costs(findings: Findings) -> list[Cost]:
     """What was measured, and differs."""
 
-    def memory(point: Point) -> float | None:
+    def memory(point: MethodPoint) -> float | None:
         return findings.summary["memory_mb"].get(point["method"])
 
-    def billed(point: Point) -> float | None:
+    def billed(point: MethodPoint) -> float | None:
         return None if point["dollars"] is None else 1000 * point["dollars"]
 
-    def price(model: str) -> Callable[[Point], float | None]:
+    def price(model: str) -> Callable[[MethodPoint], float | None]:
         return lambda point: findings.dollars(model, point)
 
     known = [
@@ -140,7 +141,7 @@ def cost_figure(findings: Findings, cost: Cost) -> Drawing:
 
 def pareto(points: Sequence[tuple[float, float]], metric: Metric) -> list[int]:
     """Rows of (cost, quality) that no other equals in one and beats in the other, by cost."""
-    better = (lambda q: -q) if metric.higher else (lambda q: q)
+    better = (lambda q: -q) if metric.higher_is_better else (lambda q: q)
     best, found = math.inf, []
     for row in sorted(range(len(points)), key=lambda n: (points[n][0], better(points[n][1]))):
         if better(points[row][1]) < best:
@@ -149,7 +150,7 @@ def pareto(points: Sequence[tuple[float, float]], metric: Metric) -> list[int]:
     return found
 
 
-def _size(findings: Findings, point: Point) -> int:
+def _size(findings: Findings, point: MethodPoint) -> int:
     """A marker grows with the labels."""
     if point["budget"] not in findings.budgets:
         return 13
@@ -157,7 +158,7 @@ def _size(findings: Findings, point: Point) -> int:
     return round(8 + 9 * rank / max(len(findings.budgets) - 1, 1))
 
 
-def _said(findings: Findings, cost: Cost, value: float, quality: float, point: Point) -> str:
+def _said(findings: Findings, cost: Cost, value: float, quality: float, point: MethodPoint) -> str:
     head = f"{findings.name(point['method'])}, {count(point['labels_used'], 'label')}"
     return (
         f"<b>{plain(head)}</b><br>{plain(findings.metric.name)} "

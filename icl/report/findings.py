@@ -1,6 +1,6 @@
 """What a comparison found: the summary.json of ``tuneshot compare``, read and put into words.
 
-The report, its figures and the chat ask here; nobody else knows the file's form.
+The report, its figures and the chat ask here; nothing else knows the form of the file.
 """
 
 import json
@@ -13,83 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.metrics import NBSP, Metric, metric_of
 
-FORMAT = 1
-NBSP = "\u00a0"  # a number and its unit stay on one line
-SURE = 0.05  # a pair whose p, after Holm, is below this is told apart
+FORMAT = 1  # of summary.json
+SIGNIFICANT = 0.05  # a pair whose p, after Holm, is below this is told apart
 
-Interval = Mapping[str, float]
-Point = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """How a figure is called and written.
-
-    Attributes:
-        name: in words.
-        percent: a share; else a plain number.
-        higher: whether more is better.
-    """
-
-    name: str
-    percent: bool = True
-    higher: bool = True
-
-    def show(self, value: float | None) -> str:
-        """``98.1 %`` or ``0.123``; a dash where there is none."""
-        if value is None:
-            return "–"
-        return f"{100 * value:.1f}{NBSP}%" if self.percent else f"{value:.3f}"
-
-    def interval(self, figure: Interval | None) -> str:
-        """``98.1 % (97.0 – 99.0)``."""
-        if figure is None:
-            return "–"
-        scale, digits = (100, 1) if self.percent else (1, 3)
-        low, high = (f"{scale * figure[end]:.{digits}f}" for end in ("low", "high"))
-        return f"{self.show(figure['value'])} ({low} – {high})"
-
-    @property
-    def points(self) -> str:
-        """The unit of a difference."""
-        return "percentage points" if self.percent else self.name
-
-    def difference(self, figure: Interval | None) -> str:
-        """``+3.1 (−1.0 to +7.2)``, in ``points``."""
-        if figure is None:
-            return "–"
-        return f"{self.change(figure['value'])} ({self.change(figure['low'])} to " + (
-            f"{self.change(figure['high'])})"
-        )
-
-    def change(self, value: float) -> str:
-        """``+3.1``, in ``points``."""
-        text = f"{100 * value:+.1f}" if self.percent else f"{value:+.3f}"
-        if not text.strip("+-0."):
-            return text[1:]  # neither plus nor minus zero
-        return text.replace("-", "−")
-
-
-METRICS = {
-    "accuracy": Metric("accuracy"),
-    "balanced_accuracy": Metric("balanced accuracy"),
-    "f1": Metric("F1"),
-    "auc": Metric("AUC", percent=False),
-    "average_precision": Metric("average precision", percent=False),
-    "ece": Metric("calibration error (ECE)", percent=False, higher=False),
-    "nll": Metric("log loss (nats)", percent=False, higher=False),
-}
-
-
-def metric_of(key: str) -> Metric:
-    """How a metric is written; one that is not known, by its key."""
-    return METRICS.get(key) or Metric(key.replace("_", " "), percent=False)
+Figure = Mapping[str, float]  # value, low and high
+MethodPoint = Mapping[str, Any]  # an entry of the summary's points: a method at one budget
 
 
 @dataclass(frozen=True)
 class Findings:
-    """A summary, with what is asked of it more than once.
+    """A summary, with the views of it that are needed more than once.
 
     Attributes:
         summary: see ``tuneshot compare``.
@@ -146,51 +81,51 @@ class Findings:
         """The largest budget."""
         return max(self.budgets, default=0)
 
-    def quality(self, point: Point) -> Interval | None:
+    def quality(self, point: MethodPoint) -> Figure | None:
         """A point's ``metric``, with its interval."""
         return point["metrics"].get(self.summary["metric"])
 
     @cached_property
-    def points(self) -> dict[str, list[Point]]:
+    def points(self) -> dict[str, list[MethodPoint]]:
         """Every method's points by ascending budget, methods in their order."""
-        found: dict[str, list[Point]] = {key: [] for key in self.methods}
+        of_method: dict[str, list[MethodPoint]] = {key: [] for key in self.methods}
         for point in sorted(self.summary["points"], key=lambda point: point["budget"]):
-            found.setdefault(point["method"], []).append(point)
-        return {key: points for key, points in found.items() if points}
+            of_method.setdefault(point["method"], []).append(point)
+        return {key: points for key, points in of_method.items() if points}
 
     @cached_property
-    def learners(self) -> dict[str, list[Point]]:
+    def learners(self) -> dict[str, list[MethodPoint]]:
         """The points of methods that use labels: those that have a curve."""
         return {k: p for k, p in self.points.items() if self.family(k) != "baseline"}
 
     @cached_property
-    def last(self) -> dict[str, Point]:
+    def last(self) -> dict[str, MethodPoint]:
         """Each method's point with the most labels, the best method first."""
 
-        def badness(point: Point) -> float:
+        def badness(point: MethodPoint) -> float:
             value = (self.quality(point) or {}).get("value")
-            return math.inf if value is None else -value if self.metric.higher else value
+            return math.inf if value is None else -value if self.metric.higher_is_better else value
 
-        newest = {key: points[-1] for key, points in self.points.items()}
-        return dict(sorted(newest.items(), key=lambda item: badness(item[1])))
+        last = {key: points[-1] for key, points in self.points.items()}
+        return dict(sorted(last.items(), key=lambda item: badness(item[1])))
 
     def tests(self, budget: int) -> list[Mapping[str, Any]]:
         """The pairwise tests of one budget, the surest first."""
-        own = [test for test in self.summary["tests"] if test["budget"] == budget]
-        return sorted(own, key=lambda test: (test["p_holm"], test["p"]))
+        tests = [test for test in self.summary["tests"] if test["budget"] == budget]
+        return sorted(tests, key=lambda test: (test["p_holm"], test["p"]))
 
     @cached_property
     def spent(self) -> dict[str, dict[str, dict[int, float]]]:
         """Model behind an API -> method -> budget -> dollars for 1,000 messages."""
-        found: dict[str, dict[str, dict[int, float]]] = {}
+        prices: dict[str, dict[str, dict[int, float]]] = {}
         for row in self.summary["prices"]["rows"]:
             for model, dollars in row["dollars_per_1000"].items():
                 if dollars is not None:
-                    of_model = found.setdefault(model, {})
+                    of_model = prices.setdefault(model, {})
                     of_model.setdefault(row["method"], {})[row["budget"]] = dollars
-        return found
+        return prices
 
-    def dollars(self, model: str, point: Point) -> float | None:
+    def dollars(self, model: str, point: MethodPoint) -> float | None:
         """What 1,000 messages would cost; nothing where no language model is asked."""
         if not point["prompt_tokens"]:
             return 0.0
@@ -203,8 +138,7 @@ class Findings:
         parts = [crossover["sentence"].rstrip(".") for crossover in self._main_crossovers()]
         if best := self._best():
             parts.append(best)
-        said = "; ".join(parts) or "nothing was measured"
-        return capital(said) + "."
+        return capital("; ".join(parts) or "nothing was measured") + "."
 
     def _main_crossovers(self) -> list[Mapping[str, Any]]:
         """The one between the best of both families."""
@@ -221,16 +155,16 @@ class Findings:
         key, figure = next(iter(measured.items()))
         labels = f"with {count(self.most, 'labelled message')}"
         value = f"{self.metric.name} {self.metric.interval(figure)}"
-        said = f"{labels}, {self.name(key)} is best with {value}"
+        sentence = f"{labels}, {self.name(key)} is best with {value}"
         rivals = [
             self.name(test["b"] if test["a"] == key else test["a"])
             for test in self.tests(self.most)
-            if key in (test["a"], test["b"]) and test["p_holm"] >= SURE
+            if key in (test["a"], test["b"]) and test["p_holm"] >= SIGNIFICANT
         ]
         if not rivals:
-            return said
+            return sentence
         named = listed(rivals) if len(rivals) < 3 else f"{len(rivals)} others"
-        return f"{said}, though not told apart from {named}"
+        return f"{sentence}, though not told apart from {named}"
 
 
 # --- words ----------------------------------------------------------------------------------------
@@ -279,10 +213,3 @@ def moment(stamp: str) -> str:
         return datetime.fromisoformat(stamp).strftime("%d %B %Y, %H:%M %Z").strip(", ")
     except ValueError:
         return stamp
-
-
-def duration(seconds: float) -> str:
-    """``48 seconds``, ``25 minutes``, ``3.4 hours``."""
-    if seconds < 120:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

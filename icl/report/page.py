@@ -19,7 +19,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.metrics import METRICS
 from clfcore.paths import atomic_write
+from clfcore.wording import duration
 from icl.figures.look import Drawing, to_json
 from icl.report import figures as report_figures
 from icl.report import findings as words
@@ -106,7 +108,7 @@ def _render(findings: Findings) -> str:
     environment.filters |= {
         "capital": words.capital,
         "count": words.count,
-        "duration": words.duration,
+        "duration": duration,
         "moment": words.moment,
         "number": words.number,
         "share": words.share,
@@ -122,7 +124,7 @@ def _render(findings: Findings) -> str:
         curves=curves,
         crossings=crossings(findings),
         tables=report_tables,
-        ece=words.METRICS["ece"],
+        ece=METRICS["ece"],
         policy=_policy(plotly, script),
         style=Markup(_asset("report.css")),
         script=Markup(script),

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+from clfcore.evaluation.metrics import METRICS, NBSP, Metric, metric_of
+from clfcore.wording import markdown_table
 from icl.report.figures import costs
 from icl.report.findings import (
-    METRICS,
-    NBSP,
-    SURE,
+    SIGNIFICANT,
     Findings,
-    Metric,
-    Point,
+    MethodPoint,
     capital,
-    metric_of,
     number,
     probability,
 )
@@ -29,7 +27,7 @@ ACCURACY = METRICS["accuracy"]
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class TableCell:
     """One cell of a table.
 
     Attributes:
@@ -60,13 +58,13 @@ class Table:
 
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[TableCell]]
     headings: int = 1
 
 
-def cells(texts: Iterable[str]) -> list[Cell]:
+def plain_cells(texts: Iterable[str]) -> list[TableCell]:
     """Plain cells."""
-    return [Cell(text) for text in texts]
+    return [TableCell(text) for text in texts]
 
 
 # --- all figures ----------------------------------------------------------------------------------
@@ -76,27 +74,20 @@ def everything(findings: Findings) -> Table:
     """Every method and budget: every metric with its interval, and what it costs."""
     header, rows = _everything(findings)
     caption = "Every method and number of labels; in brackets, 95 % intervals"
-    return Table(caption, header, [cells(row) for row in rows], headings=2)
+    return Table(caption, header, [plain_cells(row) for row in rows], headings=2)
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
     """The figures as a Markdown table: a row for each method and budget."""
-    header, rows = _everything(Findings(summary))
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(map(_cell, line)) + " |\n" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """``text`` with plain spaces, where a bar or a line break would end the cell."""
-    return " ".join(text.split()).replace("|", "\\|")
+    return markdown_table(*_everything(Findings(summary))) + "\n"
 
 
 def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
     points = [point for points in findings.points.values() for point in points]
     used = {key for point in points for key, figure in point["metrics"].items() if figure}
-    known = [*METRICS, *sorted(used - set(METRICS))]
-    metrics = [findings.summary["metric"], *known]  # what it is about comes first
-    metrics = [key for key in dict.fromkeys(metrics) if key in used]
+    # What the summary is about comes first.
+    ordered = dict.fromkeys([findings.summary["metric"], *METRICS, *sorted(used)])
+    metrics = [key for key in ordered if key in used]
     models = list(findings.spent)
     header = [
         *("method", "labels"),
@@ -125,13 +116,13 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
 
 def cost_table(findings: Findings) -> Table:
     """What each method costs with the most labels, the best first."""
-    known = costs(findings)
+    measured = costs(findings)
     rows = []
     for key, point in findings.last.items():
         quality = findings.metric.interval(findings.quality(point))
-        prices = (number(cost.of(point)) for cost in known)
-        rows.append(cells([findings.name(key), quality, *prices]))
-    header = ["method", findings.metric.name, *(cost.name for cost in known)]
+        prices = (number(cost.of(point)) for cost in measured)
+        rows.append(plain_cells([findings.name(key), quality, *prices]))
+    header = ["method", findings.metric.name, *(cost.name for cost in measured)]
     return Table(
         f"Costs with {findings.most:,} labelled messages, the best method first", header, rows
     )
@@ -155,11 +146,11 @@ def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -
     rows = []
     for place, (label, counts) in enumerate(zip(labels, matrix, strict=True)):
         total = sum(counts) or 1
-        row = [Cell(label)]
+        row = [TableCell(label)]
         for column, answers in enumerate(counts):
             tone = "good" if column == place else "bad"
             part = answers / total
-            row.append(Cell(f"{answers:,}", f"{100 * part:.1f} %", part, tone))
+            row.append(TableCell(f"{answers:,}", f"{100 * part:.1f} %", part, tone))
         rows.append(row)
     return Table(name, ["label ↓ answer →", *labels], rows)
 
@@ -174,8 +165,8 @@ def _mistakes(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str])
     rows = []
     for answers, row, column in worst:
         part = answers / sum(matrix[row])
-        shown = Cell(f"{answers:,}", f"{100 * part:.1f} %", part, "bad")
-        rows.append([Cell(labels[row]), Cell(labels[column]), shown])
+        shown = TableCell(f"{answers:,}", f"{100 * part:.1f} %", part, "bad")
+        rows.append([TableCell(labels[row]), TableCell(labels[column]), shown])
     caption = f"{name}: its most frequent mistakes"
     return Table(caption, ["label", "answer", "messages"], rows, headings=2)
 
@@ -183,7 +174,7 @@ def _mistakes(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str])
 def reliability_table(findings: Findings) -> Table:
     """The points of the reliability curves."""
     rows = [
-        cells(
+        plain_cells(
             [
                 findings.name(key),
                 ACCURACY.show(each["confidence"]),
@@ -229,7 +220,7 @@ def robustness(findings: Findings) -> Table | None:
         if worst and own[worst]["drop"]["value"] <= 0:
             worst = None
         plain = next((row["plain"] for row in own.values()), None)
-        row = [Cell(findings.name(key)), *([Cell(ACCURACY.show(plain))] * bool(variants))]
+        row = [TableCell(findings.name(key)), *([TableCell(ACCURACY.show(plain))] * bool(variants))]
         row += [_drop(own.get(variant), is_worst=variant == worst) for variant in variants]
         row += [_second(second.get(key), metric)] * bool(second)
         row += [_orders(orders.get(key))] * bool(orders)
@@ -242,12 +233,12 @@ def robustness(findings: Findings) -> Table | None:
     return Table(caption, header, rows)
 
 
-def _drop(row: Mapping[str, Any] | None, *, is_worst: bool) -> Cell:
+def _drop(row: Mapping[str, Any] | None, *, is_worst: bool) -> TableCell:
     if row is None or row["drop"] is None:
-        return Cell("–")
+        return TableCell("–")
     drop = row["drop"]
     lost = {end: ACCURACY.change(-drop[end]) for end in drop}
-    return Cell(
+    return TableCell(
         lost["value"],
         f"{lost['high']} to {lost['low']}\n{100 * row['changed']:.0f} % changed",
         min(1.0, 4 * max(0.0, drop["value"])),
@@ -256,30 +247,30 @@ def _drop(row: Mapping[str, Any] | None, *, is_worst: bool) -> Cell:
     )
 
 
-def _second(row: Mapping[str, Any] | None, metric: Metric) -> Cell:
+def _second(row: Mapping[str, Any] | None, metric: Metric) -> TableCell:
     if row is None or row["drop"] is None:
-        return Cell("–")
+        return TableCell("–")
     drop = row["drop"]
-    sign = -1 if metric.higher else 1
+    sign = -1 if metric.higher_is_better else 1
     lost = {end: metric.change(sign * drop[end]) for end in drop}
     note = f"{lost['high']} to {lost['low']}\n{metric.show(row['first'])} before"
     shade = min(1.0, 4 * max(0.0, drop["value"])) if metric.percent else 0.0
-    return Cell(lost["value"], note, shade, "bad")
+    return TableCell(lost["value"], note, shade, "bad")
 
 
-def _orders(row: Mapping[str, Any] | None) -> Cell:
+def _orders(row: Mapping[str, Any] | None) -> TableCell:
     if row is None:
-        return Cell("–", "no order")
+        return TableCell("–", "no order")
     note = f"{_range(row['accuracies'], ACCURACY)}\n{100 * row['changed']:.0f} % changed"
-    return Cell(ACCURACY.change(row["spread"]).lstrip("+"), note)
+    return TableCell(ACCURACY.change(row["spread"]).lstrip("+"), note)
 
 
-def _seeds(quality: Mapping[str, Any] | None, metric: Metric) -> Cell:
+def _seeds(quality: Mapping[str, Any] | None, metric: Metric) -> TableCell:
     values = quality["seeds"] if quality else []
     if len(values) < 2:
-        return Cell("–")
+        return TableCell("–")
     spread = metric.change(max(values) - min(values)).lstrip("+")
-    return Cell(spread, _range(values, metric))
+    return TableCell(spread, _range(values, metric))
 
 
 def _range(values: Sequence[float], metric: Metric) -> str:
@@ -294,18 +285,18 @@ def pairs(findings: Findings, budget: int) -> Table:
     """All pairs of methods with so many labels: which is right where the other is wrong."""
     metric, rows = findings.metric, []
     for test in findings.tests(budget):
-        sure = test["p_holm"] < SURE
+        sure = test["p_holm"] < SIGNIFICANT
         verdict = "A" if test["only_a"] > test["only_b"] else "B"
         rows.append(
             [
-                Cell(findings.name(test["a"])),
-                Cell(findings.name(test["b"])),
-                Cell(f"{test['only_a']:,}"),
-                Cell(f"{test['only_b']:,}"),
-                Cell(metric.difference(test["difference"])),
-                Cell(probability(test["p"])),
-                Cell(probability(test["p_holm"]), mark="" if not sure else "sure"),
-                Cell(verdict if sure else "not told apart"),
+                TableCell(findings.name(test["a"])),
+                TableCell(findings.name(test["b"])),
+                TableCell(f"{test['only_a']:,}"),
+                TableCell(f"{test['only_b']:,}"),
+                TableCell(metric.difference(test["difference"])),
+                TableCell(probability(test["p"])),
+                TableCell(probability(test["p_holm"]), mark="" if not sure else "sure"),
+                TableCell(verdict if sure else "not told apart"),
             ]
         )
     header = ["A", "B", "only A right", "only B right", f"A − B, {metric.points}",
@@ -317,13 +308,13 @@ def quality_table(findings: Findings) -> Table:
     """The points of the first figure: methods by budgets."""
     budgets = sorted({p["budget"] for points in findings.points.values() for p in points})
 
-    def at(points: Sequence[Point], budget: int) -> Cell:
+    def at(points: Sequence[MethodPoint], budget: int) -> TableCell:
         found = [findings.quality(point) for point in points if point["budget"] == budget]
         value, _, ends = findings.metric.interval(found[0] if found else None).partition(" (")
-        return Cell(value, ends.rstrip(")"))
+        return TableCell(value, ends.rstrip(")"))
 
     rows = [
-        [Cell(findings.name(key)), *(at(points, budget) for budget in budgets)]
+        [TableCell(findings.name(key)), *(at(points, budget) for budget in budgets)]
         for key, points in findings.points.items()
     ]
     header = ["method", *(f"{budget:,} labels" for budget in budgets)]

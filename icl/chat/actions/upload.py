@@ -163,7 +163,7 @@ def _lines(summary: BatchSummary) -> list[str]:
                 accuracy=share(accuracy.value),
                 low=share(accuracy.low),
                 high=share(accuracy.high),
-                balanced=share(figures.balanced_accuracy),
+                balanced=share(figures.figures["balanced_accuracy"]),
             )
         )
     if summary.majority:

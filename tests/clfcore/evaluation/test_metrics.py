@@ -6,7 +6,8 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
-from clfcore.evaluation.metrics import Share, expected_calibration_error, measure
+from clfcore.evaluation.intervals import Share
+from clfcore.evaluation.metrics import METRICS, LabelledPredictions, measure
 from clfcore.types import Example, Prediction
 
 LABELS = ("ham", "spam")
@@ -34,26 +35,28 @@ class Fixed:
 def test_four_messages_counted_by_hand():
     m = measure(["ham", "ham", "spam", "spam"], answers([0.1, 0.6, 0.7, 0.2]), LABELS)
     assert m.confusion == [[1, 1], [1, 1]]
-    assert m.accuracy.value == m.balanced_accuracy == m.macro_f1 == 0.5
+    assert m.accuracy.value == m.figures["balanced_accuracy"] == m.figures["macro_f1"] == 0.5
     assert m.recall["spam"].value == m.precision["spam"].value == 0.5
-    assert m.auc == 0.75
+    assert m.figures["auc"] == 0.75
 
 
 def test_probabilities_are_judged_as_scikit_learn_does():
     rng = np.random.default_rng(0)
     y, p = rng.integers(0, 2, 300), rng.random(300)
     m = measure([LABELS[i] for i in y], answers(p), LABELS)
-    assert m.auc == pytest.approx(roc_auc_score(y, p))
-    assert m.negative_log_likelihood == pytest.approx(log_loss(y, p))
+    assert m.figures["auc"] == pytest.approx(roc_auc_score(y, p))
+    assert m.figures["nll"] == pytest.approx(log_loss(y, p))
     assert brier_score_loss(y, p) > 0.2  # the answers are random, and so is the calibration:
-    assert m.calibration_error > 0.1
+    assert m.figures["ece"] > 0.1
 
 
 def test_calibration_error_of_two_bins_by_hand():
     """Ten answers at 0.95 of which 8 are right, ten at 0.75 of which 9 are right."""
     p = np.array([[0.05, 0.95]] * 10 + [[0.25, 0.75]] * 10)
     truth = np.array([1] * 8 + [0] * 2 + [1] * 9 + [0])
-    assert expected_calibration_error(p, truth) == pytest.approx((0.15 + 0.15) / 2)
+    run = LabelledPredictions(p, p.argmax(axis=1), truth)
+    error = METRICS["ece"].compute(run, np.ones((1, 20)))
+    assert error == pytest.approx((0.15 + 0.15) / 2)
 
 
 def test_a_share_carries_wilsons_interval_and_survives_nothing():

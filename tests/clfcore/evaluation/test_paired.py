@@ -13,22 +13,24 @@ from sklearn import metrics as peer
 from statsmodels.stats.contingency_tables import mcnemar as peer_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from clfcore.evaluation.metrics import expected_calibration_error, measure
+from clfcore.evaluation.metrics import METRICS, LabelledPredictions, measure, reliability
 from clfcore.evaluation.paired import (
-    LOWER_IS_BETTER,
-    METRICS,
-    Answers,
     combined,
     difference,
     discordant,
     estimate,
     holm,
     mcnemar,
-    reliability,
     resamples,
 )
 from clfcore.types import Prediction
-from icl.compare.crossover import Crossover, Edge, crossover, crossover_interval, crossovers
+from icl.compare.crossover import (
+    CrossingPoint,
+    Crossover,
+    crossover,
+    crossover_interval,
+    crossovers,
+)
 
 exact = pytest.approx
 any_case = settings(deadline=None, derandomize=True)
@@ -37,7 +39,9 @@ any_case = settings(deadline=None, derandomize=True)
 def two_labels(p, truth, threshold=0.5):
     """A run that says the second label with probability ``p`` (N,)."""
     p, truth = np.asarray(p, float), np.asarray(truth, np.int64)
-    return Answers(np.stack([1 - p, p], axis=1), (p >= threshold).astype(np.int64), truth)
+    return LabelledPredictions(
+        np.stack([1 - p, p], axis=1), (p >= threshold).astype(np.int64), truth
+    )
 
 
 def right_where(correct):
@@ -62,7 +66,7 @@ def weighted_runs(draw, whole=False):
         weights *= rng.choice([0.1, 1, 2.7], weights.shape)
     weights[:, 0] += 1  # some message counts
     answers, truth = rng.integers(0, k, (2, count))
-    return Answers(p, answers, truth), weights
+    return LabelledPredictions(p, answers, truth), weights
 
 
 # --- the metrics ---------------------------------------------------------------------------------
@@ -73,7 +77,7 @@ def peer_of(metric, run, weights):
     k, score = run.probabilities.shape[1], run.probabilities[:, 1]
     positive = run.truth == 1
     both = k == 2 and weights[positive].sum() > 0 and weights[~positive].sum() > 0
-    judged = (run.truth, run.answers)
+    judged = (run.truth, run.predicted)
     labels = [1] if k == 2 else range(k)
     match metric:
         case "accuracy":
@@ -99,6 +103,17 @@ def peer_of(metric, run, weights):
     raise AssertionError(f"{metric} has no peer")
 
 
+def peer_calibration_error(run):
+    """By bins, as Guo et al. 2017 write it."""
+    confidence = run.probabilities.max(axis=1)
+    correct = run.probabilities.argmax(axis=1) == run.truth
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    return sum(
+        abs(correct[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()
+        for b in np.unique(bins)
+    )
+
+
 @pytest.mark.parametrize("metric", METRICS.keys() - {"ece"})
 @given(weighted_runs())
 @any_case
@@ -107,7 +122,7 @@ def test_weighted_metrics_are_scikit_learns(metric, case):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of labels without weight
         expected = [peer_of(metric, run, row) for row in weights]
-    assert METRICS[metric](run, weights) == exact(np.array(expected), abs=1e-9, nan_ok=True)
+    assert METRICS[metric].compute(run, weights) == exact(np.array(expected), abs=1e-9, nan_ok=True)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -115,51 +130,52 @@ def test_weighted_metrics_are_scikit_learns(metric, case):
 @any_case
 def test_a_weight_of_three_is_three_copies(metric, case):
     run, weights = case
-    for row, value in zip(weights, METRICS[metric](run, weights), strict=True):
+    for row, value in zip(weights, METRICS[metric].compute(run, weights), strict=True):
         rows = np.repeat(np.arange(len(row)), row.astype(int))
-        copies = Answers(run.probabilities[rows], run.answers[rows], run.truth[rows])
-        (repeated,) = METRICS[metric](copies, np.ones((1, len(rows))))
+        copies = LabelledPredictions(run.probabilities[rows], run.predicted[rows], run.truth[rows])
+        (repeated,) = METRICS[metric].compute(copies, np.ones((1, len(rows))))
         assert value == exact(repeated, abs=1e-9, nan_ok=True)
         if metric == "ece":
-            ours = expected_calibration_error(copies.probabilities, copies.truth)
-            assert value == exact(ours, abs=1e-9)
+            assert value == exact(peer_calibration_error(copies), abs=1e-9)
 
 
 @pytest.mark.parametrize("labels", [("ham", "spam"), ("a", "b", "c")])
 def test_figures_are_those_of_every_other_page(labels):
     rng = np.random.default_rng(0)
     p, truth = rng.dirichlet(np.ones(len(labels)), 300), rng.integers(0, len(labels), 300)
-    run, once = Answers(p, p.argmax(axis=1), truth), np.ones((1, 300))
+    run, once = LabelledPredictions(p, p.argmax(axis=1), truth), np.ones((1, 300))
     rows = [dict(zip(labels, map(float, row), strict=True)) for row in p]
     told = [Prediction(max(row, key=row.__getitem__), row, ms=0) for row in rows]
     ours = measure([labels[column] for column in truth], told, labels)
-    figures = {name: METRICS[name](run, once)[0] for name in METRICS}
-    assert figures["accuracy"] == exact(ours.accuracy.value)
-    assert figures["balanced_accuracy"] == exact(ours.balanced_accuracy)
-    assert figures["ece"] == exact(ours.calibration_error)
-    assert figures["nll"] == exact(ours.negative_log_likelihood)
-    if len(labels) == 2:
-        assert figures["auc"] == exact(ours.auc)
-        assert figures["average_precision"] == exact(ours.average_precision)
-    else:
-        assert figures["f1"] == exact(ours.macro_f1)
+    figures = {name: METRICS[name].compute(run, once)[0] for name in METRICS}
+    assert figures.pop("accuracy") == ours.accuracy.value
+    if len(labels) > 2:
+        assert figures["f1"] == exact(ours.figures["macro_f1"])
         assert np.isnan([figures["auc"], figures["average_precision"]]).all()
+    del figures["f1"]
+    assert ours.figures == exact(figures | {"macro_f1": ours.figures["macro_f1"]}, nan_ok=True)
+    recorded = ours.to_dict()
+    assert recorded["calibration_error"] == figures["ece"]
+    assert recorded["negative_log_likelihood"] == figures["nll"]
+    assert (recorded["auc"] is None) == (len(labels) > 2)
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_without_any_weight_nothing_is_known(metric):
-    (value,) = METRICS[metric](two_labels([0.1, 0.9], [0, 1]), np.zeros((1, 2)))
+    (value,) = METRICS[metric].compute(two_labels([0.1, 0.9], [0, 1]), np.zeros((1, 2)))
     assert value == 0 if metric == "f1" else np.isnan(value)
 
 
 def test_equal_scores_count_half():
     run = two_labels([0.5, 0.5, 0.5, 0.5], [0, 1, 0, 1])
     once = np.ones((1, 4))
-    assert METRICS["auc"](run, once) == METRICS["average_precision"](run, once) == 0.5
+    assert (
+        METRICS["auc"].compute(run, once) == METRICS["average_precision"].compute(run, once) == 0.5
+    )
 
 
 def test_an_impossible_truth_costs_27_nats_not_infinitely_many():
-    (nll,) = METRICS["nll"](two_labels([1.0], [0]), np.ones((1, 1)))
+    (nll,) = METRICS["nll"].compute(two_labels([1.0], [0]), np.ones((1, 1)))
     assert nll == exact(-math.log(1e-12))
 
 
@@ -500,7 +516,10 @@ def estimates(accuracies, messages=200, seeds=2, metric="accuracy", seed=0):
     for accuracy in accuracies:
         correct = np.arange(messages) < round(accuracy * messages)
         runs = [right_where(rng.permutation(correct)) for _ in range(seeds)]
-        runs = [Answers(0.1 + 0.8 * run.probabilities, run.answers, run.truth) for run in runs]
+        runs = [
+            LabelledPredictions(0.1 + 0.8 * run.probabilities, run.predicted, run.truth)
+            for run in runs
+        ]
         found.append(estimate(metric, runs, drawn))
     return found
 
@@ -511,51 +530,50 @@ BUDGETS = (8, 128, 3612)
 def test_an_interval_of_a_crossover_says_which_end_it_leaves():
     constant = estimates([0.8], seed=1) * 3
     found = crossover_interval(BUDGETS, estimates([0.5, 0.8, 0.95]), constant)
-    assert found.value == Edge("within", exact(128))
-    assert found.low.side == found.high.side == "within"
+    assert found.value == CrossingPoint("within", exact(128))
+    assert found.low.region == found.high.region == "within"
     assert 8 < found.low.budget < found.high.budget < 3612
     assert found.reached == 1
     found = crossover_interval(BUDGETS, estimates([0.5, 0.6, 0.79]), constant)
-    assert (found.value, found.high) == (Edge("beyond"), Edge("beyond"))
-    assert found.low.side == "within"
+    assert (found.value, found.high) == (CrossingPoint("beyond"), CrossingPoint("beyond"))
+    assert found.low.region == "within"
     assert 0.2 < found.reached < 0.6
     found = crossover_interval(BUDGETS, estimates([0.81, 0.9, 0.95]), constant)
-    assert (found.value, found.low) == (Edge("before"), Edge("before"))
-    assert found.high.side == "within"
+    assert (found.value, found.low) == (CrossingPoint("before"), CrossingPoint("before"))
+    assert found.high.region == "within"
 
 
 def test_where_smaller_is_better_the_smaller_curve_is_ahead():
     falling, constant = (estimates(a, metric="nll") for a in ([0.5, 0.8, 0.95], [0.75] * 3))
     assert falling[0].value > falling[-1].value
     found = crossover_interval(BUDGETS, falling, constant)
-    assert found.value.side == "within"
-    assert crossover_interval(BUDGETS, constant, falling).value == Edge("beyond")
-    assert LOWER_IS_BETTER < METRICS.keys()
+    assert found.value.region == "within"
+    assert crossover_interval(BUDGETS, constant, falling).value == CrossingPoint("beyond")
 
 
 def test_a_margin_asks_from_where_on_it_is_almost_as_good():
     ours, theirs = estimates([0.5, 0.79, 0.79]), estimates([0.8] * 3)
-    assert crossover_interval(BUDGETS, ours, theirs).value == Edge("beyond")
-    assert crossover_interval(BUDGETS, ours, theirs, margin=0.011).value.side == "within"
+    assert crossover_interval(BUDGETS, ours, theirs).value == CrossingPoint("beyond")
+    assert crossover_interval(BUDGETS, ours, theirs, margin=0.011).value.region == "within"
 
 
-WITHIN = Edge("within", 71.3)
+WITHIN = CrossingPoint("within", 71.3)
 
 
 @pytest.mark.parametrize(
     ("value", "low", "high", "sentence"),
     [
-        (WITHIN, Edge("within", 31.4), Edge("within", 1777),
+        (WITHIN, CrossingPoint("within", 31.4), CrossingPoint("within", 1777),
          "from about 71 labels on (95 %: 31 to 1,800)"),
-        (WITHIN, Edge("before"), Edge("beyond"),
+        (WITHIN, CrossingPoint("before"), CrossingPoint("beyond"),
          "from about 71 labels on (95 %: 8 or fewer to more than 3,612)"),
-        (Edge("beyond"), Edge("within", 904), Edge("beyond"),
+        (CrossingPoint("beyond"), CrossingPoint("within", 904), CrossingPoint("beyond"),
          "not within 3,612 labels (95 %: 900 to more than 3,612)"),
-        (Edge("beyond"), Edge("beyond"), Edge("beyond"),
+        (CrossingPoint("beyond"), CrossingPoint("beyond"), CrossingPoint("beyond"),
          "not within 3,612 labels (95 %: more than 3,612)"),
-        (Edge("before"), Edge("before"), Edge("within", 8.6),
+        (CrossingPoint("before"), CrossingPoint("before"), CrossingPoint("within", 8.6),
          "from the smallest budget (8 labels) on (95 %: 8 or fewer to 9)"),
-        (Edge("before"), Edge("before"), Edge("before"),
+        (CrossingPoint("before"), CrossingPoint("before"), CrossingPoint("before"),
          "from the smallest budget (8 labels) on (95 %: 8 or fewer)"),
     ],
 )  # fmt: skip

@@ -20,19 +20,19 @@ from clfcore.data.balance import BALANCERS
 from clfcore.data.messages import LabelledMessages, load_messages
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
-from clfcore.evaluation import intervals
-from clfcore.evaluation.metrics import Share
+from clfcore.evaluation.intervals import Share, mean_of, over_seeds
+from clfcore.evaluation.runner import read_records
 from clfcore.experiments import run as experiments
 from clfcore.experiments.run import command_for, run_experiments
 from clfcore.experiments.suites import (
     SUITES,
-    Row,
+    SuiteRow,
     choose_rows,
     config_of,
     free_grid,
     settings_from,
 )
-from clfcore.experiments.table import read_records, table
+from clfcore.experiments.table import EXPERIMENTS, table
 from clfcore.model.adapters import ADAPTERS
 from clfcore.model.spec import POSITIONS
 from clfcore.training.settings import TrainConfig, settings_for
@@ -268,9 +268,9 @@ def test_what_does_not_go_together_is_left_out_of_a_free_grid_with_the_reason(
 def test_a_record_says_what_was_asked_done_and_measured(base, toy, tmp_path):
     heard = []
     rows = choose_rows(None, ["book-01", "imbalance-oversample-frozen"])
-    path = tmp_path / "new" / "records.jsonl"
-    run_experiments(rows, base, toy, [0, 1], path, lambda *said: heard.append(said), QUICK)
-    lines = path.read_text().splitlines()
+    out = tmp_path / "new"
+    run_experiments(rows, base, toy, [0, 1], out, lambda *news: heard.append(news), QUICK)
+    lines = (out / "records.jsonl").read_text().splitlines()
     first, frozen, *_ = records = [strict_json(line) for line in lines]
     assert [(r["key"], r["seed"]) for r in records] == [
         (row.key, seed) for seed in (0, 1) for row in rows
@@ -298,23 +298,24 @@ def test_a_record_says_what_was_asked_done_and_measured(base, toy, tmp_path):
     assert first["created"].endswith("+00:00")
     # the split stays, so that seeds and rows can be compared pair by pair
     assert len({record["test"]["data_sha256"] for record in records}) == 1
-    runs = [said[1:3] for said in heard if said[0] == "runs"]
+    runs = [news[1:3] for news in heard if news[0] == "cells"]
     assert runs == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
-    assert {"fine-tune", "evaluate"} <= {said[0] for said in heard}
-    assert (path.parent / "table.md").read_text() == table(records)
+    assert {"fine-tune", "evaluate"} <= {news[0] for news in heard}
+    assert (out / "table.md").read_text() == table(records)
 
 
 def test_a_killed_grid_goes_on_where_it_was(base, toy, tmp_path, learnt):
-    rows, path = choose_rows(None, ["layers-last-block", "layers-last-layer"]), tmp_path / "r"
-    run_experiments(rows, base, toy, [0, 1], path, overrides=QUICK)
+    rows, out = choose_rows(None, ["layers-last-block", "layers-last-layer"]), tmp_path / "r"
+    path = out / "records.jsonl"
+    run_experiments(rows, base, toy, [0, 1], out, overrides=QUICK)
     assert len(learnt) == 4
     whole = path.read_bytes()
     kept = whole[: whole.rindex(b"\n", 0, -1) + 1]
     for end in (len(kept) + 40, len(whole) - 1):
         learnt.clear()
         path.write_bytes(whole[:end])
-        assert len(read_records(path)) == 3
-        records = run_experiments(rows, base, toy, [0, 1], path, overrides=QUICK)
+        assert len(read_records(out, EXPERIMENTS)) == 3
+        records = run_experiments(rows, base, toy, [0, 1], out, overrides=QUICK)
         assert learnt == [config_of(rows[1], QUICK, seed=1)]
         assert path.read_bytes().startswith(kept)
         assert [(r["key"], r["seed"]) for r in records] == [
@@ -322,18 +323,18 @@ def test_a_killed_grid_goes_on_where_it_was(base, toy, tmp_path, learnt):
         ]
     learnt.clear()
     before = path.read_bytes()
-    run_experiments(rows, base, toy, [0, 1], path, overrides=QUICK)
+    run_experiments(rows, base, toy, [0, 1], out, overrides=QUICK)
     assert not learnt
     assert path.read_bytes() == before
 
 
 def test_other_settings_seeds_and_messages_are_other_runs(base, toy, tmp_path, learnt):
-    rows, path = choose_rows(None, ["layers-last-layer"]), tmp_path / "r"
+    rows, out = choose_rows(None, ["layers-last-layer"]), tmp_path / "r"
     fewer = LabelledMessages(toy.examples[:-3], "fewer")
-    run_experiments(rows, base, toy, [0], path, overrides=QUICK)
-    run_experiments(rows, base, toy, [0, 1], path, overrides=QUICK)
-    run_experiments(rows, base, toy, [0], path, overrides={**QUICK, "batch_size": 4})
-    records = run_experiments(rows, base, fewer, [0], path, overrides=QUICK)
+    run_experiments(rows, base, toy, [0], out, overrides=QUICK)
+    run_experiments(rows, base, toy, [0, 1], out, overrides=QUICK)
+    run_experiments(rows, base, toy, [0], out, overrides={**QUICK, "batch_size": 4})
+    records = run_experiments(rows, base, fewer, [0], out, overrides=QUICK)
     assert len(learnt) == 4
     assert len(records) == 4
     drawn = table(records)
@@ -355,13 +356,13 @@ def test_what_was_run_under_another_name_is_not_run_again(base, toy, tmp_path, l
 def test_a_failure_is_recorded_and_the_grid_goes_on_and_tries_again_next_time(
     base, toy, tmp_path, learnt
 ):
-    rows, path = choose_rows(None, ["adapters-prefix", "layers-last-layer"]), tmp_path / "r"
-    records = run_experiments(rows, base, toy, [0], path, overrides=QUICK)
+    rows, out = choose_rows(None, ["adapters-prefix", "layers-last-layer"]), tmp_path / "r"
+    records = run_experiments(rows, base, toy, [0], out, overrides=QUICK)
     assert "prefix writes into a cache of keys and values" in records[0]["error"]
     assert "test" in records[1]
     drawn = table(records)
     assert "| failed: prefix writes into a cache of keys and values" in drawn
-    run_experiments(rows, base, toy, [0], path, overrides=QUICK)
+    run_experiments(rows, base, toy, [0], out, overrides=QUICK)
     assert [config.layers for config in learnt] == ["prefix", "last_layer", "prefix"]
     # what has failed once and then worked has worked
     repaired = {**records[1], "key": "adapters-prefix", "config": records[0]["config"]}
@@ -369,9 +370,9 @@ def test_a_failure_is_recorded_and_the_grid_goes_on_and_tries_again_next_time(
 
 
 def test_rows_about_a_larger_gpt2_wait_for_the_base_gpt2(base, toy, tmp_path, learnt, monkeypatch):
-    rows, path = choose_rows(None, ["book-12"]), tmp_path / "r"
-    records = run_experiments(rows, base, toy, [0, 1], path, overrides=QUICK)
-    records = run_experiments(rows, base, toy, [0, 1], path, overrides=QUICK)
+    rows, out = choose_rows(None, ["book-12"]), tmp_path / "r"
+    records = run_experiments(rows, base, toy, [0, 1], out, overrides=QUICK)
+    records = run_experiments(rows, base, toy, [0, 1], out, overrides=QUICK)
     assert [record["not_run"] for record in records] == [
         "needs gpt2-xl; give --base gpt2 to run it"
     ]
@@ -383,11 +384,11 @@ def test_rows_about_a_larger_gpt2_wait_for_the_base_gpt2(base, toy, tmp_path, le
     assert not learnt
 
     real = experiments.fine_tune
-    monkeypatch.setattr(experiments, "_check_base", lambda base: None)
+    monkeypatch.setattr(experiments, "is_gpt2", lambda base: True)
     monkeypatch.setattr(
         experiments, "fine_tune", lambda asked, *a, **b: real({"gpt2-xl": base}[asked], *a, **b)
     )
-    records = run_experiments(rows, "gpt2", toy, [0], path, overrides=QUICK)
+    records = run_experiments(rows, "gpt2", toy, [0], out, overrides=QUICK)
     assert records[-1]["base"] == "gpt2-xl"
     assert "not run" not in table(records)
 
@@ -395,7 +396,7 @@ def test_rows_about_a_larger_gpt2_wait_for_the_base_gpt2(base, toy, tmp_path, le
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
-        ({"layers": "all"}, "every one of these rows has a layers of its own"),
+        ({"layers": "all"}, "every one of these rows sets its own layers"),
         ({"epochs": 0}, "epochs must be 1 or more"),
         ({"balance": "smote"}, "smote invents points"),
     ],
@@ -410,27 +411,26 @@ def test_settings_that_cannot_be_meant_are_refused_before_any_work(
 
 
 def test_a_bad_base_and_bad_messages_fail_at_once_and_not_in_every_row(base, toy, tmp_path):
-    rows, path = SUITES["layers"], tmp_path / "r"
+    rows, out = SUITES["layers"], tmp_path / "r"
     with pytest.raises(TuneshotError, match=r"holds no config\.json"):
-        run_experiments(rows, str(tmp_path), toy, [0], path)
+        run_experiments(rows, str(tmp_path), toy, [0], out)
     with pytest.raises(TuneshotError, match="all messages have one label"):
         run_experiments(
-            rows, base, LabelledMessages([Example("hello", "ham")] * 9, "few"), [0], path
+            rows, base, LabelledMessages([Example("hello", "ham")] * 9, "few"), [0], out
         )
     (tmp_path / "file").write_text("")
     with pytest.raises(TuneshotError, match=r"cannot use .*; choose another place with --out"):
         run_experiments(rows, base, toy, [0], tmp_path / "file" / "r")
-    assert not path.exists()
+    assert not out.exists()
 
 
 def test_a_line_that_is_no_record_is_named(tmp_path):
-    path = tmp_path / "r"
     for line in ("{", "[]", '{"key": "book-01"}'):
-        path.write_text(f"{line}\n")
+        (tmp_path / "records.jsonl").write_text(f"{line}\n")
         with pytest.raises(TuneshotError, match=r"line 1 of .* is not a record"):
-            read_records(path)
-    with pytest.raises(TuneshotError, match=r"no records in .*clf experiments"):
-        read_records(tmp_path / "missing")
+            read_records(tmp_path, EXPERIMENTS)
+    with pytest.raises(TuneshotError, match=r"no records in .*run the grid first"):
+        read_records(tmp_path / "missing", EXPERIMENTS)
 
 
 # --- intervals and the table --------------------------------------------------------------------
@@ -443,7 +443,7 @@ def as_record(share):
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_seeds_that_agree_have_the_interval_of_one_of_them(counts):
     one = Share.count(*counts)
-    several = intervals._over_seeds([as_record(one)] * 3)
+    several = over_seeds([as_record(one)] * 3, spread=False)
     assert (several.value, several.low, several.high) == pytest.approx(
         (one.value, one.low, one.high), abs=1e-9
     )
@@ -451,7 +451,7 @@ def test_seeds_that_agree_have_the_interval_of_one_of_them(counts):
 
 def test_seeds_that_differ_have_the_interval_of_their_mean():
     shares = [as_record(Share.count(hits, 100)) for hits in (90, 91, 95, 97)]
-    mean = intervals._over_seeds(shares)
+    mean = over_seeds(shares, spread=False)
     below, above = Share.count(93, 100), Share.count(94, 100)
     assert mean.value == pytest.approx(0.9325)
     assert below.low < mean.low < above.low
@@ -461,7 +461,7 @@ def test_seeds_that_differ_have_the_interval_of_their_mean():
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(50, 900)), min_size=1, max_size=5))
 def test_a_mean_of_recalls_is_inside_its_interval_and_surer_than_each_of_them(counts):
     shares = [Share.count(*pair) for pair in counts]
-    mean = intervals._mean_share(shares)
+    mean = mean_of(shares)
     assert mean.low - 1e-9 <= mean.value <= mean.high + 1e-9
     assert mean.value == pytest.approx(sum(share.value for share in shares) / len(shares))
     widths = [share.high - share.low for share in shares]
@@ -471,7 +471,7 @@ def test_a_mean_of_recalls_is_inside_its_interval_and_surer_than_each_of_them(co
 
 
 def made_up(key, seed, confusion, labels=("ham", "spam"), **more):
-    row = {row.key: row for row in ALL_ROWS}.get(key, Row(key, "Which | one?"))
+    row = {row.key: row for row in ALL_ROWS}.get(key, SuiteRow(key, "Which | one?"))
     n, hits = sum(map(sum, confusion)), sum(line[i] for i, line in enumerate(confusion))
     recall = {
         label: as_record(Share.count(confusion[i][i], sum(confusion[i])))
@@ -566,7 +566,7 @@ def test_a_grid_from_the_command_line(clf_experiments, base, toy_file, tmp_path)
     assert len((tmp_path / "grid" / "records.jsonl").read_text().splitlines()) == 4
     drawn = (tmp_path / "grid" / "table.md").read_text()
     assert out.strip() == drawn.strip()
-    assert "runs" in err
+    assert "cells" in err
     for layers in ("last_layer", "all"):
         assert cells(drawn, f"layers={layers}")[6].startswith("2: ")
     command = next(line for line in drawn.splitlines() if line.startswith("clf train"))

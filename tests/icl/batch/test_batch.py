@@ -381,8 +381,8 @@ def test_the_summary_counts_what_can_be_counted_by_hand():
     assert few_shot.confusion == [[2, 1], [1, 1]]
     assert (few_shot.accuracy.hits, few_shot.accuracy.of) == (3, 5)
     assert few_shot.accuracy.low < 0.6 < few_shot.accuracy.high
-    assert few_shot.balanced_accuracy == pytest.approx((2 / 3 + 1 / 2) / 2)
-    assert few_shot.macro_f1 == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert few_shot.figures["balanced_accuracy"] == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert few_shot.figures["macro_f1"] == pytest.approx((2 / 3 + 1 / 2) / 2)
     assert summary.figures["fine_tuned"].messages == 4
 
 

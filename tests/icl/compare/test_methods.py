@@ -7,12 +7,12 @@ from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.types import Example
 from icl.compare import methods
-from icl.compare.methods import METHODS, Constant, Lesson
+from icl.compare.methods import METHODS, MajorityClass, MethodInput
 from icl.prompt.tasks import TASKS, task_of
 from tests.support.doubles import EXAMPLES, HashedWords, save_tiny_lm
 
 TEXTS = ["win a prize", "see you at dinner", ""]
-# What loads a model of its own is tried in test_compare.py, with the real one.
+# What loads a model of its own is tried in test_run.py, with the real one.
 QUICK = [key for key in METHODS if key != "setfit"]
 
 
@@ -29,13 +29,14 @@ def no_real_models(monkeypatch, tmp_path):
     monkeypatch.setattr(methods, "LEAST_STEPS", 4)
 
 
-def lesson(models, labelled=EXAMPLES, task=None, **more):
-    return Lesson(tuple(labelled), task or TASKS["sms_spam"], base=models, lm=models, k=2, **more)
+def inputs(models, labelled=EXAMPLES, task=None, **more):
+    task = task or TASKS["sms_spam"]
+    return MethodInput(tuple(labelled), task, base=models, lm=models, k=2, **more)
 
 
 @pytest.mark.parametrize("key", QUICK)
 def test_a_method_answers_in_order_with_probabilities_of_all_labels(key, models):
-    classifier = METHODS[key].learn(lesson(models))
+    classifier = METHODS[key].learn(inputs(models))
     assert classifier.labels == ("ham", "spam")
     answers = classifier.predict(TEXTS)
     assert len(answers) == len(TEXTS)
@@ -47,10 +48,10 @@ def test_a_method_answers_in_order_with_probabilities_of_all_labels(key, models)
 
 
 @pytest.mark.parametrize("key", QUICK)
-def test_the_same_lesson_gives_the_same_answers(key, models):
+def test_the_same_inputs_give_the_same_answers(key, models):
     first, second = (
         [list(a.probabilities.values()) for a in METHODS[key].learn(given).predict(TEXTS)]
-        for given in [lesson(models, seed=3)] * 2
+        for given in [inputs(models, seed=3)] * 2
     )
     # What a prompt shares with the one before is not read again, which changes the last digits.
     np.testing.assert_allclose(first, second, atol=1e-4)
@@ -59,49 +60,49 @@ def test_the_same_lesson_gives_the_same_answers(key, models):
 @pytest.mark.parametrize("key", QUICK)
 def test_one_labelled_message_is_enough_to_answer(key, models):
     for only in EXAMPLES[0], EXAMPLES[-1]:
-        (answer,) = METHODS[key].learn(lesson(models, [only])).predict(["hello"])
+        (answer,) = METHODS[key].learn(inputs(models, [only])).predict(["hello"])
         assert list(answer.probabilities) == ["ham", "spam"]
 
 
 @pytest.mark.parametrize("key", QUICK)
 def test_a_label_that_was_never_shown_may_still_be_asked_about(key, models):
     three = task_of("own", ("eggs", "ham", "spam"))
-    classifier = METHODS[key].learn(lesson(models, task=three))
+    classifier = METHODS[key].learn(inputs(models, task=three))
     asked = [Example("hello", "eggs"), Example("win", "spam"), Example("dinner", "ham")]
     found = evaluate(classifier, asked).metrics
     assert found.messages == 3
-    assert np.isfinite(found.negative_log_likelihood)
+    assert np.isfinite(found.figures["nll"])
 
 
 def test_the_majority_counts_only_what_is_labelled():
     some = [Example("a", "spam"), Example("b", "spam"), Example("c", "ham")]
-    (answer,) = Constant(some, ("ham", "spam")).predict(["anything"])
+    (answer,) = MajorityClass(some, ("ham", "spam")).predict(["anything"])
     assert answer.label == "spam"
     assert answer.probabilities == {"ham": 2 / 5, "spam": 3 / 5}
-    (undecided,) = Constant([], ("ham", "spam")).predict(["anything"])
+    (undecided,) = MajorityClass([], ("ham", "spam")).predict(["anything"])
     assert undecided.label == "ham"
     assert undecided.probabilities == {"ham": 0.5, "spam": 0.5}
 
 
 def test_few_messages_are_shown_more_often_and_many_are_not(models, monkeypatch):
     monkeypatch.setattr(methods, "LEAST_STEPS", 10)
-    learnt = methods.fine_tuned("last_block", lesson(models, EXAMPLES))
+    learnt = methods.fine_tune_with_history("last_block", inputs(models, EXAMPLES))
     assert 10 <= learnt.history[-1].steps < 20
     many = [Example(f"{e.text} {i}", e.label) for i in range(40) for e in EXAMPLES]
-    learnt = methods.fine_tuned("last_block", lesson(models, many))
+    learnt = methods.fine_tune_with_history("last_block", inputs(models, many))
     assert learnt.classifier.meta.about["train"]["epochs"] == 5
 
 
 def test_a_part_to_calibrate_on_is_spared_where_there_is_enough(models):
     many = [Example(f"{e.text} {i}", e.label) for i in range(10) for e in EXAMPLES]
-    assert len(methods.fine_tuned("none", lesson(models, many)).val) == 10
-    assert len(methods.fine_tuned("none", lesson(models)).val) == len(EXAMPLES)
+    assert len(methods.fine_tune_with_history("none", inputs(models, many)).val) == 10
+    assert len(methods.fine_tune_with_history("none", inputs(models)).val) == len(EXAMPLES)
 
 
 def test_setfit_that_is_missing_says_how_to_get_it(models, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "setfit", None)
     with pytest.raises(TuneshotError, match=r"pip install 'tuneshot\[setfit\]'"):
-        METHODS["setfit"].learn(lesson(models))
+        METHODS["setfit"].learn(inputs(models))
 
 
 @pytest.mark.slow
@@ -109,7 +110,7 @@ def test_setfit_learns_from_sixteen_messages(models, monkeypatch):
     pytest.importorskip("setfit")
     words = [("win cash prize", "spam"), ("see you at dinner", "ham")]
     few = [Example(f"{text} {i}", label) for i in range(4) for text, label in words]
-    answers = METHODS["setfit"].learn(lesson(models, few)).predict([text for text, _ in words])
+    answers = METHODS["setfit"].learn(inputs(models, few)).predict([text for text, _ in words])
     assert [answer.label for answer in answers] == ["spam", "ham"]
     assert all(sum(a.probabilities.values()) == pytest.approx(1, abs=1e-5) for a in answers)
 

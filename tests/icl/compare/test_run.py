@@ -23,10 +23,10 @@ from icl.compare import methods
 from icl.compare import run as compare
 from icl.compare.disagreements import explain
 from icl.compare.methods import METHODS
-from icl.compare.plan import Cell, Plan, budgets_of
-from icl.compare.run import lesson_of, run_cell
+from icl.compare.plan import ComparisonCell, Plan, budgets_of
+from icl.compare.run import method_input, run_cell
 from icl.compare.summary import summarize
-from icl.compare.task_split import contest, find_task
+from icl.compare.task_split import find_task, split_task
 from tests.support.doubles import HashedWords, save_tiny_lm
 
 MESSAGES = LabelledMessages(
@@ -60,9 +60,9 @@ def plan(**more):
     return Plan(**{"methods": QUICK, "budgets": (8, 32), "seeds": (0, 1), "robust": False} | more)
 
 
-def cell(fight, method, budget, seed=0, **more):
-    return Cell(
-        method=method, budget=budget, seed=seed, sha256=fight.sha256, task=fight.task.name, **more
+def cell(split, method, budget, seed=0, **more):
+    return ComparisonCell(
+        method=method, budget=budget, seed=seed, sha256=split.sha256, task=split.task.name, **more
     )
 
 
@@ -70,47 +70,47 @@ def cell(fight, method, budget, seed=0, **more):
 
 
 def test_no_message_that_is_asked_about_may_be_labelled():
-    fight = contest(sample_messages(), test_size=100)
-    pool, test = ([normal_form(e.text) for e in part] for part in (fight.pool, fight.test))
+    split = split_task(sample_messages(), test_size=100)
+    pool, test = ([normal_form(e.text) for e in part] for part in (split.pool, split.test))
     assert len(test) == 100
     assert not set(pool) & set(test)
     assert len(set(pool)) == len(pool)
 
 
 def test_test_messages_have_their_natural_shares_or_are_balanced():
-    natural, balanced = (contest(MESSAGES, test_size=20, balanced=b).test for b in (False, True))
+    natural, balanced = (split_task(MESSAGES, test_size=20, balanced=b).test for b in (False, True))
     assert Counter(e.label for e in natural) == {"ham": 15, "spam": 5}
     assert Counter(e.label for e in balanced) == {"ham": 10, "spam": 10}
 
 
 def test_all_methods_see_the_same_labelled_messages_and_more_of_them_at_larger_budgets():
-    fight = contest(MESSAGES, test_size=20)
+    split = split_task(MESSAGES, test_size=20)
     for seed in (0, 1):
-        seen = [lesson_of(fight, cell(fight, key, 16, seed)).labelled
+        seen = [method_input(split, cell(split, key, 16, seed)).labelled
                 for key in METHODS if METHODS[key].chooses == "random"]  # fmt: skip
         assert all(labelled == seen[0] for labelled in seen)
-        more = lesson_of(fight, cell(fight, "tfidf", 32, seed)).labelled
+        more = method_input(split, cell(split, "tfidf", 32, seed)).labelled
         assert more[:16] == seen[0]
-    assert seen[0] != lesson_of(fight, cell(fight, "tfidf", 16, 0)).labelled
-    everything = lesson_of(fight, cell(fight, "tfidf", len(fight.pool), 0)).labelled
-    assert sorted(e.text for e in everything) == sorted(e.text for e in fight.pool)
+    assert seen[0] != method_input(split, cell(split, "tfidf", 16, 0)).labelled
+    everything = method_input(split, cell(split, "tfidf", len(split.pool), 0)).labelled
+    assert sorted(e.text for e in everything) == sorted(e.text for e in split.pool)
 
 
 def test_vote_k_chooses_by_texts_alone_and_differently_from_seed_to_seed():
-    fight = contest(MESSAGES, test_size=20)
-    order = compare.votek_order(fight.pool, 10, seed=0)
-    assert sorted(order.tolist()) == list(range(len(fight.pool)))
-    other_labels = [Example(e.text, "spam") for e in fight.pool]
+    split = split_task(MESSAGES, test_size=20)
+    order = compare.votek_order(split.pool, 10, seed=0)
+    assert sorted(order.tolist()) == list(range(len(split.pool)))
+    other_labels = [Example(e.text, "spam") for e in split.pool]
     assert (compare.votek_order(other_labels, 10, seed=0) == order).all()
     assert set(order[:10].tolist()) != set(
-        compare.votek_order(fight.pool, 10, seed=1)[:10].tolist()
+        compare.votek_order(split.pool, 10, seed=1)[:10].tolist()
     )
 
 
 def test_what_needs_no_labels_is_asked_once_and_only_the_largest_budget_has_more():
-    fight = contest(MESSAGES, test_size=20, second=MESSAGES)
+    split = split_task(MESSAGES, test_size=20, second=MESSAGES)
     some = Plan(methods=("zero", "few_shot_topk", "tfidf"), budgets=(8, 140), seeds=(0, 1)).cells(
-        fight
+        split
     )
     assert Counter(c.method for c in some) == {"zero": 1, "few_shot_topk": 4, "tfidf": 4}
     more = {(c.method, c.budget, c.seed): c.more for c in some if c.more}
@@ -121,8 +121,8 @@ def test_what_needs_no_labels_is_asked_once_and_only_the_largest_budget_has_more
 
 
 def test_a_method_is_not_run_beyond_the_labels_it_is_made_for():
-    fight = contest(MESSAGES, test_size=20)
-    some = Plan(methods=("setfit",), budgets=(8, 512), seeds=(0,)).cells(fight)
+    split = split_task(MESSAGES, test_size=20)
+    some = Plan(methods=("setfit",), budgets=(8, 512), seeds=(0,)).cells(split)
     assert [c.budget for c in some] == [8]
 
 
@@ -148,10 +148,10 @@ def test_the_task_is_known_by_the_labels():
 
 def test_what_cannot_be_compared_is_said_in_one_line():
     with pytest.raises(TuneshotError, match="none is spam; choose a larger --test-size"):
-        contest(MESSAGES, test_size=1)
+        split_task(MESSAGES, test_size=1)
     strangers = LabelledMessages([Example("a", "eggs")] * 3, "breakfast")
     with pytest.raises(TuneshotError, match="breakfast has the label 'eggs', and two hundred"):
-        contest(MESSAGES, second=strangers)
+        split_task(MESSAGES, second=strangers)
 
 
 # --- running ------------------------------------------------------------------------------------
@@ -159,14 +159,14 @@ def test_what_cannot_be_compared_is_said_in_one_line():
 
 def test_a_cell_measures_learning_answers_and_what_else_is_asked(tmp_path, monkeypatch):
     lm = str(save_tiny_lm(tmp_path / "lm", "llama"))
-    fight = contest(
+    split = split_task(
         MESSAGES, test_size=40, second=LabelledMessages(MESSAGES.examples[:60], "again")
     )
     more = ("memory", "hard", *PERTURBATIONS, "order 1", "order 2", "second")
-    monkeypatch.setattr(compare, "peak_memory", lambda cell, contest: 12.5)
+    monkeypatch.setattr(compare, "peak_memory", lambda cell, split: 12.5)
     record = run_cell(
-        cell(fight, "few_shot_topk", 16, lm=lm, k=2, test_size=40, more=more),
-        fight, answers=tmp_path / "answers.jsonl",
+        cell(split, "few_shot_topk", 16, lm=lm, k=2, test_size=40, more=more),
+        split, answers=tmp_path / "answers.jsonl",
     )  # fmt: skip
     assert record["labels_used"] == 16
     assert record["test"]["messages"] == 40
@@ -181,15 +181,15 @@ def test_a_cell_measures_learning_answers_and_what_else_is_asked(tmp_path, monke
 
 @pytest.mark.slow
 def test_memory_is_that_of_a_process_of_its_own():
-    fight = contest(MESSAGES, test_size=20)
-    used = compare.peak_memory(cell(fight, "majority", 8), fight)
+    split = split_task(MESSAGES, test_size=20)
+    used = compare.peak_memory(cell(split, "majority", 8), split)
     assert 50 < used < 2000
 
 
 def test_a_summary_has_every_figure_with_its_interval(tmp_path):
-    fight = contest(MESSAGES, test_size=40)
-    records = compare.run(plan(), fight, tmp_path)
-    summary = summarize(plan(), fight, records, tmp_path / "answers", command="tuneshot compare")
+    split = split_task(MESSAGES, test_size=40)
+    records = compare.run(plan(), split, tmp_path)
+    summary = summarize(plan(), split, records, tmp_path / "answers", command="tuneshot compare")
     json.dumps(summary, allow_nan=False)
     assert [(p["method"], p["budget"]) for p in summary["points"]] == [
         ("majority", 8), ("majority", 32), ("tfidf", 8), ("tfidf", 32)
@@ -207,13 +207,13 @@ def test_a_summary_has_every_figure_with_its_interval(tmp_path):
 
 
 def test_a_second_corpus_and_other_words_are_set_against_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "peak_memory", lambda cell, contest: None)
-    fight = contest(
+    monkeypatch.setattr(compare, "peak_memory", lambda cell, split: None)
+    split = split_task(
         MESSAGES, test_size=40, second=LabelledMessages(MESSAGES.examples[:60], "again")
     )
     robust = plan(robust=True)
-    records = compare.run(robust, fight, tmp_path)
-    summary = summarize(robust, fight, records, tmp_path / "answers", command="")
+    records = compare.run(robust, split, tmp_path)
+    summary = summarize(robust, split, records, tmp_path / "answers", command="")
     json.dumps(summary, allow_nan=False)
     assert summary["second"]["source"] == "again"
     assert [row["method"] for row in summary["second"]["rows"]] == list(QUICK)
@@ -229,23 +229,23 @@ def test_a_second_corpus_and_other_words_are_set_against_the_first(tmp_path, mon
 
 @pytest.mark.slow
 def test_several_jobs_give_the_same_summary(tmp_path):
-    fight = contest(MESSAGES, test_size=20)
+    split = split_task(MESSAGES, test_size=20)
     found = []
     for jobs in (1, 2):
-        records = compare.run(plan(), fight, tmp_path / str(jobs), jobs=jobs)
+        records = compare.run(plan(), split, tmp_path / str(jobs), jobs=jobs)
         answers = tmp_path / str(jobs) / "answers"
-        found.append(without_times(summarize(plan(), fight, records, answers, command="")))
+        found.append(without_times(summarize(plan(), split, records, answers, command="")))
     assert found[0] == found[1]
 
 
 @pytest.mark.slow
 def test_a_comparison_on_ray_has_the_records_of_a_plain_run(tmp_path, cluster):
-    fight = contest(MESSAGES, test_size=20)
-    plain = compare.run(plan(), fight, tmp_path / "plain")
+    split = split_task(MESSAGES, test_size=20)
+    plain = compare.run(plan(), split, tmp_path / "plain")
     code = (
         "import sys, pathlib, tests.icl.compare.test_run as t\n"
-        "t.compare.run(t.plan(), t.contest(t.MESSAGES, test_size=20), pathlib.Path(sys.argv[1]), "
-        "ray=sys.argv[2])"
+        "split, out = t.split_task(t.MESSAGES, test_size=20), pathlib.Path(sys.argv[1])\n"
+        "t.compare.run(t.plan(), split, out, ray=sys.argv[2])"
     )
     subprocess.run(
         [sys.executable, "-c", code, tmp_path / "ray", cluster],
@@ -260,10 +260,10 @@ def test_a_comparison_on_ray_has_the_records_of_a_plain_run(tmp_path, cluster):
 def test_answers_that_differ_are_explained_on_both_sides(tmp_path, monkeypatch):
     lm = str(save_tiny_lm(tmp_path / "lm", "llama"))
     monkeypatch.setattr(methods, "LEAST_STEPS", 4)
-    fight = contest(MESSAGES, test_size=20)
+    split = split_task(MESSAGES, test_size=20)
     both = plan(methods=("fine_tuned", "few_shot_topk"), budgets=(24,), seeds=(0,), lm=lm, base=lm)
-    records = compare.run(both, fight, tmp_path / "out")
-    found = explain(both, fight, records, tmp_path / "out" / "answers")
+    records = compare.run(both, split, tmp_path / "out")
+    found = explain(both, split, records, tmp_path / "out" / "answers")
     assert (found["a"], found["b"]) == ("fine_tuned", "few_shot_topk")
     assert found["count"] == len(found["items"]) > 0
     for item in found["items"]:
@@ -271,7 +271,7 @@ def test_answers_that_differ_are_explained_on_both_sides(tmp_path, monkeypatch):
         assert "".join(word for word, _ in item["a"]["words"]) == item["text"].replace(" ", "")
         assert len(item["b"]["demonstrations"]) == 4
         assert item["text"] in item["b"]["prompt"]
-    assert explain(plan(), fight, records[:1], tmp_path / "out" / "answers") is None
+    assert explain(plan(), split, records[:1], tmp_path / "out" / "answers") is None
 
 
 # --- the command --------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -18,14 +18,20 @@ from hypothesis import strategies as st
 from clfcore.data.draw import draw
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
-from clfcore.evaluation.intervals import over_seeds
-from clfcore.evaluation.metrics import Share
-from clfcore.evaluation.runner import duration, remaining
-from clfcore.types import Example, Prediction
+from clfcore.evaluation.intervals import Share, over_seeds
+from clfcore.evaluation.runner import (
+    config_identity,
+    read_records,
+    remaining,
+    run_cells,
+    write_table,
+)
+from clfcore.types import Example, Prediction, ignore
+from clfcore.wording import duration
 from icl.grid import table as survey
-from icl.grid.cell import Cell, cells
-from icl.grid.run import read_records, run_cell, run_grid, write_table
-from icl.grid.table import table
+from icl.grid.cell import GridCell, cells
+from icl.grid.run import run_cell
+from icl.grid.table import FEW_SHOT_GRID, table
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
@@ -61,7 +67,7 @@ class Guess:
         return [self._answer(text) for text in texts]
 
     def _answer(self, text):
-        digest = content_hash([Example(text, self.cell.identity)])
+        digest = content_hash([Example(text, identity(self.cell))])
         p = int(digest[:4], 16) / 0xFFFF
         return Answer(
             label=LABELS[p > 0.5],
@@ -93,6 +99,14 @@ def nothing_made():
 run = partial(run_cell, make=make)
 
 
+def run_grid(some_cells, out, run, on_progress=ignore, ray=None):
+    return run_cells(some_cells, out, run, FEW_SHOT_GRID, on_progress, ray=ray)
+
+
+def identity(cell):
+    return config_identity(cell.record)
+
+
 def fail_on_large(cell, answers):
     if cell.lm == "large":
         raise TuneshotError("large does not fit into memory")
@@ -121,7 +135,7 @@ def test_a_grid_is_every_combination_once_with_the_baselines():
     some = cells(["sms_spam", "a/file"], ["tiny", "large"], ["topk", "zero"], [2, 4], [0, 1])
     by_selector = Counter(cell.selector for cell in some)
     assert by_selector == {"zero": 8, "random": 16, "topk": 16, "knn": 8}
-    assert len({cell.identity for cell in some}) == len(some)
+    assert len({identity(cell) for cell in some}) == len(some)
     assert {cell.k for cell in some if cell.selector == "zero"} == {0}
     assert {cell.lm for cell in some if cell.selector == "knn"} == {None}
     seeds = [cell.seed for cell in some]
@@ -148,7 +162,7 @@ def test_options_go_to_their_selector_and_make_another_cell(monkeypatch):
         if cell.selector == "annotated"
     ]
     assert chosen.options == chosen.to_dict()["options"] == {"annotate": 7}
-    assert chosen.identity != replace(chosen, options={}).identity
+    assert identity(chosen) != identity(replace(chosen, options={}))
     for options, complaint in [
         ({"annotated": {"annotate": 0}}, "annotate must be 1 or more, not 0"),
         ({"annotated": {"annotat": 1}}, "annotated has no option 'annotat'; its options: annotate"),
@@ -220,7 +234,7 @@ def test_a_draw_depends_on_the_seed_and_refuses_too_few():
 
 
 def test_a_record_says_what_was_asked_and_measured(tmp_path):
-    cell = Cell(task="sms_spam", lm="org/tiny", selector="topk", limit=30)
+    cell = GridCell(task="sms_spam", lm="org/tiny", selector="topk", limit=30)
     heard = []
     record = run_cell(cell, make, tmp_path / "a.jsonl", lambda *news: heard.append(news))
     assert record["config"] == cell.to_dict() == {
@@ -258,7 +272,11 @@ def test_all_cells_of_a_seed_answer_the_same_messages(tmp_path):
         lines = (tmp_path / "answers" / record["answers"]).read_text().splitlines()
         assert len(lines) == record["test"]["messages"] == 20
     assert len({record["answers"] for record in records}) == 14
-    assert (tmp_path / "table.md").read_text() == table(records) == write_table(tmp_path)
+    assert (
+        (tmp_path / "table.md").read_text()
+        == table(records)
+        == write_table(tmp_path, FEW_SHOT_GRID)
+    )
 
 
 def test_progress_counts_cells_and_says_what_it_does_not_know(tmp_path, monkeypatch):
@@ -275,10 +293,9 @@ def test_an_estimate_counts_the_likes_of_what_is_left():
     one, two = cells(["sms_spam"], ["tiny"], ["topk"], seeds=[0, 1])[3:4] * 2
     known = [{"config": one.to_dict(), "test": {}, "seconds": s} for s in (100.0, 140.0)]
     other = replace(one, selector="balanced_random")
-    alike = ("lm", "selector", "options", "k")
-    assert remaining([one, two], known, alike, pace=1.0) == "about 4 min"
-    assert remaining([one, two], known, alike, pace=0.25) == "about 60 s"
-    left = remaining([one, other], known, alike, pace=1.0)
+    assert remaining([one, two], known, FEW_SHOT_GRID, pace=1.0) == "about 4 min"
+    assert remaining([one, two], known, FEW_SHOT_GRID, pace=0.25) == "about 60 s"
+    left = remaining([one, other], known, FEW_SHOT_GRID, pace=1.0)
     assert left == "about 2 min and 1 cells of unknown length"
     assert duration(7200) == "2.0 h"
 
@@ -306,8 +323,8 @@ def test_a_failed_cell_is_recorded_does_not_stop_the_others_and_is_tried_again(t
     again = run_grid(GRID(), tmp_path, run)
     assert {guess.cell.lm for guess in made} == {"large"}
     assert not any("error" in record for record in again)
-    assert len(read_records(tmp_path / "records.jsonl")) == 10
-    assert "failed" not in write_table(tmp_path)
+    assert len(read_records(tmp_path, FEW_SHOT_GRID)) == 10
+    assert "failed" not in write_table(tmp_path, FEW_SHOT_GRID)
 
 
 def test_a_bug_is_recorded_with_its_trace(tmp_path):
@@ -356,7 +373,7 @@ def test_a_killed_grid_goes_on_and_ends_like_a_plain_run(tmp_path):
     status, _ = run_elsewhere(tmp_path / "killed", DIE_AFTER="36")
     assert status == -signal.SIGKILL
     # one cell has ended, and the next one has answered two batches of three
-    assert len(read_records(tmp_path / "killed" / "records.jsonl")) == 1
+    assert len(read_records(tmp_path / "killed", FEW_SHOT_GRID)) == 1
     in_pieces = files_of(tmp_path / "killed")
     assert sorted(len(text.splitlines()) for text in in_pieces.values()) == [16, 20]
     made.clear()
@@ -375,7 +392,7 @@ def test_half_a_line_is_dropped_and_only_what_is_missing_is_asked(tmp_path):
     for end, kept in ((len(whole) - 1, 20), (len(whole) - 100, 13), (len(whole) - 1, 0)):
         path.write_bytes(whole[:end])
         answers.write_bytes(b"".join(lines[:kept]) + lines[-1][:-1])  # half a line
-        assert len(read_records(path)) == len(plain) - 1
+        assert len(read_records(tmp_path, FEW_SHOT_GRID)) == len(plain) - 1
         made.clear()
         assert without_times(run_grid(GRID(), tmp_path, run)) == without_times(plain)
         assert asked() == 20 - kept
@@ -407,8 +424,8 @@ def test_a_line_that_is_no_record_is_named(tmp_path):
         path.write_text(f"{line}\n")
         with pytest.raises(TuneshotError, match=f"line 1 of .* {complaint}"):
             run_grid(GRID(), tmp_path, run)
-    with pytest.raises(TuneshotError, match=r"cannot use .*missing"):
-        write_table(tmp_path / "missing")
+    with pytest.raises(TuneshotError, match=r"no records in .*missing"):
+        write_table(tmp_path / "missing", FEW_SHOT_GRID)
     with pytest.raises(TuneshotError, match=r"cannot use .*; choose another place with --out"):
         run_grid(GRID(), path, run)
 
@@ -428,12 +445,12 @@ def test_a_grid_on_ray_has_the_records_of_a_plain_run(tmp_path, cluster):
     status, heard = run_elsewhere(tmp_path / "ray", "run", cluster)
     assert status == 0
     assert [line.split()[:3] for line in heard] == [["cells", str(n), "14"] for n in range(15)]
-    spread = read_records(tmp_path / "ray" / "records.jsonl")
+    spread = read_records(tmp_path / "ray", FEW_SHOT_GRID)
     assert without_times(spread) == without_times(plain)
     assert files_of(tmp_path / "ray") == files_of(tmp_path / "plain")
 
     status, _ = run_elsewhere(tmp_path / "failing", "fail_on_large", cluster)
-    failing = read_records(tmp_path / "failing" / "records.jsonl")
+    failing = read_records(tmp_path / "failing", FEW_SHOT_GRID)
     assert status == 0
     assert Counter("error" in record for record in failing) == {True: 6, False: 8}
 
@@ -460,7 +477,7 @@ def share(hits, of):
 def test_seeds_that_agree_have_wilsons_interval_of_one_of_them(counts):
     one = Share.count(*counts)
     for seeds in (1, 3):
-        assert over_seeds([share(*counts)] * seeds) == pytest.approx(
+        assert astuple(over_seeds([share(*counts)] * seeds)) == pytest.approx(
             (one.value, one.low, one.high), abs=1e-9
         )
 
@@ -468,7 +485,7 @@ def test_seeds_that_agree_have_wilsons_interval_of_one_of_them(counts):
 def test_seeds_that_differ_widen_the_interval_as_worked_out_by_hand():
     # p = 0.5, within = 0.25 / 100, s² = 0.01, among = 0.01 / 3; freedom = 2 (7/4)² = 6.125, where
     # Student's t is 2.4343; so n_eff = 100 · 3/7 = 42.857, and z²/n_eff = 0.13827.
-    value, low, high = over_seeds([share(40, 100), share(50, 100), share(60, 100)])
+    value, low, high = astuple(over_seeds([share(40, 100), share(50, 100), share(60, 100)]))
     assert value == 0.5
     assert (low, high) == pytest.approx((0.32573, 0.67427), abs=2e-4)
 
@@ -481,7 +498,7 @@ def test_an_interval_over_seeds_holds_the_mean_and_is_within_0_and_1(hits, of):
 
 
 def recorded(task, lm, selector, seed, hits, k=4, sha="0", **config):
-    cell = Cell(task="sms_spam", lm="any", selector="topk", seed=seed).to_dict()
+    cell = GridCell(task="sms_spam", lm="any", selector="topk", seed=seed).to_dict()
     named = {"task": task, "lm": lm, "selector": selector, "k": k, **config}
     return {
         "config": {**cell, **named},

@@ -9,10 +9,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.metrics import METRICS, metric_of
 from icl.figures.look import to_json
 from icl.report.crossover import crossover
 from icl.report.figures import cost_figure, costs, pareto, styles
-from icl.report.findings import METRICS, Findings, Metric, metric_of, number
+from icl.report.findings import Findings, number
 from icl.report.page import latest, markdown, write_report
 from icl.report.tables import confusions, everything, pairs, robustness
 from tests.browser.test_accessibility import CUT_OFF, LOOKS
@@ -331,7 +332,7 @@ def test_numbers_have_three_digits_that_count(value, text):
 
 
 def test_no_difference_has_no_sign():
-    assert [Metric("x").change(value) for value in (-0.0001, 0.0, 0.05, -0.05)] == [
+    assert [METRICS["accuracy"].change(value) for value in (-0.0001, 0.0, 0.05, -0.05)] == [
         "0.0", "0.0", "+5.0", "−5.0"
     ]  # fmt: skip
 

@@ -1,0 +1,21 @@
+"""Figures and tables in plain words, for terminals, Markdown files and reports."""
+
+from collections.abc import Iterable
+
+
+def duration(seconds: float) -> str:
+    """``48 s``, ``25 min`` or ``3.4 h``; never less than 1 s."""
+    if seconds < 90:
+        return f"{max(round(seconds), 1)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table, without a line break at its end.
+
+    White space in a cell becomes one space and a bar is escaped, as either would end the cell.
+    """
+    titles = list(header)
+    lines = [titles, ["---"] * len(titles), *rows]
+    cells = ((" ".join(text.split()).replace("|", "\\|") for text in line) for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
