@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 # A package imports from its own layer and from those below it. docs/architecture.md draws it.
 LAYERS = {
     "clfcore": (
-        {"", "errors", "types", "config", "paths"},
+        {"", "errors", "types", "config", "paths", "wording"},
         {"data", "model"},
         {"weights", "evaluation"},
         {"fine_tuned", "attribution"},

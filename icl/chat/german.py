@@ -236,7 +236,6 @@ TRANSLATIONS: dict[str, str] = {
     ),
     "Of {rows} messages: {done}.": "Von {rows} Nachrichten: {done}.",
     "About {duration} left.": "Noch etwa {duration}.",
-    "{count} minutes": "{count} Minuten",
     "The stop button shows what is there.": "Der Stopp-Knopf zeigt, was schon da ist.",
     "Disagreements first; {shown} of {count} rows": (
         "Uneinigkeiten zuerst; {shown} von {count} Zeilen"

@@ -24,6 +24,7 @@ from clfcore.training.background import (
     TrainingProgress,
 )
 from clfcore.types import Example
+from clfcore.wording import duration
 from icl.chat.cards import share
 from icl.chat.conversation import paragraphs, picture
 from icl.chat.language import numeral, say
@@ -167,7 +168,9 @@ def _progress(event: TrainingProgress, added: int) -> str:
         )
     ]
     if event.seconds_left is not None:
-        sentences.append(say("About {duration} left.", duration=f"{event.seconds_left:.0f} s"))
+        sentences.append(
+            say("About {duration} left.", duration=numeral(duration(event.seconds_left)))
+        )
     return " ".join([*sentences, say("The stop button ends it, and nothing changes.")])
 
 

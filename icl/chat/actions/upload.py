@@ -8,6 +8,7 @@ from pathlib import Path
 import chainlit as cl
 
 from clfcore.errors import TuneshotError
+from clfcore.wording import duration
 from icl.batch.read import read_messages
 from icl.batch.result import BatchResult, BatchSummary, RowAnswer
 from icl.batch.run import BatchProgress, BatchRun
@@ -79,14 +80,8 @@ def _progress(progress: BatchProgress) -> str:
     rows, left = numeral(f"{progress.rows:,}"), progress.seconds_left
     sentences = [say("Of {rows} messages: {done}.", rows=rows, done=done)]
     if left is not None:
-        sentences.append(say("About {duration} left.", duration=_duration(left)))
+        sentences.append(say("About {duration} left.", duration=numeral(duration(left))))
     return " ".join([*sentences, say("The stop button shows what is there.")])
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return say("{count} minutes", count=f"{seconds / 60:.0f}")
 
 
 async def _show(result: BatchResult, name: str) -> None:
