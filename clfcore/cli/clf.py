@@ -8,7 +8,7 @@ mistake are answered at once.
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -34,6 +34,9 @@ from clfcore.cli.terminal import (
 from clfcore.cli.train import train
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.weights.meta import BUNDLED, check_free, checkpoint_path, read_meta
+
+if TYPE_CHECKING:
+    from clfcore.fine_tuned import FineTuned
 
 app = terminal.new_app("Fine-tune a language model into a classifier, and use it.")
 data_app = terminal.new_app(
@@ -140,13 +143,12 @@ def evaluate(
 
     if part not in (None, *PARTS):
         raise unknown_choice("part", part, PARTS)
-    path = checkpoint_path(checkpoint)
+    path = checkpoint_path(checkpoint)  # before the messages are read
     source = load_messages(data)
     from clfcore.data.split import content_hash, grouped_stratified_split
     from clfcore.evaluation.evaluate import evaluate as measure
-    from clfcore.fine_tuned import FineTuned
 
-    model = FineTuned.load(path)
+    model = load_fine_tuned(path)
     trained_on = model.meta.about.get("data", {})
     if part is None:  # a figure on its own training messages would say nothing
         part = "test" if trained_on.get("sha256") == content_hash(source.examples) else "all"
@@ -177,20 +179,17 @@ def classify(
 ) -> None:
     """Label messages with a fine-tuned GPT-2."""
     messages = terminal.read_messages(texts, file)
-    path = checkpoint_path(checkpoint)
-    from clfcore.fine_tuned import FineTuned
-
-    model = FineTuned.load(path)
+    model = load_fine_tuned(checkpoint)
     predictions = model.predict(messages)
     if as_json:
         for text, prediction in zip(messages, predictions, strict=True):
-            terminal.print_json(terminal.prediction_record(text, prediction))
+            terminal.print_json({"text": text, **terminal.prediction_record(prediction)})
         return
     table = Table("answer", *model.labels, "message", "note", box=None, pad_edge=False)
     for text, prediction in zip(messages, predictions, strict=True):
         shares = [f"{prediction.probabilities[label]:.1%}" for label in model.labels]
-        shown = terminal.printable(text if len(text) <= 200 else text[:199] + "…")
-        table.add_row(prediction.label, *shares, shown, "; ".join(prediction.notes))
+        notes = "; ".join(prediction.notes)
+        table.add_row(prediction.label, *shares, terminal.shortened(text, 200), notes)
     stdout.print(table)
 
 
@@ -247,6 +246,18 @@ def merge(
     loaded = merged(checkpoint)
     save_checkpoint(out, loaded.model, loaded.meta)
     stdout.print(f"checkpoint: {out}")
+
+
+def load_fine_tuned(checkpoint: Path | None) -> "FineTuned":
+    """The model of ``--checkpoint``; what is no checkpoint is refused before torch is imported.
+
+    Raises:
+        TuneshotError: it does not exist or cannot be used.
+    """
+    path = checkpoint_path(checkpoint)
+    from clfcore.fine_tuned import FineTuned
+
+    return FineTuned.load(path)
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -99,7 +99,7 @@ class GroupedCommand(TyperCommand):
                     formatter.write_dl(records)
         with formatter.section("Examples"):
             for example in getattr(self.callback, "examples", ()):
-                formatter.write(f"  {ctx.command_path} {example}\n")
+                formatter.write(f"  {ctx.command_path} {example}".rstrip() + "\n")
 
 
 class App(typer.Typer):
@@ -191,10 +191,9 @@ def print_json(record: Mapping[str, Any]) -> None:
     sys.stdout.write(json.dumps(record) + "\n")
 
 
-def prediction_record(text: str, prediction: Prediction) -> dict[str, Any]:
-    """The fields every ``classify --json`` prints."""
+def prediction_record(prediction: Prediction) -> dict[str, Any]:
+    """What every ``classify --json`` says of an answer."""
     return {
-        "text": text,
         "label": prediction.label,
         "probabilities": {name: round(p, 6) for name, p in prediction.probabilities.items()},
         "ms": round(prediction.ms, 2),
@@ -205,6 +204,12 @@ def prediction_record(text: str, prediction: Prediction) -> dict[str, Any]:
 def printable(text: str) -> str:
     """``text`` for a terminal: control characters (escape sequences, NUL) made visible."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def shortened(text: str, length: int) -> str:
+    """At most ``length`` characters of a printable ``text``; a longer one ends in an ellipsis."""
+    visible = printable(text)
+    return visible if len(visible) <= length else visible[: length - 1] + "…"
 
 
 class ProgressBars:

@@ -1,11 +1,7 @@
 """Who may use the page, set up by environment variables alone; with none of them, everybody.
 
-``TUNESHOT_CODES`` is ``anna:code1,ben:code2``; ``TUNESHOT_CODES_FILE`` a file with a name and a
-code on each line. ``TUNESHOT_AUTH_HEADER`` is a header in which a proxy says who is there, e.g.
-``X-Forwarded-User``: only behind a proxy that takes this header away from what visitors send.
-
-``CHAINLIT_AUTH_SECRET`` signs the cookies; unset, one is made and kept in the data directory, so
-that a restart logs nobody out.
+``icl/session/login_codes.py`` reads them. ``CHAINLIT_AUTH_SECRET`` signs the cookies; unset, one is
+made and kept in the data directory, so that a restart logs nobody out.
 """
 
 import hashlib
@@ -16,37 +12,21 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from pathlib import Path
 
 import chainlit as cl
 import chainlit.server as server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from clfcore.errors import TuneshotError
 from icl.session.data_folder import secret
+from icl.session.login_codes import HEADER, login_configured, read_codes
 
 log = logging.getLogger("tuneshot")
 
-CODES, CODES_FILE, HEADER = "TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER"
-
-SHORTEST = 8  # characters of a code
 MAX_NAME = 200
 
 WINDOW = 60.0  # seconds
 FAILURES_OF_NAME = 5  # in a window
 FAILURES_OF_ADDRESS = 20  # a whole class may sit behind one
-
-
-def configured() -> bool:
-    """Whether people log in.
-
-    Raises:
-        TuneshotError: in two ways at once.
-    """
-    chosen = [name for name in (CODES, CODES_FILE, HEADER) if os.environ.get(name)]
-    if len(chosen) > 1:
-        raise TuneshotError(f"{' and '.join(chosen)} are both set; keep one way to log in")
-    return bool(chosen)
 
 
 def install() -> None:
@@ -55,7 +35,7 @@ def install() -> None:
     Raises:
         TuneshotError: two logins at once, or codes that cannot be used.
     """
-    if not configured():
+    if not login_configured():
         return
     if not os.environ.get("CHAINLIT_AUTH_SECRET"):
         os.environ["CHAINLIT_AUTH_SECRET"] = secret("cookies")
@@ -74,54 +54,6 @@ def install() -> None:
     async def from_code(username: str, password: str) -> cl.User | None:
         name = door.open(username, password, _address.get())
         return cl.User(identifier=name) if name else None
-
-
-# --- codes --------------------------------------------------------------------------------------
-
-
-def read_codes() -> dict[str, str]:
-    """Name -> code, from the environment or the file it names.
-
-    Raises:
-        TuneshotError: not of that form, a name twice, a code that is too short, or no name at
-            all. No message contains a code.
-    """
-    if path := os.environ.get(CODES_FILE):
-        place, lines = path, _read_private(Path(path).expanduser())
-        pairs = [line.split(None, 1) for line in lines if line.strip()]
-        form = "a name, a blank and a code on each line"
-    else:
-        place = CODES
-        pairs = [part.split(":", 1) for part in os.environ.get(CODES, "").split(",")]
-        form = "anna:code1,ben:code2"
-    codes: dict[str, str] = {}
-    for number, pair in enumerate(pairs, start=1):
-        if len(pair) != 2 or not pair[0].strip():
-            raise TuneshotError(f"entry {number} of {place} is not a name and a code; write {form}")
-        name, code = pair[0].strip(), pair[1].strip()
-        if name in codes:
-            raise TuneshotError(f"{place} names {name!r} twice; give each person one code")
-        if len(code) < SHORTEST:
-            raise TuneshotError(
-                f"the code of {name!r} in {place} is too short to be safe; "
-                f"use at least {SHORTEST} characters"
-            )
-        codes[name] = code
-    if not codes:
-        raise TuneshotError(f"{place} names nobody; write {form}")
-    return codes
-
-
-def _read_private(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        readable = path.stat().st_mode & 0o077
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise TuneshotError(f"cannot read {path} ({reason}); check {CODES_FILE}") from error
-    if readable:
-        log.warning("others on this machine can read the codes; run: chmod 600 %s", path)
-    return lines
 
 
 class Door:

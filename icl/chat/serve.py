@@ -44,7 +44,7 @@ def serve(port: int, headless: bool) -> None:
         TuneshotError: the port is taken, or chat_app.py is not there.
     """
     _check_app()
-    _check_free(port)
+    listen(HOST, port).close()  # Chainlit opens its own
     _clean_environment()
     root = scratch_root()
     os.environ["CHAINLIT_APP_ROOT"] = str(root)
@@ -111,16 +111,24 @@ def _check_app() -> None:
         raise TuneshotError(f"{APP} is missing; run the chat from a clone of the project")
 
 
-def _check_free(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise TuneshotError(
-                f"cannot use port {port} ({error.strerror}); is another chat running? "
-                f"choose another one: --port {port + 1}"
-            ) from error
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at this address.
+
+    Raises:
+        TuneshotError: the address is another machine's, or the port is taken or not allowed.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = (error.strerror or str(error)).partition(" (while")[0]  # it repeats the address
+        raise TuneshotError(
+            f"cannot listen at {host}, port {port} ({reason}); is another server running? "
+            f"choose another port: --port {port % 65535 + 1}"
+        ) from error
+    # Small packets at once; asyncio sets it only on sockets that it opened itself.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
 
 
 def _clean_environment() -> None:

@@ -5,10 +5,10 @@ import asyncio
 import chainlit as cl
 
 from clfcore.errors import TuneshotError
-from icl.chat import login
 from icl.chat.cards import translated_label
 from icl.chat.language import say
 from icl.session import votes
+from icl.session.login_codes import login_configured
 from icl.session.session import RecentTurns, Turn
 
 MAX_BUTTONS = 6  # a task with more labels has thumbs only
@@ -18,7 +18,7 @@ recent_turns = RecentTurns(limit=2_000)  # of all chats, as a thumb does not say
 
 def buttons(turn: Turn) -> list[cl.Action]:
     """One for each label; none without a login, as nothing is stored then."""
-    if not login.configured() or len(turn.labels) > MAX_BUTTONS:
+    if not login_configured() or len(turn.labels) > MAX_BUTTONS:
         return []
     return [
         cl.Action(
@@ -37,7 +37,7 @@ async def vote(payload: dict[str, str]) -> None:
     Raises:
         TuneshotError: no login, a turn that is not remembered, an unknown label.
     """
-    if not login.configured():
+    if not login_configured():
         raise TuneshotError("votes are kept only where people sign in")
     label = str(payload.get("label"))
     new = votes.vote(recent_turns.find(payload.get("turn")), label, _who())

@@ -27,6 +27,7 @@ from clfcore.cli.terminal import (
     printable,
     read_messages,
     run_app,
+    shortened,
     stderr,
     stdout,
     with_examples,
@@ -154,7 +155,7 @@ def select(
     table = Table("rank", "row", "similarity", "score", "label", "message")
     for rank, each in enumerate(shown, start=1):
         numbers = ("" if n is None else f"{n:.4g}" for n in (each.similarity, each.score))
-        table.add_row(str(rank), str(each.row), *numbers, each.label, _shortened(each.text, 100))
+        table.add_row(str(rank), str(each.row), *numbers, each.label, shortened(each.text, 100))
     stdout.print(table)
     for row in left_out:
         stdout.print(f"left out: row {row.row}, {row.reason}")
@@ -395,7 +396,8 @@ def _numbers(text: str) -> list[int]:
 
 def _record(text: str, prediction: "FewShotPrediction") -> dict[str, Any]:
     return {
-        **prediction_record(text, prediction),
+        "text": text,
+        **prediction_record(prediction),
         "demonstrations": [
             {"text": shown.text, "label": shown.label, "similarity": shown.similarity}
             for shown in prediction.demonstrations
@@ -408,7 +410,7 @@ def _record(text: str, prediction: "FewShotPrediction") -> dict[str, Any]:
 def _print_prediction(text: str, prediction: "FewShotPrediction") -> None:
     probability = prediction.probabilities[prediction.label]
     table = Table(
-        title=f"{prediction.label}  {probability:.0%}   {_shortened(text, 60)}",
+        title=f"{prediction.label}  {probability:.0%}   {shortened(text, 60)}",
         caption=f"{prediction.prompt_tokens} prompt tokens, {prediction.ms:.0f} ms",
         title_justify="left",
         caption_justify="left",
@@ -418,12 +420,7 @@ def _print_prediction(text: str, prediction: "FewShotPrediction") -> None:
     table.add_column("similarity", justify="right", no_wrap=True)
     for shown in prediction.demonstrations:
         similarity = "" if shown.similarity is None else f"{shown.similarity:.3f}"
-        table.add_row(_shortened(shown.text, 200), shown.label, similarity)
+        table.add_row(shortened(shown.text, 200), shown.label, similarity)
     stdout.print(table)
     for note in prediction.notes:
         stderr.print(f"note: {note}")
-
-
-def _shortened(text: str, length: int) -> str:
-    visible = printable(text)
-    return visible if len(visible) <= length else visible[: length - 1] + "…"

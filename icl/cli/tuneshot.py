@@ -1,43 +1,86 @@
-"""``tuneshot``: both methods, compared on one data set, or served for a class by one process.
+"""``tuneshot``: the front door. Both methods answer, are compared, or are served for a class.
 
-The page and its models are imported inside the commands, so that ``--help`` answers at once.
+What is heavy is imported inside the commands, after what was asked is checked.
 """
 
 import ipaddress
 import os
-import socket
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
 
-from clfcore.cli.terminal import Data, new_app, run_app
+from clfcore.cli.clf import evaluate, load_fine_tuned
+from clfcore.cli.terminal import (
+    Checkpoint,
+    Data,
+    File,
+    Json,
+    ProgressBars,
+    Texts,
+    new_app,
+    prediction_record,
+    print_json,
+    printable,
+    read_messages,
+    run_app,
+    shortened,
+    stderr,
+    stdout,
+    with_examples,
+)
+from clfcore.cli.train import train
+from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
+from clfcore.types import Classifier, Prediction
+from icl.chat import serve as page
+from icl.chat.__main__ import chat
+from icl.cli.few_shot import load_few_shot
+from icl.cli.options import (
+    TASK,
+    BaseUrl,
+    Folder,
+    ModelName,
+    PoolPath,
+    TaskName,
+    with_few_shot_settings,
+)
+from icl.session.login_codes import login_configured
+from icl.settings import FewShotConfig
 
 DEFAULT_METHODS = (
     "fine_tuned,fine_tuned_all,few_shot_topk,few_shot_votek_pool,knn,tfidf,zero,majority"
 )
 SHUTDOWN_SECONDS = 5  # open pages are let go after this long when the server stops
+ADDRESS, COMPARED = "Address", "What is compared"  # headings of --help
 
-app = new_app("Two ways to teach a language model one task, compared, or for a class.")
-
-
+app = new_app(
+    "Two ways to teach a language model one task: fine-tune it, or show it a few examples. "
+    "clf is the fine-tuned side alone, icl the few-shot side alone, each with more commands."
+)
 votes = new_app("What people said is right.", version=False)
 app.add_typer(votes, name="votes")
+app.command()(chat)
+app.command()(train)  # these two are commands of clf
+app.command()(evaluate)
 
 
 @votes.command()
+@with_examples("votes.tsv", "votes.tsv --task ag_news", "/tmp/votes.tsv --task sms_spam")
 def export(
     out: Annotated[Path, typer.Argument(help="A new file, ending in .tsv.")],
-    task: Annotated[str, typer.Option(help="Whose votes.")] = "sms_spam",
+    task: Annotated[str, typer.Option(help="Whose votes.", rich_help_panel=TASK)] = "sms_spam",
 ) -> None:
     """Write what people agree on as labelled messages, for clf train --data and icl --pool."""
     from icl.session.votes import export as write
 
-    found = write(None, out, task)
-    ties = f"; {found.ties} tied, left out" if found.ties else ""
-    typer.echo(f"{out}: {len(found.examples)} labelled messages{ties}")
+    result = write(None, out, task)
+    ties = f"; {result.ties} tied, left out" if result.ties else ""
+    typer.echo(f"{out}: {len(result.examples)} labelled messages{ties}")
 
 
 @app.command()
@@ -101,25 +144,35 @@ def compare(
 
 
 @app.command()
+@with_examples(
+    "",
+    "--port 8010",
+    "--host 0.0.0.0 --root-path /tuneshot",
+)
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="At this address.", min=1, max=65535)] = 8000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at.", rich_help_panel=ADDRESS)
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="At this address.", min=1, max=65535, rich_help_panel=ADDRESS)
+    ] = 8000,
     root_path: Annotated[
-        str, typer.Option(help="Path under which a proxy shows the server, e.g. /tuneshot.")
+        str,
+        typer.Option(
+            help="Path under which a proxy shows the server, e.g. /tuneshot.",
+            rich_help_panel=ADDRESS,
+        ),
     ] = "",
 ) -> None:
     """Serve page, API, health checks and figures until Ctrl+C."""
-    with _listen(host, port) as listening:
-        from icl.chat.serve import application
-
-        page = application(root_path)  # first of all, as it cleans the environment
-        if not _is_loopback(host):
-            _require_login_and_token(host)
-
+    if not _is_loopback(host):
+        _require_login_and_token(host)
+    with page.listen(host, port) as listening:
+        application = page.application(root_path)  # cleans the environment before it is read
         import uvicorn
 
         config = uvicorn.Config(
-            page,
+            application,
             root_path=root_path,
             lifespan="on",
             log_level="warning",
@@ -132,19 +185,85 @@ def serve(
         raise TuneshotError("the server could not start; the lines above say why")
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+@app.command()
+@with_examples(
+    '"You have won a prize, call now!"',
+    "--file messages.txt --json",
+    '--checkpoint runs/mini --selector votek_pool "See you at eight"',
+)
+@with_few_shot_settings
+def classify(
+    settings: FewShotConfig,
+    texts: Texts = None,
+    file: File = None,
+    checkpoint: Checkpoint = None,
+    task: TaskName = "sms_spam",
+    folder: Folder = None,
+    pool: PoolPath = None,
+    lm: ModelName = DEFAULT_LM,
+    base_url: BaseUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Label messages with both methods, side by side: as clf classify and icl classify do.
+
+    If one method cannot answer, the other does, and the exit status is 1.
+    """
+    messages = read_messages(texts, file)
+    answers = {
+        "fine_tuned": _ask("fine-tuned", partial(load_fine_tuned, checkpoint), messages),
+        "few_shot": _ask(
+            "few-shot",
+            partial(load_few_shot, task, folder, pool, settings, lm, base_url),
+            messages,
+        ),
+    }
+    if as_json:
+        for row, text in enumerate(messages):
+            print_json({"text": text} | {name: _record(a, row) for name, a in answers.items()})
+    else:
+        table = Table("fine-tuned", "few-shot", "message", box=None, pad_edge=False)
+        for row, text in enumerate(messages):
+            table.add_row(*(_cell(a, row) for a in answers.values()), shortened(text, 200))
+        stdout.print(table)
+    if any(isinstance(answer, TuneshotError) for answer in answers.values()):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """The console script."""
+    run_app(app)
+
+
+Answers = Sequence[Prediction] | TuneshotError  # of all messages, or why there are none
+
+
+def _ask(name: str, load: Callable[[], Classifier], messages: list[str]) -> Answers:
+    """The answers of one method; if it cannot answer, one line on stderr says why."""
     try:
-        listening = socket.create_server((host, port), family=family)
-        # Small packets at once; asyncio sets it only on sockets that it opened itself.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listening
-    except OSError as error:
-        reason = (error.strerror or str(error)).partition(" (while")[0]  # it repeats the address
-        raise TuneshotError(
-            f"cannot listen at {host}, port {port} ({reason}); is another server running? "
-            f"choose another port: --port {port % 65535 + 1}"
-        ) from error
+        classifier, answers = load(), list[Prediction]()
+        with ProgressBars() as bars:
+            for text in messages:
+                answers += classifier.predict([text])
+                bars(name, len(answers), len(messages))
+        return answers
+    except TuneshotError as error:
+        stderr.print(f"{name}: {printable(str(error))}", soft_wrap=True)
+        return error
+
+
+def _record(answers: Answers, row: int) -> dict[str, Any]:
+    """What ``--json`` says of one message and method."""
+    if isinstance(answers, TuneshotError):
+        return {"error": str(answers)}
+    return prediction_record(answers[row])
+
+
+def _cell(answers: Answers, row: int) -> str:
+    """What the table says of one message and method."""
+    if isinstance(answers, TuneshotError):
+        return "-"
+    answer = answers[row]
+    return f"{answer.label} {answer.probabilities[answer.label]:.1%}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -155,9 +274,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def _require_login_and_token(host: str) -> None:
-    from icl.chat import login
+    """What a server needs that other machines can reach.
 
-    if not login.configured():
+    Raises:
+        TuneshotError: it has no login, or no token.
+    """
+    if not login_configured():
         raise TuneshotError(
             f"{host} can be reached from other machines, and nobody has to log in; set "
             "TUNESHOT_CODES_FILE to a file with a name and a code on each line, or serve at "
@@ -168,8 +290,3 @@ def _require_login_and_token(host: str) -> None:
             f"{host} can be reached from other machines, and /api/classify answers everybody; "
             "set TUNESHOT_API_TOKEN to a long random word"
         )
-
-
-def main() -> None:
-    """The console script."""
-    run_app(app)

@@ -52,7 +52,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.routing import Route
 
 from clfcore.errors import TuneshotError
-from icl.chat import login
 from icl.chat.language import say
 from icl.chat.store.database import create_tables, database_url, open_engine, reason
 from icl.chat.store.files import ROUTE, ElementFiles
@@ -72,6 +71,7 @@ from icl.chat.store.rows import (
 )
 from icl.chat.store.schema import elements, feedbacks, steps, threads, users
 from icl.session.data_folder import data_dir, secret
+from icl.session.login_codes import login_configured
 
 log = logging.getLogger("tuneshot")
 
@@ -101,7 +101,7 @@ def data_layer() -> "ChatStore | None":
         TuneshotError: the login is set up wrongly; the data directory or the database cannot be
             used, or a newer version made it.
     """
-    if not login.configured():
+    if not login_configured():
         return None
     folder = data_dir()
     files = ElementFiles(folder / "elements", secret("files"))

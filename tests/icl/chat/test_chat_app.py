@@ -427,7 +427,7 @@ def test_a_taken_port_is_one_line_and_does_not_hurt_the_chat_that_has_it(page):
         timeout=120,
     )
     assert second.returncode == 1
-    assert second.stderr.startswith(f"error: cannot use port {port}")
+    assert second.stderr.startswith(f"error: cannot listen at 127.0.0.1, port {port}")
     assert len(second.stderr.splitlines()) == 1
 
     said, _ = tell(page, "see you at eight", profile="Fine-tuned")

@@ -17,8 +17,9 @@ from starlette.testclient import TestClient
 
 from clfcore.errors import TuneshotError
 from icl.chat import login
-from icl.chat.login import Door, RememberAddress, Throttle, configured, read_codes
+from icl.chat.login import Door, RememberAddress, Throttle
 from icl.session import data_folder as datadir
+from icl.session.login_codes import login_configured, read_codes
 
 CODES = {"anna": "correct horse", "ben": "battery staple"}
 VARIABLES = ("TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER")
@@ -195,7 +196,7 @@ def test_a_file_that_cannot_be_used_is_one_line(monkeypatch, tmp_path, content):
 
 
 def test_without_configuration_nobody_is_asked():
-    assert not configured()
+    assert not login_configured()
     login.install()
     assert not get_configuration()["requireLogin"]
     assert os.environ["CHAINLIT_AUTH_SECRET"] == ""
@@ -207,10 +208,10 @@ def test_two_ways_to_log_in_are_one_too_many(monkeypatch, first, second):
     monkeypatch.setenv(first, "x")
     monkeypatch.setenv(second, "x")
     if first == second:
-        assert configured()
+        assert login_configured()
     else:
         with pytest.raises(TuneshotError, match="keep one"):
-            configured()
+            login_configured()
 
 
 def test_with_codes_the_page_asks_for_name_and_code(monkeypatch):

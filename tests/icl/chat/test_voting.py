@@ -6,10 +6,11 @@ import pytest
 
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
-from icl.chat import login, voting
+from icl.chat import voting
 from icl.chat.actions.commands import Invocation, run_command
 from icl.chat.state import Chat
 from icl.cli.tuneshot import main
+from icl.session.login_codes import login_configured
 from tests.support.chat import handle, make_workers
 
 
@@ -17,7 +18,7 @@ from tests.support.chat import handle, make_workers
 def signed_in(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNESHOT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("TUNESHOT_CODES", "anna:long-enough")
-    assert login.configured()
+    assert login_configured()
 
 
 def answered(text="win cash"):
