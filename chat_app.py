@@ -21,7 +21,7 @@ from icl.chat.handlers import one_line_errors, stoppable
 from icl.chat.language import page_language, say
 from icl.chat.state import Chat
 from icl.chat.store.storage import save_session
-from icl.prompt.free_form import FREE_FORM
+from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.session import environment
 from icl.session.session import methods_of
 from icl.session.settings import PROFILES
@@ -143,7 +143,7 @@ async def on_message(message: cl.Message) -> None:
     """Answers one message, or runs its command."""
     chat, profile, choices = this_chat(), current_profile(), message.modes
     if profile == FREE_PROMPT:
-        form = (choices or {}).get("form", next(iter(FREE_FORM)))
+        form = (choices or {}).get("form", next(iter(FREE_PROMPTS)))
         await complete(workers, message.content, form, chat.settings(None))
         return
     methods = methods_of(profile)
@@ -182,7 +182,7 @@ async def question(action: cl.Action) -> None:
     """A question of a free prompt, below the answer to another."""
     text = str(action.payload["text"])
     await cl.Message(content=escape_markdown(text), type="user_message").send()
-    await complete(workers, text, next(iter(FREE_FORM)), this_chat().settings(None))
+    await complete(workers, text, next(iter(FREE_PROMPTS)), this_chat().settings(None))
 
 
 @cl.action_callback("vote")

@@ -18,8 +18,8 @@ from clfcore.data.messages import sample_messages
 from icl.lm.local import LocalLM
 from icl.pool.embed import SentenceEmbedder
 from icl.pool.pool import Pool
-from icl.prompt.prompt import Demonstration
 from icl.prompt.tasks import TASKS
+from icl.prompt.template import Demonstration
 from icl.selectors.mdl import MDL, entropy
 from icl.selectors.reader import PromptReader
 
@@ -74,7 +74,7 @@ def figures(lm):
         )
 
     def ours(prompt):
-        return lm.log_probabilities(prompt, LABELS)
+        return lm.read(prompt, LABELS).totals
 
     def theirs(prompt):
         return one_prompt_per_label(lm, prompt)

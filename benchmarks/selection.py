@@ -28,7 +28,7 @@ from icl.pool.pool import Pool
 from icl.selectors.diverse import Facility
 from icl.selectors.lexical import BM25, words
 from icl.selectors.similar import TopK
-from icl.selectors.votek import VoteK, vote
+from icl.selectors.votek import VoteK, discounted_vote
 
 QUERIES = 256
 K = 8
@@ -162,7 +162,7 @@ def graph(pool, size=100_000):
     for k in (30, 150):
         edges = []
         finding = seconds(lambda k=k, edges=edges: edges.append(knn_graph(vectors, k)))
-        counting = seconds(lambda edges=edges: vote(edges[0], 100))
+        counting = seconds(lambda edges=edges: discounted_vote(edges[0], 100))
         yield f"vote-k of {size:,}, M=100, k={k}", finding + counting, "s", 120, None
         missed = [
             np.isin(right[1 : k + 1], edges[0][row], invert=True)

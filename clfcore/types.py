@@ -11,6 +11,11 @@ def ignore(*_: object) -> None:
     """The callback of whoever did not ask for one."""
 
 
+def without_lone_surrogates(text: str) -> str:
+    """``text`` with "?" for each half of a surrogate pair: it has no UTF-8 form."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One labelled message."""

@@ -19,7 +19,7 @@ from clfcore.types import Example
 from icl.few_shot import FewShot
 from icl.lm.base import LM
 from icl.pool.embed import Embedder
-from icl.prompt.tasks import Task, task_of
+from icl.prompt.tasks import Task, task_with_labels
 from icl.settings import FewShotConfig, Option
 
 # Settings that are parameters of the estimator; its random_state is the seed.
@@ -79,7 +79,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_ = np.unique(y)
         names = tuple(map(str, self.classes_))
-        task = task_of("own", names) if self.task is None else self.task
+        task = task_with_labels("own", names) if self.task is None else self.task
         settings = {name: getattr(self, name) for name in SETTINGS}
         settings["options"] = self.options or {}
         self.few_shot_ = FewShot(

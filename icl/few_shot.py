@@ -4,15 +4,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from clfcore.data.draw import generator
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example, Prediction
-from icl.lm.api import ApiLM
-from icl.lm.base import LM
+from icl.lm.base import LM, total_dollars
 from icl.lm.open import open_lm
 from icl.pool.embed import Embedder, SentenceEmbedder
 from icl.pool.pool import Pool
@@ -22,26 +21,26 @@ from icl.prompt.scoring import (
     SCORINGS,
     first_token_scores,
     log_softmax,
+    neighbour_vote,
     parse_label,
     scoring_hint,
     softmax,
-    vote,
 )
 from icl.prompt.tasks import TASKS, Task
 from icl.prompt.template import Demonstration
 from icl.selectors.arrange import (
     ARRANGEMENTS,
     BALANCES,
-    hints,
+    demonstration_hints,
     without_long,
     without_near_copies,
 )
-from icl.selectors.base import Dropped, Selection
+from icl.selectors.base import PassedOver, Selection
 from icl.selectors.reader import PromptReader
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
-_PRACTICE = 32  # messages of the pool whose answers are the prior of batch calibration
+_BATCH_PRIOR_MESSAGES = 32  # of the pool; their mean answer is batch calibration's prior
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,17 +53,26 @@ class FewShotPrediction(Prediction):
         prompt_tokens: its length in the language model's tokens.
         dropped: how many chosen demonstrations did not fit.
         passed_over: what ranked high enough and is not shown, and why.
-        said: what a model without log-probabilities answered, in its words.
-        dollars: what the answer cost; 0 for a local model, ``None`` if nobody knows.
+        completion: the words of a model that only answers in words.
+        dollars: what the answer cost; 0 for a local model, ``None`` if a price is unknown.
     """
 
     demonstrations: tuple[Demonstration, ...]
     prompt: str
     prompt_tokens: int
     dropped: int
-    passed_over: tuple[Dropped, ...] = ()
-    said: str = ""
+    passed_over: tuple[PassedOver, ...] = ()
+    completion: str = ""
     dollars: float | None = 0.0
+
+
+class _Outcome(NamedTuple):
+    """Label probabilities, their price, and where they come from."""
+
+    probabilities: Mapping[str, float]
+    dollars: float | None = 0.0
+    completion: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class FewShot:
@@ -143,18 +151,18 @@ class FewShot:
         make = SELECTORS[config.selector]
         self.selector = make(seed=config.seed, **config.options).fit(self.pool, reader)
         calibration = CALIBRATIONS[config.calibration]
-        if calibration.probes is not None:
-            self._probes = calibration.probes(self.pool.texts, config.seed)
+        make_probes = calibration.probes
+        self._probes = make_probes(self.pool.texts, config.seed) if make_probes else []
         if calibration.batch and not self.votes:
-            self._prior = self._practise()
+            self._prior = self._batch_prior()
         return self
 
     def _check_language_model(self, lm: LM) -> None:
-        """Before any work: refuses a model that cannot answer, or not as asked."""
+        """Refuses, before any work, a model that cannot do what the settings say."""
         template, config = self.task.template, self.config
         query = self.pool.texts[0]
         words = [word for own in template.words_for(query).values() for word in own]
-        prompt = template.turns([], query) if config.chat else template.render([], query)
+        prompt = template.render_chat([], query) if config.chat else template.render([], query)
         if template.choices and CALIBRATIONS[config.calibration].probes is not None:
             raise TuneshotError(
                 f"calibration {config.calibration} reads messages without content, and "
@@ -165,24 +173,23 @@ class FewShot:
             if not template.choices:  # else the words differ from message to message
                 self._hint = scoring_hint(config.scoring, template.words, lm.read(prompt, words))
             return
-        wants = {"scoring": config.scoring != "sum", "calibration": config.calibration != "none"}
-        for setting, wanted in wants.items():
-            if wanted:
+        for setting, default in (("scoring", "sum"), ("calibration", "none")):
+            if getattr(config, setting) != default:
                 raise TuneshotError(
                     f"{lm.name} answers in words and gives no log-probabilities, so {setting} "
                     f"{getattr(config, setting)} cannot be computed; leave it out, or choose a "
                     "local model"
                 )
 
-    def _practise(self) -> Prior:
+    def _batch_prior(self) -> Prior:
         """The mean answer to some messages of the pool; their labels are not looked at."""
         rng = np.random.default_rng(self.config.seed)
-        rows = rng.permutation(self.pool.representatives)[:_PRACTICE]
+        rows = rng.permutation(self.pool.representatives)[:_BATCH_PRIOR_MESSAGES]
         texts = [self.pool.texts[row] for row in rows]
         scores = []
         for text, selection in zip(texts, self._select(texts), strict=True):
             ranked, _ = self._shown(selection)
-            scores.append(self._scores(text, self._build(text, ranked)))
+            scores.append(self._label_scores(text, self._build(text, ranked))[0])
         return Prior.of(scores)
 
     # --- predict --------------------------------------------------------------------------------
@@ -208,57 +215,43 @@ class FewShot:
         (selection,) = self._select([text])
         return self._build(text, self._shown(selection)[0])
 
-    def select(self, text: str) -> tuple[list[Demonstration], tuple[Dropped, ...]]:
+    def select(self, text: str) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
         """What would be shown for ``text``, best first, and what was passed over."""
         (selection,) = self._select([text])
         return self._shown(selection)
 
     def _select(self, texts: Sequence[str]) -> list[Selection]:
         vectors = self.embedder.embed(texts) if self.selector.needs_vectors else None
-        found: list[Selection] = self.selector.select(texts, vectors, self.config.k)
-        return found
+        selections: list[Selection] = self.selector.select(texts, vectors, self.config.k)
+        return selections
 
     def _answer(self, text: str, selection: Selection, selecting: float) -> FewShotPrediction:
         start = time.perf_counter()
         ranked, passed_over = self._shown(selection)
-        said = ""
-        dollars: float | None = 0.0
-        notes: tuple[str, ...] = ()
-        if self.votes:
+        if self.lm is None:
             prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query_cut=False)
-            probabilities = vote(
-                self.labels,
-                [shown.label for shown in ranked],
-                [shown.similarity or 0.0 for shown in ranked],
-            )
+            outcome = self._vote(ranked)
         else:
-            assert self.lm is not None  # made at construction
             prompt = self._build(text, ranked)
-            if self.lm.scores:
-                dollars = None if isinstance(self.lm, ApiLM) else 0.0
-                scores = self._calibrated(self._scores(text, prompt), prompt)
-                probabilities = softmax(dict(zip(self.labels, scores.tolist(), strict=True)))
-            else:
-                generation = self.lm.generate(prompt.text, stop=("\n",))
-                said, dollars = generation.text, generation.dollars
-                probabilities, notes = self._from_words(text, said, generation.first)
+            outcome = self._score(text, prompt) if self.lm.scores else self._generate(text, prompt)
+        probabilities = outcome.probabilities
         return FewShotPrediction(
             label=max(probabilities, key=probabilities.__getitem__),  # a tie: the earlier label
             probabilities=probabilities,
             ms=1000 * (selecting + time.perf_counter() - start),
-            notes=(*notes, *self._notes(ranked, prompt)),
+            notes=(*outcome.notes, *self._notes(ranked, prompt)),
             demonstrations=prompt.demonstrations,
             passed_over=passed_over,
             prompt=as_text(prompt.text),
             prompt_tokens=prompt.tokens,
             dropped=prompt.dropped,
-            said=said,
-            dollars=dollars,
+            completion=outcome.completion,
+            dollars=outcome.dollars,
         )
 
     # --- what is shown --------------------------------------------------------------------------
 
-    def _shown(self, selection: Selection) -> tuple[list[Demonstration], tuple[Dropped, ...]]:
+    def _shown(self, selection: Selection) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
         """The demonstrations, best first (prompt order, of a selector that arranges)."""
         config, rows = self.config, selection.rows
         similarities: Sequence[float | None] = selection.similarities or [None] * len(rows)
@@ -268,16 +261,16 @@ class FewShot:
             for row, similarity, score in zip(rows, similarities, scores, strict=True)
         ]
         if self.selector.arranges:
-            return ranked, selection.dropped
-        near: tuple[Dropped, ...] = ()
-        long: tuple[Dropped, ...] = ()
+            return ranked, selection.passed_over
+        near: tuple[PassedOver, ...] = ()
+        long: tuple[PassedOver, ...] = ()
         if config.longest and self.lm is not None:
             ranked, long = without_long(ranked, self.lm.count_tokens, config.longest)
         if config.near < 1:
             vectors = self.pool.vectors[[shown.row for shown in ranked]]
             ranked, near = without_near_copies(ranked, vectors, config.near)
         shown = BALANCES[self.balance](ranked, config.k, self._counts)
-        return shown, (*selection.dropped, *long, *near)
+        return shown, (*selection.passed_over, *long, *near)
 
     def _build(self, text: str, ranked: Sequence[Demonstration]) -> Prompt:
         assert self.lm is not None
@@ -289,51 +282,65 @@ class FewShot:
             # A new generator at every call: the order depends on the message, not on the calls.
             lambda kept: ARRANGEMENTS[order](kept, generator(self.config.seed, text)),
             self.lm.count_tokens,
-            self.lm.budget,
+            self.lm.max_prompt_tokens,
             self.config.chat,
         )
 
-    # --- what it says ---------------------------------------------------------------------------
+    # --- the answer -----------------------------------------------------------------------------
 
-    def _scores(self, text: str, prompt: Prompt) -> np.ndarray:
-        """Label scores in nats, (C,)."""
+    def _vote(self, ranked: Sequence[Demonstration]) -> _Outcome:
+        """Without a language model: the neighbours' labels, weighted by similarity."""
+        labels = [shown.label for shown in ranked]
+        similarities = [shown.similarity or 0.0 for shown in ranked]
+        return _Outcome(neighbour_vote(self.labels, labels, similarities))
+
+    def _score(self, text: str, prompt: Prompt) -> _Outcome:
+        """From the scores of the labels, without the prompt's own bias."""
+        scores, dollars = self._label_scores(text, prompt)
+        prior = self._prior
+        if self._probes:
+            template, shown = self.task.template, prompt.demonstrations
+            render = template.render_chat if self.config.chat else template.render
+            probed = [
+                self._label_scores(probe, replace(prompt, text=render(shown, probe)))
+                for probe in self._probes
+            ]
+            prior = Prior.of([scores for scores, _ in probed])
+            dollars = total_dollars([dollars, *(price for _, price in probed)])
+        if prior is None:
+            log_p = log_softmax(scores)
+        elif self.config.shares == "equal":
+            log_p = prior.calibrate(scores)
+        else:
+            counts = np.array([self._counts[label] for label in self.labels])  # (C,)
+            log_p = prior.calibrate(scores, counts / counts.sum())
+        return _Outcome(softmax(dict(zip(self.labels, log_p.tolist(), strict=True))), dollars)
+
+    def _label_scores(self, text: str, prompt: Prompt) -> tuple[np.ndarray, float | None]:
+        """Label scores in nats, (C,), and what they cost in dollars."""
         assert self.lm is not None
         template, scoring = self.task.template, SCORINGS[self.config.scoring]
-        questions = scoring.ask(template, prompt.text, prompt.demonstrations, text)
-        return scoring.combine([self.lm.read(*q) for q in questions], template.words_for(text))
+        requests = scoring.requests(template, prompt.text, prompt.demonstrations, text)
+        results = [self.lm.read(*request) for request in requests]
+        scores = scoring.combine(results, template.words_for(text))
+        return scores, total_dollars(result.dollars for result in results)
 
-    def _calibrated(self, scores: np.ndarray, prompt: Prompt) -> np.ndarray:
-        """(C,) -> (C,) log-probabilities without the prompt's own bias."""
-        calibration, prior = CALIBRATIONS[self.config.calibration], self._prior
-        if calibration.probes is not None:
-            template, shown = self.task.template, prompt.demonstrations
-            write = template.turns if self.config.chat else template.render
-            prior = Prior.of(
-                [
-                    self._scores(probe, replace(prompt, text=write(shown, probe)))
-                    for probe in self._probes
-                ]
-            )
-        if prior is None:
-            return log_softmax(scores)
-        if self.config.shares == "equal":
-            return prior.calibrate(scores)
-        counts = np.array([self._counts[label] for label in self.labels])  # (C,)
-        return prior.calibrate(scores, counts / counts.sum())
-
-    def _from_words(
-        self, text: str, said: str, first: Mapping[str, float] | None
-    ) -> tuple[dict[str, float], tuple[str, ...]]:
-        """Label probabilities from an answer in words, and what the reader should know of them."""
+    def _generate(self, text: str, prompt: Prompt) -> _Outcome:
+        """From an answer in words."""
+        assert self.lm is not None
+        generation = self.lm.generate(prompt.text, stop=("\n",))
+        first, answer = generation.first, generation.text
         words = self.task.template.words_for(text)
         if first is not None and (scores := first_token_scores(first, words)) is not None:
-            return softmax(scores), ()
-        label = parse_label(said, words)
+            return _Outcome(softmax(scores), generation.dollars, answer)
+        label = parse_label(answer, words)
         if label is None:
-            equal = {known: 1 / len(self.labels) for known in self.labels}
-            return equal, (f"the model said {said[:60]!r}, which is none of the labels",)
-        certain = {known: float(known == label) for known in self.labels}
-        return certain, ("the model gives no probabilities; its answer counts as certain",)
+            probabilities = dict.fromkeys(self.labels, 1 / len(self.labels))
+            note = f"the model said {answer[:60]!r}, which is none of the labels"
+        else:
+            probabilities = {each: float(each == label) for each in self.labels}
+            note = "the model gives no probabilities; its answer counts as certain"
+        return _Outcome(probabilities, generation.dollars, answer, (note,))
 
     def _notes(self, ranked: Sequence[Demonstration], prompt: Prompt) -> Iterator[str]:
         if self._hint:
@@ -347,11 +354,13 @@ class FewShot:
             yield f"the pool has too few {short} messages for an equal share: {shares}"
         if not self.votes:
             vectors = self.pool.vectors[[shown.row for shown in prompt.demonstrations]]
-            yield from hints(prompt.demonstrations, self.labels, self.task.template, vectors)
+            yield from demonstration_hints(
+                prompt.demonstrations, self.labels, self.task.template, vectors
+            )
         if prompt.dropped:
             yield (
                 f"{prompt.dropped} of {len(ranked)} examples were left out: "
-                f"the prompt may have {self.lm.budget if self.lm else 0} tokens"
+                f"the prompt may have {self.lm.max_prompt_tokens if self.lm else 0} tokens"
             )
         if prompt.query_cut:
             yield "the message is long: the language model read its two ends only"

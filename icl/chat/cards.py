@@ -13,8 +13,8 @@ from clfcore.types import Prediction
 from icl.chat.controls import order_words, selector_words
 from icl.chat.language import numeral, say
 from icl.few_shot import FewShotPrediction
-from icl.prompt.free_form import FREE_FORM
-from icl.prompt.prompt import Demonstration
+from icl.prompt.free_prompts import FREE_PROMPTS
+from icl.prompt.template import Demonstration
 from icl.selectors.table import SELECTORS
 from icl.session.jobs import LABEL_WORDS, Completion, display_label
 from icl.session.session import MethodResult, Reply
@@ -91,10 +91,10 @@ def completion_card(completion: Completion, form_name: str, question: str) -> di
 
     Args:
         completion: what the language model wrote.
-        form_name: a key of ``FREE_FORM``.
+        form_name: a key of ``FREE_PROMPTS``.
         question: what was asked; of the form's own questions, the answer is known.
     """
-    form = FREE_FORM[form_name]
+    form = FREE_PROMPTS[form_name]
     right = form.is_right(question, completion.text)
     judgement = []
     if right is not None:

@@ -9,7 +9,7 @@ import chainlit as cl
 from chainlit.input_widget import Select
 
 from icl.chat.language import say
-from icl.prompt.free_form import FREE_FORM
+from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.tasks import TASKS
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.session.settings import CHAT_SELECTORS, Settings
@@ -137,7 +137,7 @@ def _select(field: str, title: str, items: dict[str, str], default: str) -> Sele
 
 def form_pickers() -> list[cl.Mode]:
     """The picker of the free prompts."""
-    names = list(FREE_FORM)
+    names = list(FREE_PROMPTS)
     return [_picker("form", say("Prompt"), names, form_words, names[0])]
 
 

@@ -12,7 +12,7 @@ from icl.chat.cards import compare_card, completion_card, escape_markdown, verdi
 from icl.chat.language import say
 from icl.chat.state import Chat
 from icl.figures.look import Drawing, to_json
-from icl.prompt.free_form import FREE_FORM, form_asking
+from icl.prompt.free_prompts import FREE_PROMPTS, free_prompt_with
 from icl.session.jobs import complete_prompt
 from icl.session.session import Turn, check_message
 from icl.session.settings import Settings
@@ -95,14 +95,14 @@ async def complete(workers: Workers, text: str, form_name: str, settings: Settin
         TuneshotError: an empty text, an unknown form, or a model that cannot answer.
     """
     check_message(text)
-    form_name = form_asking(text) or form_name
+    form_name = free_prompt_with(text) or form_name
     job = functools.partial(complete_prompt, form_name)
     completion = await workers.run(job, "few_shot", settings, text)
     props = completion_card(completion, form_name, text)
     card = cl.CustomElement(name="FreePromptCard", props=props, display="inline")
     others = [
         cl.Action(name="question", label=question, payload={"text": question})
-        for question, _ in FREE_FORM[form_name].questions
+        for question, _ in FREE_PROMPTS[form_name].questions
         if question != text
     ]
     content = escape_markdown(completion.text) or say("(nothing)")

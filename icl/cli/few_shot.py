@@ -12,7 +12,7 @@ from clfcore.data.messages import load_messages, load_pool
 from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
-from icl.prompt.tasks import TASKS, Task, own_task
+from icl.prompt.tasks import TASKS, Task, task_from_file
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
@@ -30,7 +30,7 @@ def task_named(name: str) -> Task:
     if name in TASKS:
         return TASKS[name]
     if "/" in name or Path(name).exists():
-        return own_task(name)
+        return task_from_file(name)
     raise unknown_choice("task", name, TASKS)
 
 

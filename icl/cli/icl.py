@@ -51,7 +51,7 @@ from icl.cli.options import (
     TaskName,
     with_few_shot_settings,
 )
-from icl.prompt.free_form import FREE_FORM
+from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
 from icl.settings import EXAMPLES, FewShotConfig, options_of, read_option
@@ -228,20 +228,20 @@ def evaluate(
 
 @app.command()
 @with_examples(
-    *(f"{name} {shlex.quote(prompt.questions[0][0])}" for name, prompt in FREE_FORM.items()),
+    *(f"{name} {shlex.quote(prompt.questions[0][0])}" for name, prompt in FREE_PROMPTS.items()),
 )
 def complete(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(FREE_FORM)}.")],
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(FREE_PROMPTS)}.")],
     text: Annotated[str, typer.Argument(help="What to translate, or to judge.")],
     lm: ModelName = DEFAULT_LM,
     base_url: BaseUrl = None,
 ) -> None:
     """Lets the language model continue one of the lecture's worked prompts."""
-    if name not in FREE_FORM:
-        raise unknown_choice("prompt", name, FREE_FORM)
+    if name not in FREE_PROMPTS:
+        raise unknown_choice("prompt", name, FREE_PROMPTS)
     from icl.lm.open import open_lm
 
-    prompt = FREE_FORM[name]
+    prompt = FREE_PROMPTS[name]
     answer = open_lm(lm, base_url).generate(prompt.render(text), stop=prompt.stop)
     stdout.print(printable(answer.text.strip()))
 

@@ -24,7 +24,7 @@ from clfcore.training.settings import settings_for
 from clfcore.types import Classifier, Example, Prediction
 from icl.few_shot import FewShot
 from icl.lm.open import open_lm
-from icl.pool.embed import SentenceEmbedder, embed_remembered
+from icl.pool.embed import SentenceEmbedder, embed_cached
 from icl.pool.pool import Pool
 from icl.prompt.tasks import Task
 from icl.selectors.table import SELECTORS
@@ -216,7 +216,7 @@ def pool_of(examples: Sequence[Example]) -> Pool:
 
 def vectors_of(texts: Sequence[str]) -> np.ndarray:
     """(N, d) float32 unit vectors; from the disk where they are known."""
-    return embed_remembered(embedder(), texts)
+    return embed_cached(embedder(), texts)
 
 
 def seconds_to_embed(texts: Sequence[str]) -> float:

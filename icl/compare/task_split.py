@@ -16,7 +16,7 @@ from clfcore.data.split import (
 )
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
-from icl.prompt.tasks import TASKS, Task, task_of
+from icl.prompt.tasks import TASKS, Task, task_with_labels
 
 ROBUSTNESS_MESSAGES = 60  # at most that are asked again in other words, as many of each label
 
@@ -128,7 +128,7 @@ def find_task(source: LabelledMessages, name: str = "") -> Task:
     for task in TASKS.values():
         if set(task.labels) == labels:
             return task
-    return task_of("own", tuple(sorted(labels)))
+    return task_with_labels("own", tuple(sorted(labels)))
 
 
 def _check_labels(source: LabelledMessages, owner: str, labels: Sequence[str]) -> None:

@@ -1,30 +1,23 @@
-"""The pictures of the page: Plotly figures that look alike, and a sentence that says each of them.
-
-They have no background of their own and stand on a light page or a dark one. Labels differ by
-colour and by the shape of their marker. Plotly reads some HTML in every text, so whatever comes
-from a message or a label passes ``plain`` first.
-"""
+"""Figures about answers: what changes one, how a model learns, how often it is right."""
 
 import math
 from collections.abc import Sequence
 
 import numpy as np
-from plotly.subplots import make_subplots
 
 from icl.figures.look import (
     ACCENT,
     COLORS,
+    SOLID,
     TEXT,
     Drawing,
-    _cut,
-    _style,
     described,
+    escaped,
     new_figure,
-    plain,
+    shorten,
 )
 
-STRONGEST = 12  # words
-_SOLID = {"opacity": 1, "line": {"width": 0}}  # Plotly's bubbles are transparent, with a white rim
+MAX_WORDS = 12  # in a figure of their effects
 
 
 # --- what changes the answer --------------------------------------------------------------------
@@ -41,17 +34,16 @@ def sweep_lines(
         by_order: the probability in each order of the same k examples.
         k: of ``by_order``.
     """
-    figure = make_subplots(
-        rows=1, cols=2, shared_yaxes=True, column_widths=[0.7, 0.3], horizontal_spacing=0.05
+    figure = new_figure(
+        340, columns=2, shared_yaxes=True, column_widths=[0.7, 0.3], horizontal_spacing=0.05
     )
-    _style(figure, height=340)
     numbers, by_number = [number for number, _ in by_k], [p for _, p in by_k]
     figure.add_scatter(
         x=numbers,
         y=by_number,
         mode="lines+markers",
         line={"color": ACCENT, "width": 3},
-        marker={"size": [16 if n == k else 9 for n in numbers], **_SOLID},
+        marker={"size": [16 if n == k else 9 for n in numbers], **SOLID},
         hovertemplate="k = %{x}: %{y:.1%}<extra></extra>",
         row=1,
         col=1,
@@ -67,7 +59,7 @@ def sweep_lines(
     )
     figure.update_layout(showlegend=False)
     figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
-    figure.update_yaxes(title_text=f"probability of {plain(label)}", col=1)
+    figure.update_yaxes(title_text=f"probability of {escaped(label)}", col=1)
     figure.update_xaxes(title_text="k, examples shown", type="category", col=1)
     figure.update_xaxes(
         title_text=f"{len(by_order)} orders<br>k = {k}", showticklabels=False, showgrid=False, col=2
@@ -91,7 +83,7 @@ def word_effects(words: Sequence[tuple[str, float]], label: str, unit: str) -> D
         label: as the page says it.
         unit: what an effect is measured in.
     """
-    strongest = sorted(words, key=lambda word: -abs(word[1]))[:STRONGEST]
+    strongest = sorted(words, key=lambda word: -abs(word[1]))[:MAX_WORDS]
     effects = [effect for _, effect in strongest]
     figure = new_figure(height=110 + 27 * len(strongest))
     figure.add_bar(
@@ -107,22 +99,22 @@ def word_effects(words: Sequence[tuple[str, float]], label: str, unit: str) -> D
     room = 0.35 * (high - low)  # for the numbers at the ends
     figure.update_xaxes(
         range=[low - room, high + room],
-        title_text=f"← away · towards {plain(label)} →<br>{plain(unit)}",
+        title_text=f"← away · towards {escaped(label)} →<br>{escaped(unit)}",
         zeroline=True,
         zerolinecolor=TEXT,
     )
     figure.update_yaxes(
         tickvals=list(range(len(strongest))),
-        ticktext=[plain(_cut(word, 24)) for word, _ in strongest],
+        ticktext=[escaped(shorten(word, 24)) for word, _ in strongest],
         autorange="reversed",
         showgrid=False,
     )
-    said = [f"{_cut(word, 24)} {effect:+.2f}" for word, effect in strongest]
-    which = "The word" if len(said) == 1 else f"The {len(said)} words"
+    listed = [f"{shorten(word, 24)} {effect:+.2f}" for word, effect in strongest]
+    which = "The word" if len(listed) == 1 else f"The {len(listed)} words"
     return described(
         figure,
         f"{which} that moved the answer most, in {unit}, above zero towards "
-        f"{label}: {', '.join(said)}.",
+        f"{label}: {', '.join(listed)}.",
     )
 
 
@@ -138,10 +130,10 @@ def loss_curve(
     """The loss of both parts while a model learns.
 
     Args:
-        steps: that were taken.
+        steps: the steps that were taken.
         train_losses: in nats, one a step; ``None``: not measured; not finite: a gap.
-        validation_losses: likewise.
-        total: steps that there will be.
+        validation_losses: the same.
+        total: how many steps there will be.
     """
     figure = new_figure(height=320)
     sentences = []
@@ -149,21 +141,21 @@ def loss_curve(
         ("training", train_losses, COLORS[0], "circle", "solid"),
         ("validation", validation_losses, COLORS[1], "square", "dash"),
     ):
-        known = {
+        points = {
             step: loss if math.isfinite(loss) else None
             for step, loss in zip(steps, losses, strict=True)
             if loss is not None
         }
         figure.add_scatter(
-            x=list(known),
-            y=list(known.values()),
+            x=list(points),
+            y=list(points.values()),
             mode="lines+markers",
             line={"color": color, "width": 3, "dash": dash},
             marker={"symbol": symbol, "size": 9},
             name=name,
             hovertemplate="step %{x}: %{y:.3f} nats",
         )
-        if measured := [loss for loss in known.values() if loss is not None]:
+        if measured := [loss for loss in points.values() if loss is not None]:
             sentences.append(f"the {name} loss went from {measured[0]:.3f} to {measured[-1]:.3f}")
     figure.update_xaxes(title_text="steps", range=[-total / 50, total * 1.02])
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero")
@@ -186,7 +178,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
     counts = np.asarray(matrix)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)  # (C, C) (C, 1) -> (C, C); a row of zeros stays so
-    words = [plain(label) for label in labels]
+    words = [escaped(label) for label in labels]
     places = list(range(len(words)))
     figure = new_figure(height=160 + 70 * len(words))
     figure.add_heatmap(
@@ -205,7 +197,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
         showscale=False,
         hoverinfo="skip",
     )
-    figure.update_layout(title={"text": plain(title), "x": 0, "xref": "paper"})
+    figure.update_layout(title={"text": escaped(title), "x": 0, "xref": "paper"})
     figure.update_layout(margin={"t": 60})
     figure.update_xaxes(title_text="answer", tickvals=places, ticktext=words, showgrid=False)
     figure.update_yaxes(

@@ -1,4 +1,9 @@
-"""How every picture looks: colours, symbols, light and dark, what a screen reader says."""
+"""What all figures share: colours and symbols, the layout, a description, points and lines.
+
+Figures have no background of their own and stand on a light page or a dark one. Labels differ by
+colour and by the shape of their marker. Plotly reads some HTML in every text, so whatever comes
+from a message or a label passes ``escaped`` first.
+"""
 
 import html
 import json
@@ -11,6 +16,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
+from plotly.subplots import make_subplots
+
+from clfcore.types import without_lone_surrogates
 
 # On white and on near-black the first two and the accent have a contrast of 3.7 and more, and the
 # three differ with every kind of colour blindness. With the symbols there are 42 pairs.
@@ -20,42 +28,43 @@ ACCENT = "#A35BD6"  # your message, and what belongs to it
 TEXT = "#888"
 GRID = "rgba(136,136,136,.25)"
 CLEAR = "rgba(0,0,0,0)"
+SOLID = {"opacity": 1, "line": {"width": 0}}  # Plotly's bubbles are transparent, with a white rim
 
-HOVER_CHARACTERS = 80
+MAX_HOVER_CHARACTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure, and one plain sentence that says what is seen, for those who do not see it."""
+    """A figure, and one sentence that describes it for people who cannot see it."""
 
     figure: go.Figure
     description: str
 
 
 def to_json(drawing: Drawing) -> str:
-    """The content of a Plotly element: the figure, without a mode bar and as wide as its place."""
+    """The content of a Plotly element: the figure without a mode bar, as wide as its container."""
     content = drawing.figure.to_plotly_json()
     content["config"] = {"displayModeBar": False, "responsive": True}
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def plain(text: str) -> str:
+def escaped(text: str) -> str:
     """``text`` on one line, for Plotly to show as it is: no tag or entity in it is interpreted."""
-    valid = text.encode("utf-8", "replace").decode()  # half a surrogate pair is no JSON
-    return html.escape(" ".join(valid.split()), quote=False)
+    return html.escape(" ".join(without_lone_surrogates(text).split()), quote=False)
 
 
 # --- the shared look ----------------------------------------------------------------------------
 
 
-def new_figure(height: int) -> go.Figure:
-    """An empty figure with the page's look."""
-    figure = go.Figure()
-    _style(figure, height)
-    return figure
+def new_figure(height: int, columns: int = 1, **subplots: Any) -> go.Figure:  # noqa: ANN401
+    """An empty figure with the page's look.
 
-
-def _style(figure: go.Figure, height: int) -> None:
+    Args:
+        height: in pixels.
+        columns: of subplots in one row.
+        subplots: further arguments of ``make_subplots``.
+    """
+    figure = go.Figure() if columns == 1 else make_subplots(cols=columns, **subplots)
     figure.update_layout(
         template="none",
         height=height,
@@ -78,15 +87,16 @@ def _style(figure: go.Figure, height: int) -> None:
             "title_font_size": 15, "title_standoff": 12}  # fmt: skip
     figure.update_xaxes(**look)
     figure.update_yaxes(**look)
+    return figure
 
 
 def described(figure: go.Figure, description: str) -> Drawing:
-    """The figure, with its sentence inside it as well."""
+    """The figure with its description, which is written into the figure as well."""
     figure.update_layout(meta={"description": description})
     return Drawing(figure, description)
 
 
-def _styles(labels: Iterable[str]) -> dict[str, dict[str, str]]:
+def label_styles(labels: Iterable[str]) -> dict[str, dict[str, str]]:
     """A colour and a symbol for each label."""
     return {
         label: {"color": COLORS[n % len(COLORS)], "symbol": SYMBOLS[n % len(SYMBOLS)]}
@@ -94,13 +104,14 @@ def _styles(labels: Iterable[str]) -> dict[str, dict[str, str]]:
     }
 
 
-def _hover(head: str, text: str) -> str:
-    """Two things about a message in a few short lines."""
-    lines = textwrap.wrap(_cut(text, HOVER_CHARACTERS), 42)
-    return "<br>".join([f"<b>{plain(head)}</b>", *map(plain, lines)])
+def hover_text(head: str, text: str) -> str:
+    """HTML for a mouse over a message: a bold heading, then the message in a few short lines."""
+    lines = textwrap.wrap(shorten(text, MAX_HOVER_CHARACTERS), 42)
+    return "<br>".join([f"<b>{escaped(head)}</b>", *map(escaped, lines)])
 
 
-def _cut(text: str, characters: int) -> str:
+def shorten(text: str, characters: int) -> str:
+    """``text`` on one line; if it is longer than ``characters``, its beginning and ``…``."""
     line = " ".join(text.split())
     return line if len(line) <= characters else line[: characters - 1] + "…"
 
@@ -108,22 +119,23 @@ def _cut(text: str, characters: int) -> str:
 # --- the parts of a figure ----------------------------------------------------------------------
 
 
-def _add_points(
+def add_points(
     figure: go.Figure, points: ArrayLike, marker: Mapping[str, Any], name: str, hovers: list[str]
 ) -> None:
+    """Markers at (n, 2) ``points``, with the text of each for a mouse over it."""
     figure.add_scatter(
-        **_at(points), mode="markers", marker=marker, name=plain(name),
+        **_at(points), mode="markers", marker=marker, name=escaped(name),
         hovertext=hovers, hoverinfo="text",
     )  # fmt: skip
 
 
-def _add_lines(
+def add_lines(
     figure: go.Figure,
     lines: ArrayLike,
     line: Mapping[str, Any],
     **more: Any,  # noqa: ANN401
 ) -> None:
-    """(n, 2, 2) lines in one trace: after each comes a point that is nowhere."""
+    """(n, 2, 2) lines in one trace: a point without coordinates after each separates them."""
     ends = np.reshape(lines, (-1, 2, 2)).astype(float)
     points = np.concatenate([ends, np.full((len(ends), 1, 2), np.nan)], axis=1)
     look = {"mode": "lines", "line": line, "hoverinfo": "skip", "showlegend": False, **more}
@@ -131,7 +143,7 @@ def _add_lines(
 
 
 def _at(points: ArrayLike) -> dict[str, list[float | None]]:
-    """Coordinates for JSON: short, and without a number where there is none."""
+    """(n, 2) points as short coordinates for JSON; ``None`` where there is no number."""
     x, y = np.reshape(points, (-1, 2)).T.astype(float)
     return {
         axis: [None if math.isnan(value) else round(value, 3) for value in values.tolist()]

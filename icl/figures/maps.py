@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 QUERY = "query"  # the node of the message to classify; all others are rows of the pool
-PICKS = 8  # drawn around a query, at most
+MAX_PICKS = 8  # drawn around a query, at most
 
 
 class PoolMap:
@@ -90,7 +90,7 @@ def neighbourhood(
 ) -> "nx.DiGraph":
     """The part of vote-k's graph around a query, laid out by springs.
 
-    It has the query, the picks nearest to it (demonstrations first, ``PICKS`` at most), and the
+    It has the query, the picks nearest to it (demonstrations first, ``MAX_PICKS`` at most), and the
     messages that voted for these: of each pick's voters the same number, nearest to the query.
 
     Args:
@@ -98,7 +98,7 @@ def neighbourhood(
         text: the query.
         vector: (d,) float32, of length 1.
         demonstrations: the rows in its prompt, in their order.
-        size: nodes, at most; more than ``PICKS``.
+        size: nodes, at most; more than ``MAX_PICKS``.
         seed: of the layout.
 
     Returns:
@@ -121,7 +121,7 @@ def neighbourhood(
     pool, nodes, edges = selector.pool, selector.nodes, selector.edges
     cosine = pool.vectors @ vector  # (N, d) (d,) -> (N,)
     place = {row: number for number, row in enumerate(demonstrations, start=1)}
-    picks = sorted(selector.picks, key=lambda row: (row not in place, -cosine[row]))[:PICKS]
+    picks = sorted(selector.picks, key=lambda row: (row not in place, -cosine[row]))[:MAX_PICKS]
     supporters = {row: _voters(nodes, edges, row) for row in picks}
     most = (size - 1 - len(picks)) // len(picks)
     nearest = {

@@ -1,4 +1,4 @@
-"""Pictures of the pool: where the messages lie, and the graph that vote-k walks."""
+"""Figures of the pool: where its messages lie, and the graph of vote-k around a message."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,16 +7,16 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from icl.figures.answers import _SOLID
 from icl.figures.look import (
     ACCENT,
+    SOLID,
     TEXT,
     Drawing,
-    _add_lines,
-    _add_points,
-    _hover,
-    _styles,
+    add_lines,
+    add_points,
     described,
+    hover_text,
+    label_styles,
     new_figure,
 )
 from icl.figures.maps import QUERY, PoolMap
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 
-_THREAD = {"color": ACCENT, "width": 1.2, "dash": "dot"}  # between your message and its examples
-
-
-# --- the pool -----------------------------------------------------------------------------------
+EXAMPLE_LINE = {"color": ACCENT, "width": 1.2, "dash": "dot"}  # from a message to its examples
 
 
 def pool_map(
@@ -55,15 +52,15 @@ def pool_map(
     figure = new_figure(height=480)
 
     def hover(row: int, note: str = "") -> str:
-        return _hover(labels[pool.labels[row]] + note, pool.texts[row])
+        return hover_text(labels[pool.labels[row]] + note, pool.texts[row])
 
-    for label, style in _styles(labels).items():
+    for label, style in label_styles(labels).items():
         own = [row for row in rows.tolist() if pool.labels[row] == label]
         points, marker = plane.points[own], {**style, "size": 7, "opacity": 0.55}
-        _add_points(figure, points, marker, labels[label], [hover(row) for row in own])
+        add_points(figure, points, marker, labels[label], [hover(row) for row in own])
     if picks:
         notes = [hover(row, f", pick {place}") for place, row in enumerate(picks, start=1)]
-        _add_points(figure, plane.points[list(picks)], _diamond(12), "picks", notes)
+        add_points(figure, plane.points[list(picks)], _diamond(12), "picks", notes)
     if demonstrations:
         points = plane.points[list(demonstrations)]
         cosines = pool.vectors[list(demonstrations)] @ vector  # (k, d) (d,) -> (k,)
@@ -72,7 +69,7 @@ def pool_map(
             hover(row, f", example {place}, similarity {cosine:.2f}")
             for row, place, cosine in zip(demonstrations, places, cosines, strict=True)
         ]
-        _add_lines(figure, [(query[0], point) for point in points], _THREAD)
+        add_lines(figure, [(query[0], point) for point in points], EXAMPLE_LINE)
         _add_rings(figure, points, places, 17, notes)
     _add_query(figure, query, text)
     first, second = (f"{100 * share:.0f} %" for share in plane.share)
@@ -104,26 +101,26 @@ def vote_graph(graph: "nx.DiGraph", labels: Mapping[str, str]) -> Drawing:
     def hover(node: int) -> str:
         at = graph.nodes[node]
         word = labels[at["label"]]
-        return _hover(f"{word}, {at['votes']} votes" if node in picks else word, at["text"])
+        return hover_text(f"{word}, {at['votes']} votes" if node in picks else word, at["text"])
 
     arrows = {"symbol": "arrow", "angleref": "previous", "size": [0, 8, 0] * len(votes),
               "color": TEXT, "opacity": 0.8, "standoff": 17}  # fmt: skip
     lines = [(points[voter], points[pick]) for voter, pick in votes]
-    _add_lines(
+    add_lines(
         figure,
         lines,
         {"color": "rgba(136,136,136,.5)", "width": 1.2},
         marker=arrows,
         mode="lines+markers",
     )
-    _add_lines(figure, [(points[QUERY], points[pick]) for pick in picks], _THREAD)
-    for label, style in _styles(labels).items():
+    add_lines(figure, [(points[QUERY], points[pick]) for pick in picks], EXAMPLE_LINE)
+    for label, style in label_styles(labels).items():
         own = [node for node, at in graph.nodes.items() if at["label"] == label and node != QUERY]
-        marker = {**style, "size": [15 if node in picks else 9 for node in own], **_SOLID}
+        marker = {**style, "size": [15 if node in picks else 9 for node in own], **SOLID}
         notes = [hover(node) for node in own]
-        _add_points(figure, [points[node] for node in own], marker, labels[label], notes)
+        add_points(figure, [points[node] for node in own], marker, labels[label], notes)
     notes = [hover(node) for node in picks]
-    _add_points(figure, [points[node] for node in picks], _diamond(26), "picks", notes)
+    add_points(figure, [points[node] for node in picks], _diamond(26), "picks", notes)
     if shown:
         notes = [hover(node) for node in shown]
         _add_rings(figure, [points[node] for node in shown], list(shown.values()), 32, notes)
@@ -147,7 +144,7 @@ def _add_rings(
     their points coincide.
     """
     marker = {"symbol": "circle-open", "color": ACCENT, "size": size, "line": {"width": 2.5}}
-    _add_points(figure, points, marker, "examples", hovers)
+    add_points(figure, points, marker, "examples", hovers)
     at = np.asarray(points)
     angles = np.arctan2(*(at - at.mean(axis=0)).T[::-1])  # (n, 2) -> (n,)
     hours = angles[angles.argmin()] + 2 * np.pi * np.argsort(np.argsort(angles)) / len(at)
@@ -169,7 +166,7 @@ def _add_rings(
 
 def _add_query(figure: go.Figure, point: ArrayLike, text: str) -> None:
     marker = {"symbol": "star", "color": ACCENT, "size": 20}
-    _add_points(figure, point, marker, "your message", [_hover("your message", text)])
+    add_points(figure, point, marker, "your message", [hover_text("your message", text)])
 
 
 def _diamond(size: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class GridCell(FewShotConfig):
     """One evaluation: how messages are answered, by which model, and which messages.
 
     Attributes:
-        task: a key of ``TASKS``, or what ``own_task`` understands.
+        task: a key of ``TASKS``, or what ``task_from_file`` understands.
         lm: the language model, as on the command line; ``None`` where the selector votes.
         limit: how many test messages at most; ``seed`` draws them, too.
         balanced: whether they are as many of each label, or in the data's own shares.

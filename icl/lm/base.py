@@ -1,13 +1,13 @@
-"""What a language model is to the few-shot side."""
+"""What every language model offers: scores of given continuations, or an answer in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One message of a chat.
+class ChatMessage:
+    """One message of a chat prompt.
 
     Attributes:
         role: ``"system"``, ``"user"`` or ``"assistant"``.
@@ -18,23 +18,40 @@ class Turn:
     content: str
 
 
-PromptText = str | tuple[Turn, ...]  # plain text, or a chat whose last turn is the user's
+PromptText = str | tuple[ChatMessage, ...]  # plain text, or a chat that ends with the user
+
+
+def total_dollars(prices: Iterable[float | None]) -> float | None:
+    """The sum of prices; ``None`` if one of them is unknown."""
+    total = 0.0
+    for price in prices:
+        if price is None:
+            return None
+        total += price
+    return total
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a language model thinks of continuations of one prompt.
+    """The log-probabilities of continuations of one prompt.
 
     Attributes:
         tokens: the ids of each continuation, at least one.
         log_probabilities: of each of those tokens, in nats.
         prompt: of the prompt's own tokens, in nats, from the one that holds character ``since``
             to the end; without the very first token, which nothing predicts.
+        dollars: as in ``Generation``.
     """
 
     tokens: tuple[tuple[int, ...], ...]
     log_probabilities: tuple[tuple[float, ...], ...]
     prompt: tuple[float, ...] = ()
+    dollars: float | None = 0.0
+
+    @property
+    def totals(self) -> list[float]:
+        """Log P(continuation | prompt) of each continuation, in nats."""
+        return [sum(tokens) for tokens in self.log_probabilities]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +61,10 @@ class Generation:
     Attributes:
         text: without the prompt, and without the stop string.
         prompt_tokens, tokens: read and generated.
-        dollars: what it cost; 0 for a local model, ``None`` if nobody knows.
-        first: log-probabilities (nats) of the likeliest first tokens, where the provider tells.
-        cached: whether this answer was given before and kept.
+        dollars: what it cost; 0 for a local model, ``None`` if the price is unknown.
+        first: log-probabilities (nats) of the likeliest first tokens, where the provider gives
+            them.
+        cached: whether this is a stored answer to the same request.
     """
 
     text: str
@@ -63,21 +81,17 @@ class LM(Protocol):
     @property
     def name(self) -> str:
         """For people: which model this is."""
-        ...
 
     @property
-    def budget(self) -> int:
-        """Tokens a prompt may have, room for the longest label set aside."""
-        ...
+    def max_prompt_tokens(self) -> int:
+        """Tokens a prompt may have; room for the longest label or answer is set aside."""
 
     @property
     def scores(self) -> bool:
         """Whether ``read`` works; most APIs can only ``generate``."""
-        ...
 
     def count_tokens(self, prompt: PromptText) -> int:
         """Length of ``prompt``, the chat's control tokens included."""
-        ...
 
     def check(self, prompt: PromptText, continuations: Sequence[str]) -> None:
         """Makes sure that ``read`` can answer for these continuations.
@@ -86,7 +100,6 @@ class LM(Protocol):
             TuneshotError: the tokens of ``prompt + continuation`` do not start with those of
                 ``prompt``, so that there is no such probability; or the model has no chats.
         """
-        ...
 
     def read(
         self, prompt: PromptText, continuations: Sequence[str], since: int | None = None
@@ -95,13 +108,12 @@ class LM(Protocol):
 
         Args:
             prompt: plain text or a chat.
-            continuations: what might come next; other labels, other words for them.
+            continuations: what might come next, such as each label's words.
             since: also score the prompt itself, from this character on; plain text only.
 
         Raises:
             TuneshotError: as ``check``; or the prompt is too long.
         """
-        ...
 
     def generate(
         self, prompt: PromptText, max_tokens: int = 32, stop: Sequence[str] = ()
@@ -111,4 +123,3 @@ class LM(Protocol):
         Raises:
             TuneshotError: the prompt is too long, or the model has no chats.
         """
-        ...

@@ -1,4 +1,4 @@
-"""Answers that were paid for once, kept on disk."""
+"""Replies of APIs that were paid for once, kept on disk."""
 
 import json
 import sqlite3
@@ -11,11 +11,11 @@ from filelock import FileLock
 
 from clfcore.errors import TuneshotError
 
-Answer = dict[str, Any]  # plain JSON
+Json = dict[str, Any]
 
 
-class AnswerCache:
-    """Answers by key, in one SQLite file that threads and processes may share.
+class ReplyCache:
+    """Replies by key, in one SQLite file that threads and processes may share.
 
     They do not expire: delete the file to ask again. A damaged file is emptied.
     """
@@ -23,8 +23,8 @@ class AnswerCache:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def get(self, key: str) -> Answer | None:
-        """The answer put there, or ``None``.
+    def get(self, key: str) -> Json | None:
+        """The reply stored under ``key``, or ``None``.
 
         Raises:
             TuneshotError: the file cannot be used.
@@ -35,9 +35,9 @@ class AnswerCache:
         except ValueError:
             return None
 
-    def put(self, key: str, answer: Answer) -> None:
-        """Keeps ``answer``; raises as ``get``."""
-        self._run("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json.dumps(answer))
+    def put(self, key: str, reply: Json) -> None:
+        """Stores ``reply``; raises as ``get``."""
+        self._run("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json.dumps(reply))
 
     def _run(self, statement: str, *values: str) -> tuple[str] | None:
         try:
@@ -47,7 +47,7 @@ class AnswerCache:
             except sqlite3.OperationalError:
                 raise
             except sqlite3.DatabaseError:  # the file is damaged
-                with FileLock(f"{self._path}.lock"):  # nobody may empty it twice
+                with FileLock(f"{self._path}.lock"):  # only one process empties it
                     return self._execute_after_emptying(statement, values)
         except (OSError, sqlite3.Error) as error:
             raise TuneshotError(
@@ -56,7 +56,7 @@ class AnswerCache:
             ) from error
 
     def _execute_after_emptying(self, statement: str, values: Sequence[str]) -> tuple[str] | None:
-        with suppress(sqlite3.DatabaseError):  # if another one has emptied it meanwhile
+        with suppress(sqlite3.DatabaseError):  # another process may have emptied it meanwhile
             return self._execute(statement, values)
         for ending in ("-wal", "-shm", ""):
             Path(f"{self._path}{ending}").unlink(missing_ok=True)
@@ -64,7 +64,7 @@ class AnswerCache:
 
     def _execute(self, statement: str, values: Sequence[str]) -> tuple[str] | None:
         with closing(sqlite3.connect(self._path, timeout=30)) as connection, connection:
-            with suppress(sqlite3.OperationalError):  # another one is at it
+            with suppress(sqlite3.OperationalError):  # another process is switching it
                 connection.execute("PRAGMA journal_mode=WAL")  # readers do not wait for writers
             connection.execute("CREATE TABLE IF NOT EXISTS answers (key PRIMARY KEY, answer)")
             return connection.execute(statement, values).fetchone()

@@ -1,8 +1,8 @@
-"""Language models: how probable is each label after this prompt, and what would come next?
+"""A language model on this machine, which never reads the beginning of a prompt twice.
 
-``LocalLM`` reads every prompt from where it stops being like an earlier one: fixed
-demonstrations, candidate lists that begin alike and calibration probes cost only their tails.
-Importing this file loads no model library; making a ``LocalLM`` does.
+``LocalLM`` reads every prompt from where it differs from an earlier one: fixed demonstrations,
+candidate lists that begin alike and calibration probes cost only their tails. Importing this file
+loads no model library; making a ``LocalLM`` does.
 """
 
 import copy
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
+from clfcore.types import without_lone_surrogates
 from icl.lm.base import Generation, PromptText, Scored
 
 if TYPE_CHECKING:
@@ -21,12 +22,10 @@ if TYPE_CHECKING:
 
 
 # A prompt of 1,024 tokens takes two seconds on two cores; eight text messages need half of that.
-BUDGET = 1024
-
-_LABEL = 16  # tokens of the longest label
-_KEPT = 2 * BUDGET  # tokens of earlier prompts; of SmolLM2, 46 kB each
-_ROWS = 8  # labels in one pass: every row has the prompt's keys and values to itself
-
+MAX_PROMPT_TOKENS = 1024
+LABEL_TOKENS = 16  # of the longest label
+CACHED_TOKENS = 2 * MAX_PROMPT_TOKENS  # of earlier prompts; of SmolLM2, 46 kB each
+LABELS_PER_PASS = 8  # every label has a copy of the prompt's keys and values
 
 DType = Literal["float32", "bfloat16"]
 
@@ -66,8 +65,8 @@ class LocalLM:
         self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self._model = network.to(self._device)
         config = network.config.get_text_config()
-        self._window: int = getattr(config, "max_position_embeddings", 2 * BUDGET)
-        self.budget = min(BUDGET, self._window - _LABEL)
+        self._window: int = getattr(config, "max_position_embeddings", 2 * MAX_PROMPT_TOKENS)
+        self.max_prompt_tokens = min(MAX_PROMPT_TOKENS, self._window - LABEL_TOKENS)
         ends = network.generation_config.eos_token_id
         self._ends = {self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         self._kept: list[tuple[list[int], DynamicCache]] = []  # newest first
@@ -101,10 +100,6 @@ class LocalLM:
                 prompt=tuple(_pick(log_p, ids[first:])),
             )
 
-    def log_probabilities(self, prompt: PromptText, continuations: Sequence[str]) -> list[float]:
-        """Scores in nats: log P(continuation | prompt), summed over its own tokens only."""
-        return [sum(each) for each in self.read(prompt, continuations).log_probabilities]
-
     def generate(
         self, prompt: PromptText, max_tokens: int = 32, stop: Sequence[str] = ()
     ) -> Generation:
@@ -122,8 +117,8 @@ class LocalLM:
                     break
                 tokens.append(token)
                 text = self._tokenizer.decode(tokens, skip_special_tokens=True)
-                if found := [text.index(end) for end in stop if end in text]:
-                    text = text[: min(found)]
+                if places := [text.index(end) for end in stop if end in text]:
+                    text = text[: min(places)]
                     break
             return Generation(text, len(ids), len(tokens), dollars=0.0)
 
@@ -141,14 +136,17 @@ class LocalLM:
             )
         try:
             ids: list[int] = self._tokenizer.apply_chat_template(
-                [{"role": turn.role, "content": _writable(turn.content)} for turn in prompt],
+                [
+                    {"role": each.role, "content": without_lone_surrogates(each.content)}
+                    for each in prompt
+                ],
                 add_generation_prompt=True,
                 sanitize_control_tokens=True,  # "<|im_end|>" in a message means those characters
                 return_dict=False,
             )
         except (TemplateError, ValueError) as error:
             raise TuneshotError(
-                f"{self.name} does not take a chat of {', '.join(turn.role for turn in prompt)}: "
+                f"{self.name} does not take a chat of {', '.join(each.role for each in prompt)}: "
                 f"{error}; use plain prompts"
             ) from error
         return ids
@@ -175,12 +173,14 @@ class LocalLM:
         """Which token holds character ``since``; the second, if it is the first."""
         if not isinstance(prompt, str):
             raise TuneshotError("only a plain prompt's own words can be scored, not a chat's")
-        return max(1, _common(ids, self._encode(prompt[:since])))
+        return max(1, _shared_start(ids, self._encode(prompt[:since])))
 
     def _encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         # A message that contains "<|im_end|>" means those characters, not the control token.
         ids: list[int] = self._tokenizer(
-            _writable(text), add_special_tokens=add_special_tokens, split_special_tokens=True
+            without_lone_surrogates(text),
+            add_special_tokens=add_special_tokens,
+            split_special_tokens=True,
         )["input_ids"]
         return ids
 
@@ -194,22 +194,22 @@ class LocalLM:
     # --- tokens -> probabilities ------------------------------------------------------------------
 
     def _after(self, ids: list[int], positions: int = 1) -> tuple["Tensor", "DynamicCache"]:
-        """Reads a prompt, from where no kept prompt begins like it.
+        """Reads a prompt from where it differs from every kept one.
 
         Returns:
             Log-probabilities of what comes after each of the last tokens, (``positions``, V), and
             the keys and values of all of them, the caller's own.
         """
-        known, cache = 0, None
+        start, cache = 0, None
         for kept, keys in self._kept:
             # The last tokens are read anyway: their logits are not kept.
-            shared = min(_common(kept, ids), len(ids) - positions)
-            if shared > known:
-                known, cache = shared, keys
+            shared = min(_shared_start(kept, ids), len(ids) - positions)
+            if shared > start:
+                start, cache = shared, keys
         if cache is not None:
             cache = _fork(cache)
-            cache.crop(known - cache.get_seq_length())  # minus what is too much
-        log_p, cache = self._pass([ids[known:]], cache, positions)
+            cache.crop(start - cache.get_seq_length())  # negative: how many tokens to remove
+        log_p, cache = self._pass([ids[start:]], cache, positions)
         self._keep(ids, cache)
         return log_p[0], cache
 
@@ -255,7 +255,7 @@ class LocalLM:
             return  # a sliding window or a recurrent state cannot go back
         others = [(kept, keys) for kept, keys in self._kept if kept != ids[: len(kept)]]
         self._kept = [(ids, _fork(cache)), *others]
-        while sum(len(kept) for kept, _ in self._kept) > _KEPT:
+        while sum(len(kept) for kept, _ in self._kept) > CACHED_TOKENS:
             self._kept.pop()
 
 
@@ -267,7 +267,7 @@ def _widen_head(network: Any) -> None:  # noqa: ANN401
     head.weight = nn.Parameter(head.weight.float(), requires_grad=False)
     if head.bias is not None:
         head.bias = nn.Parameter(head.bias.float(), requires_grad=False)
-    head.register_forward_pre_hook(lambda _, given: (given[0].float(),))
+    head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
 
 
 def _fork(cache: "DynamicCache") -> "DynamicCache":
@@ -285,7 +285,7 @@ def _fork(cache: "DynamicCache") -> "DynamicCache":
     return fork
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def _shared_start(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens two prompts begin with together."""
     pairs = enumerate(zip(a, b, strict=False))
     return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
@@ -297,9 +297,4 @@ def _pick(log_p: "Tensor", tokens: Sequence[int]) -> list[float]:
 
 
 def _batches(rows: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (rows[start : start + _ROWS] for start in range(0, len(rows), _ROWS))
-
-
-def _writable(text: str) -> str:
-    """The text with half surrogate pairs as question marks; tokenizers refuse them."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return (rows[start : start + LABELS_PER_PASS] for start in range(0, len(rows), LABELS_PER_PASS))

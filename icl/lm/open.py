@@ -21,7 +21,7 @@ def open_lm(name: str | None = None, base_url: str | None = None, retries: int =
         retries: how often a request to an API is repeated, see ``ApiLM``.
 
     Raises:
-        TuneshotError: it cannot be had.
+        TuneshotError: it cannot be loaded.
     """
     if name is not None and name.startswith(API):
         from icl.lm.api import ApiLM

@@ -1,4 +1,4 @@
-"""How a provider is reached: its address, its pace, and what may pass when asked again."""
+"""A model behind an API as LiteLLM reaches it: address, key, pace, repetitions, price, faults."""
 
 import importlib
 import logging
@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_exponential, wait_random_exponential
+
 from clfcore.errors import TuneshotError
 
-BUDGET = 8192  # tokens of a prompt; a slip with a long file should cost cents
-LONGEST_WAIT = 60.0  # seconds between two tries; who is asked to wait longer is told so instead
+MAX_WAIT_SECONDS = 60.0  # between two tries; where the server asks for more, the caller is told so
+DEFAULT_WINDOW_TOKENS = 4096  # of models not in LiteLLM's table; what small servers start with
 # LiteLLM asks api.openai.com for these if it is not told where they are.
 OWN_SERVERS = ("hosted_vllm", "lm_studio", "custom_openai", "openai_like")
-AT_ONCE = 8  # continuations scored at the same time
 
 
 def load_litellm() -> Any:  # noqa: ANN401 (a module, imported when needed: it takes seconds)
@@ -43,7 +45,176 @@ def load_litellm() -> Any:  # noqa: ANN401 (a module, imported when needed: it t
     return litellm
 
 
-# --- rate limit -----------------------------------------------------------------------------------
+class Provider:
+    """Sends requests for one model to one address. Threads may share it.
+
+    Args:
+        model: LiteLLM's name, ``provider/model``.
+        base_url: of an OpenAI-compatible server; ``None``: the environment's or the provider's.
+        timeout, retries, backoff, requests_a_minute: as for ``ApiLM``.
+
+    Attributes:
+        kind: LiteLLM's name of the provider, e.g. ``"openai"``.
+        base_url: where requests go; ``None`` where LiteLLM knows.
+
+    Raises:
+        TuneshotError: LiteLLM is not installed, or an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        base_url: str | None,
+        timeout: float,
+        retries: int,
+        backoff: float,
+        requests_a_minute: float | None,
+    ) -> None:
+        if timeout <= 0 or retries < 0 or backoff < 0:
+            raise TuneshotError(
+                f"timeout={timeout}, retries={retries}, backoff={backoff}: the first must be "
+                "above 0, the others 0 or more"
+            )
+        self._litellm = load_litellm()
+        self._model = model
+        self.kind = self._find_kind()
+        # The prefix of the provider's environment variables. LiteLLM reads them too, but the
+        # cache must know where a request goes.
+        self._prefix = self.kind.removeprefix("text-completion-").removesuffix("_chat").upper()
+        self.base_url = _checked_url(
+            base_url
+            or os.environ.get(f"{self._prefix}_BASE_URL")
+            or os.environ.get(f"{self._prefix}_API_BASE")
+        )
+        if self.kind in OWN_SERVERS and not self.base_url:
+            raise TuneshotError(f"{model} is a server of your own; give its base_url")
+        if self._prefix == "OLLAMA":
+            # LiteLLM would ask localhost, wherever the server is, what an unlisted model costs.
+            free = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "mode": "chat"}
+            self._litellm.model_cost.setdefault(model, {"litellm_provider": self.kind, **free})
+        self._timeout = timeout
+        self._tries = retries + 1
+        # Doubled from try to try; half of it is fixed, half is random.
+        self._backoff = wait_exponential(
+            backoff / 2, max=MAX_WAIT_SECONDS / 2
+        ) + wait_random_exponential(backoff / 2, max=MAX_WAIT_SECONDS / 2)
+        self._pace = Pace(requests_a_minute)
+
+    def send(self, request: Mapping[str, Any]) -> Any:  # noqa: ANN401 (LiteLLM's)
+        """LiteLLM's response, which has at least one choice; repeats what may pass.
+
+        Raises:
+            TuneshotError: there is no key, or no response; one line on the cause and the remedy.
+        """
+        key = f"{self._prefix}_API_KEY"
+        if not self.base_url and key in self._missing_keys() and self.kind != "azure":
+            # (Azure has other ways to log in.) Some providers would be asked without a key.
+            raise TuneshotError(
+                f"{self._model} needs a key; set {key} in the environment, or give the base_url of "
+                "a server of your own"
+            )
+        retrying = Retrying(
+            retry=retry_if_exception(_is_worth_repeating),
+            stop=stop_after_attempt(self._tries),
+            wait=self._seconds_to_wait,
+            reraise=True,
+        )
+        try:
+            return retrying(self._send_once, request)
+        except Exception as error:  # every provider has its own; some are not LiteLLM's
+            # Without a cause: a provider's error may hold the key.
+            raise self._explained(error, retrying.statistics["attempt_number"]) from None
+
+    def price(self, response: Any) -> float | None:  # noqa: ANN401 (LiteLLM's)
+        """LiteLLM's list price in dollars; ``None`` if it, or the number of tokens, is unknown."""
+        if not response.usage.prompt_tokens:
+            return None  # the server does not count
+        try:
+            return float(self._litellm.completion_cost(response, model=self._model))
+        except Exception:  # a plain Exception says that the table lacks this model
+            return None
+
+    def window(self) -> int:
+        """Tokens the model can read, by LiteLLM's table."""
+        table = self._litellm.model_cost
+        known = table.get(self._model) or table.get(self._model.partition("/")[2]) or {}
+        return int(
+            known.get("max_input_tokens") or known.get("max_tokens") or DEFAULT_WINDOW_TOKENS
+        )
+
+    def _find_kind(self) -> str:
+        try:
+            return self._litellm.get_llm_provider(self._model)[1]
+        except Exception as error:
+            raise TuneshotError(
+                f"unknown model {self._model!r}; write provider/name as LiteLLM does, e.g. "
+                "openai/gpt-4o-mini, anthropic/claude-haiku-4-5, ollama_chat/llama3.2, or "
+                "openai/NAME with the base_url of an OpenAI-compatible server"
+            ) from error
+
+    def _missing_keys(self) -> list[str]:
+        model = self._model.replace("text-completion-openai/", "openai/")
+        return self._litellm.validate_environment(model)["missing_keys"]
+
+    def _send_once(self, request: Mapping[str, Any]) -> Any:  # noqa: ANN401 (LiteLLM's)
+        self._pace.wait()
+        call = self._litellm.text_completion if "prompt" in request else self._litellm.completion
+        # Servers of one's own rarely want a key, but the client underneath does.
+        is_own = self.base_url and self._prefix == "OPENAI"
+        response = call(
+            model=self._model,
+            base_url=self.base_url,
+            api_key="none" if is_own and self._missing_keys() else None,
+            timeout=self._timeout,
+            max_retries=0,  # of the client underneath: it would hide waits and counts
+            drop_params=True,  # what the provider does not support
+            **request,
+        )
+        if not response.choices:
+            raise _NoChoicesError("the reply has no choices")
+        return response
+
+    def _seconds_to_wait(self, state: RetryCallState) -> float:
+        assert state.outcome is not None  # there is a wait only after a try
+        asked = _retry_after(state.outcome.exception())
+        return self._backoff(state) if asked is None else asked
+
+    def _explained(self, error: Exception, tries: int) -> TuneshotError:
+        """One line: what happened, what to do next."""
+        where = f" at {self.base_url}" if self.base_url else ""
+        times = "" if tries == 1 else f" after {tries} tries"
+        status = getattr(error, "status_code", None)
+        detail = _without_secrets(str(error))
+        exceptions = self._litellm.exceptions
+        if status in (401, 403):  # the details may quote the key
+            problem = f"refused the key ({status})"
+            advice = (
+                f"put one that may use this model into {self._prefix}_API_KEY in the environment"
+            )
+        elif isinstance(error, exceptions.Timeout):
+            problem = f"did not answer within {self._timeout:g} s{times}"
+            advice = "raise the time-out, or try later"
+        elif status == 429:
+            problem = f"is over its limit{times}: {detail}"
+            advice = "set requests_a_minute, look at the plan's credit, or try later"
+            if (asked := _retry_after(error)) is not None:
+                advice = f"it asks to wait {asked:,.0f} s; {advice}"
+        elif status == 404:
+            problem = f"does not know this model or address: {detail}"
+            advice = "check the model's name, and that base_url ends as the server's manual says"
+        elif isinstance(error, exceptions.ContextWindowExceededError):
+            problem = f"finds the prompt too long: {detail}"
+            advice = "show fewer examples"
+        elif isinstance(error, exceptions.ContentPolicyViolationError):
+            problem = f"refused the prompt's content: {detail}"
+            advice = "leave this message out"
+        elif status is not None and status < 500:
+            problem = f"refused the request ({status}): {detail}"
+            advice = "if it names log-probabilities, use logprobs=False"
+        else:
+            problem = f"gave no usable reply{times}: {detail}"
+            advice = "check that the server runs, or try later"
+        return TuneshotError(f"{self._model}{where} {problem}; {advice}")
 
 
 class Pace:
@@ -72,41 +243,35 @@ class Pace:
         time.sleep(start - now)
 
 
+# --- faults ---------------------------------------------------------------------------------------
+
+
 class _NoChoicesError(Exception):
     status_code = 502  # as of any reply that cannot be used
 
 
-def _may_pass(error: Exception) -> bool:
+def _is_worth_repeating(error: BaseException) -> bool:
+    """Whether the fault may pass (408, 429, 5xx), and soon."""
     status = getattr(error, "status_code", 0)
-    return status in (408, 429) or status >= 500
+    may_pass = status in (408, 429) or status >= 500
+    return may_pass and (_retry_after(error) or 0) <= MAX_WAIT_SECONDS
 
 
-def _retry_after(error: Exception) -> float | None:
+def _retry_after(error: BaseException | None) -> float | None:
     """Seconds the server asks to wait: a number or a date."""
     response = getattr(error, "response", None)
     headers: Mapping[str, str] = (
         getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
     )
-    asked = headers.get("retry-after", "")
+    value = headers.get("retry-after", "")
     try:
-        return max(0.0, float(asked))
+        return max(0.0, float(value))
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(asked) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):  # no such header, or a date without a zone
         return None
-
-
-def _url_from_environment(provider: str) -> str | None:
-    """Where LiteLLM would send the request, for the cache must know too."""
-    prefix = _prefix(provider)
-    return os.environ.get(f"{prefix}_BASE_URL") or os.environ.get(f"{prefix}_API_BASE")
-
-
-def _prefix(provider: str) -> str:
-    """How the names of the provider's environment variables begin."""
-    return provider.removeprefix("text-completion-").removesuffix("_chat").upper()
 
 
 def _checked_url(url: str | None) -> str | None:
@@ -118,7 +283,7 @@ def _checked_url(url: str | None) -> str | None:
     )
 
 
-def _harmless(message: str) -> str:
+def _without_secrets(message: str) -> str:
     """What an error says first, without LiteLLM's prefixes and without any secret."""
     for name, value in os.environ.items():
         if len(value) >= 6 and any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET")):
@@ -126,8 +291,3 @@ def _harmless(message: str) -> str:
     message = re.split(r"\n|,? Received response|,? Traceback", message.strip())[0]
     message = re.sub(r"^(?:[\w.-]*(?:Error|Exception)(?:: | - | -$))+", "", message).rstrip(".")
     return f"{message[:199]}…" if len(message) > 200 else message or "no reason given"
-
-
-def _clean(text: str) -> str:
-    """Half of a surrogate pair has no UTF-8 form and cannot be sent."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,7 +1,7 @@
-"""Sentence embeddings, and the file that remembers those of a pool.
+"""Sentence embeddings, and the file that keeps those of a pool.
 
-Only pools are remembered on disk: they are read at every start. A visitor's message is embedded
-once and then forgotten.
+Only pools are cached on disk: they are read at every start. A visitor's message is embedded once
+and not kept.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write, cache_dir, package_file
+from clfcore.types import without_lone_surrogates
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -56,8 +57,7 @@ class SentenceEmbedder:
         Raises:
             TuneshotError: the model is not on this machine and cannot be downloaded.
         """
-        # A lone surrogate has no UTF-8 form, and tokenizers refuse it.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [without_lone_surrogates(text) for text in texts]
         vectors = self._encoder.encode(clean, normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(vectors, np.float32)
 
@@ -96,38 +96,38 @@ def _identity(folder: Path) -> str:
     return f"{folder.resolve().name}@{digest[:16]}"
 
 
-# --- remembering --------------------------------------------------------------------------------
+# --- the disk cache -----------------------------------------------------------------------------
 
 
-def embed_remembered(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
-    """Like ``embedder.embed``, but only texts never seen before reach the embedder.
+def embed_cached(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
+    """As ``embedder.embed``, but only texts that are not in the cache reach the embedder.
 
     The file is keyed by the embedder's name and each text's sha256. It is replaced as a whole, so
-    two processes cannot damage it: if both add texts at once, the later one wins and the other's
-    texts are embedded again some day. A damaged file is treated as empty.
+    two processes cannot damage it: if both add texts at once, the later one wins, and the other's
+    texts are embedded again when they are next needed. A damaged file is treated as empty.
 
     Raises:
         TuneshotError: the cache cannot be written.
     """
     keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
     path = _file_of(embedder)
-    known = _read(path)
-    new = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
+    cached = _read(path)
+    new = {key: text for key, text in zip(keys, texts, strict=True) if key not in cached}
     if new:
         if len(new) >= 1000:
             sys.stderr.write(f"embedding {len(new):,} messages once (about a minute)…\n")
         vectors = embedder.embed(list(new.values()))
         # Read again: another process may have added texts while we were embedding.
-        known = _read(path) | dict(zip(new, vectors, strict=True))
+        cached = _read(path) | dict(zip(new, vectors, strict=True))
         with atomic_write(path) as scratch:
             save_file(
                 {
-                    "keys": np.frombuffer(b"".join(known), np.uint8).reshape(len(known), 32),
-                    "vectors": np.stack(list(known.values())),
+                    "keys": np.frombuffer(b"".join(cached), np.uint8).reshape(len(cached), 32),
+                    "vectors": np.stack(list(cached.values())),
                 },
                 scratch,
             )
-    return np.stack([known[key] for key in keys])
+    return np.stack([cached[key] for key in keys])
 
 
 def _file_of(embedder: Embedder) -> Path:

@@ -17,9 +17,9 @@ EXACT_GRAPH_ROWS = 30_000
 # The largest part of a larger pool searched exactly: that takes a copy of its vectors.
 EXACT_PART_ROWS = 10_000
 # Similarities held at once: 16 MB, whatever the pool's size.
-BLOCK = 1 << 22
+MAX_SIMILARITIES = 1 << 22
 # Vectors copied at once: 6 MB at 384 dimensions, which a cache holds.
-FETCH = 1 << 12
+ROWS_PER_COPY = 1 << 12
 
 
 class Index(Protocol):
@@ -71,7 +71,7 @@ def knn_graph(vectors: np.ndarray, k: int) -> np.ndarray:
     build = ExactIndex if size <= EXACT_GRAPH_ROWS else ApproximateIndex
     index = build(vectors, np.arange(size))
     graph = np.empty((size, k), np.int32)
-    for part in _parts(size, BLOCK // (k + 1)):
+    for part in _parts(size, MAX_SIMILARITIES // (k + 1)):
         found, _ = index.search(vectors[part], k + 1)
         other = found != np.arange(size)[part, None]
         # Where k + 1 copies come before the row itself, the last of them goes instead.
@@ -92,7 +92,7 @@ class ExactIndex:
         k = min(k, size)
         found = np.empty((len(vectors), k), np.int64)
         similarities = np.empty((len(vectors), k), np.float32)
-        for part in _parts(len(vectors), BLOCK // size):
+        for part in _parts(len(vectors), MAX_SIMILARITIES // size):
             block = vectors[part] @ self.vectors.T  # (B, d) (d, N) -> (B, N)
             kth = np.partition(block, size - k, axis=1)[:, size - k, None]
             # Whatever may tie with the k-th after rounding competes too.
@@ -134,7 +134,7 @@ class ApproximateIndex:
         sample = np.random.default_rng(0).choice(rows, min(len(rows), 64 * lists), replace=False)
         self._file.train(vectors[np.sort(sample)])
         self._reserve()
-        for part in _parts(len(rows), FETCH):
+        for part in _parts(len(rows), ROWS_PER_COPY):
             self._file.add_with_ids(vectors[rows[part]], rows[part])
 
     def _reserve(self) -> None:
@@ -143,7 +143,7 @@ class ApproximateIndex:
         assert nearest is not None
         assert lists is not None
         sizes = np.zeros(lists.nlist, np.int64)
-        for part in _parts(len(self.rows), FETCH):
+        for part in _parts(len(self.rows), ROWS_PER_COPY):
             home = nearest.assign(self.vectors[self.rows[part]], 1)  # (B, d) -> (B, 1)
             sizes += np.bincount(home.ravel(), minlength=len(sizes))
         for number, size in enumerate(sizes.tolist()):
@@ -160,7 +160,7 @@ class ApproximateIndex:
             _, near[short] = self._file.search(vectors[short], close, params=self._everywhere)
         found = np.empty((len(vectors), k), np.int64)
         similarities = np.empty((len(vectors), k), np.float32)
-        for part in _parts(len(vectors), FETCH // close):
+        for part in _parts(len(vectors), ROWS_PER_COPY // close):
             exact = np.einsum("bd,bcd->bc", vectors[part], self.vectors[near[part]])
             query, place = np.nonzero(near[part] >= 0)
             rows = near[part][query, place]

@@ -9,7 +9,7 @@ import numpy as np
 from clfcore.data.split import duplicate_groups, normal_form
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
-from icl.pool.embed import Embedder, embed_remembered
+from icl.pool.embed import Embedder, embed_cached
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Pool:
         texts, labels: N each.
         vectors: (N, d) float32, rows of length 1.
         groups: (N,) int64; rows of one group are copies of one message.
-        taught: how many of the first rows somebody added by hand, see ``teach``.
+        added: how many of the first rows were added by hand, see ``with_added``.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     vectors: np.ndarray
     groups: np.ndarray
-    taught: int = 0
+    added: int = 0
 
     @classmethod
     def build(cls, examples: Sequence[Example], embedder: Embedder) -> "Pool":
@@ -42,18 +42,18 @@ class Pool:
         return cls(
             texts,
             tuple(example.label for example in examples),
-            embed_remembered(embedder, texts),
+            embed_cached(embedder, texts),
             duplicate_groups(texts),
         )
 
-    def teach(self, examples: Sequence[Example], embedder: Embedder) -> "Pool":
-        """This pool with messages that somebody added by hand, first and instead of their copies.
+    def with_added(self, examples: Sequence[Example], embedder: Embedder) -> "Pool":
+        """This pool with messages added by hand: first, and in place of their copies.
 
-        They may be shown even to a copy of themselves: who teaches a message and then asks it
-        wants to see what was learnt. Their vectors are not kept on the disk.
+        They may be shown even to a copy of themselves: whoever adds a message and then asks about
+        it wants to see the effect. Their vectors are not kept on disk.
 
         Args:
-            examples: of one message that is there twice, the last counts.
+            examples: if a message occurs twice, the last one counts.
             embedder: the one that made this pool.
         """
         new = {normal_form(example.text): example for example in examples}
@@ -66,7 +66,7 @@ class Pool:
             (*(example.label for example in new.values()), *(self.labels[row] for row in rows)),
             np.concatenate([embedder.embed(texts), self.vectors[rows]]),
             duplicate_groups(all_texts),
-            taught=len(new),
+            added=len(new),
         )
 
     def __len__(self) -> int:
@@ -83,10 +83,10 @@ class Pool:
         return np.sort(np.unique(self.groups, return_index=True)[1])
 
     def group_of(self, text: str) -> int | None:
-        """The group that must not be shown to ``text``, as it is a copy of it; if there is one."""
+        """The group of ``text``, which must not be shown to it; ``None`` if it has no copy here."""
         return self._group_numbers.get(normal_form(text))
 
     @cached_property
     def _group_numbers(self) -> dict[str, int]:
-        rows = self.representatives[self.taught :]
+        rows = self.representatives[self.added :]
         return {normal_form(self.texts[row]): int(self.groups[row]) for row in rows}

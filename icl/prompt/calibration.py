@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 
 from icl.prompt.scoring import log_softmax
 
-DRAWS = 20  # of domain words, as in the paper
+DOMAIN_PROBES = 20  # of domain words, as in the paper
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def domain_words(texts: Sequence[str], seed: int) -> list[str]:
         row = int(np.searchsorted(ends, position, side="right"))
         return texts[row].split()[position - ends[row]]  # from the end: negative
 
-    positions = np.random.default_rng(seed).integers(ends[-1], size=(DRAWS, length))
+    positions = np.random.default_rng(seed).integers(ends[-1], size=(DOMAIN_PROBES, length))
     return [" ".join(map(word, of_draw)) for of_draw in positions.tolist()]
 
 

@@ -1,20 +1,11 @@
-"""From candidates to one prompt: how many of each label, in which order, in how many tokens.
-
-The lecture's rules: one format throughout, labels balanced, fewer than eight examples, the most
-relevant ones nearest to the query, and, as an option, the simple before the complex.
-"""
+"""The finished prompt: as many of the chosen demonstrations as the language model has room for."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from icl.lm.base import PromptText
-from icl.prompt.template import (
-    Demonstration as Demonstration,  # the next two: for our callers as well
-)
-from icl.prompt.template import Template as Template
-
-# --- the budget ---------------------------------------------------------------------------------
+from icl.prompt.template import Demonstration, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +13,7 @@ class Prompt:
     """What the language model reads, for all labels alike.
 
     Attributes:
-        text: ends with the empty label slot, always; of a chat, the last turn does.
+        text: ends with the empty label slot; of a chat, the last message does.
         tokens: length of ``text`` in the language model's tokens.
         demonstrations: the ones in ``text``, in its order.
         dropped: how many more were chosen but did not fit.
@@ -37,10 +28,10 @@ class Prompt:
 
 
 def as_text(prompt: PromptText) -> str:
-    """A prompt for people; of a chat, who says what."""
+    """A prompt as people read it; in a chat, each message after its role."""
     if isinstance(prompt, str):
         return prompt
-    return "\n".join(f"[{turn.role}] {turn.content}" for turn in prompt)
+    return "\n".join(f"[{message.role}] {message.content}" for message in prompt)
 
 
 def build_prompt(
@@ -49,12 +40,12 @@ def build_prompt(
     query: str,
     arrange: Callable[[Sequence[Demonstration]], list[Demonstration]],
     count_tokens: Callable[[PromptText], int],
-    budget: int,
+    max_tokens: int,
     chat: bool = False,
 ) -> Prompt:
-    """The longest prompt of at most ``budget`` tokens.
+    """The longest prompt of at most ``max_tokens`` tokens.
 
-    A query longer than half the budget loses its middle. Then, while the prompt is too long, the
+    A query of more than half as many loses its middle. Then, while the prompt is too long, the
     lowest-ranked demonstration of the label that has most is dropped (of labels with equally
     many: the lowest-ranked of all), so that the labels stay balanced.
 
@@ -64,18 +55,18 @@ def build_prompt(
         query: the message to classify.
         arrange: puts demonstrations into the order in which they are shown.
         count_tokens: length of a prompt for the language model.
-        budget: tokens that instruction, demonstrations, query and label slots may take.
-        chat: whether the language model reads turns, not one text.
+        max_tokens: tokens that instruction, demonstrations, query and label slots may take.
+        chat: whether the language model reads a chat, not one text.
     """
-    write: Callable[[Sequence[Demonstration], str], PromptText]
-    write = template.turns if chat else template.render
-    shown_query = _fit(query, count_tokens, budget // 2)
+    render: Callable[[Sequence[Demonstration], str], PromptText]
+    render = template.render_chat if chat else template.render
+    shown_query = _fit(query, count_tokens, max_tokens // 2)
     kept = list(ranked)
     while True:
         arranged = arrange(kept)
-        text = write(arranged, shown_query)
+        text = render(arranged, shown_query)
         tokens = count_tokens(text)
-        if tokens <= budget or not kept:
+        if tokens <= max_tokens or not kept:
             break
         counts = Counter(demonstration.label for demonstration in kept)
         most = max(counts.values())

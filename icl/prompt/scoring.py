@@ -1,10 +1,10 @@
 """From what a language model read to a score for each label, and on to probabilities.
 
-A score is in nats, larger is likelier. A scoring says what must be read (``ask``) and what that
-makes of each label (``combine``); reading is the caller's:
+A score is in nats, larger is likelier. A scoring says what the language model must read
+(``requests``) and how that becomes a score of each label (``combine``); the caller reads:
 
-    reads = [lm.read(*question) for question in scoring.ask(template, prompt, shown, query)]
-    scores = scoring.combine(reads, template.words_for(query))
+    results = [lm.read(*each) for each in scoring.requests(template, prompt, shown, query)]
+    scores = scoring.combine(results, template.words_for(query))
 
 Models that only answer in words have ``parse_label`` and ``first_token_scores`` instead.
 """
@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from icl.lm.base import PromptText, Scored
-from icl.prompt.template import BETWEEN, Demonstration, Template, Words, one_line
+from icl.prompt.template import PARAGRAPH_BREAK, Demonstration, Template, Verbalizer, one_line
 
 # --- what is read -------------------------------------------------------------------------------
 
 
-class Question(NamedTuple):
-    """One call of ``LM.read``.
+class ScoringRequest(NamedTuple):
+    """The arguments of one call of ``LM.read``.
 
     Attributes:
         prompt: plain text or a chat.
@@ -36,34 +36,31 @@ class Question(NamedTuple):
     continuations: tuple[str, ...]
 
 
-Ask = Callable[[Template, PromptText, Sequence[Demonstration], str], list[Question]]
-
-
-def ask_words(
+def direct_requests(
     template: Template, prompt: PromptText, shown: Sequence[Demonstration], query: str
-) -> list[Question]:
-    """The prompt as it is, then each word."""
-    return [Question(prompt, _all_words(template, query))]
+) -> list[ScoringRequest]:
+    """The prompt as it is, followed by each word."""
+    return [ScoringRequest(prompt, _all_words(template, query))]
 
 
-def ask_without_content(
+def pmi_requests(
     template: Template, prompt: PromptText, shown: Sequence[Demonstration], query: str
-) -> list[Question]:
-    """The prompt, and then the bare label slot, which is the same for all messages.
+) -> list[ScoringRequest]:
+    """The prompt, and then the label slot alone, which is the same for all messages.
 
-    The slot has no examples either. With them, this would be contextual calibration.
+    There are no examples before that slot. With them, this would be contextual calibration.
     """
-    bare = template.render([], "") if isinstance(prompt, str) else template.turns([], "")
+    bare = template.render([], "") if isinstance(prompt, str) else template.render_chat([], "")
     words = _all_words(template, query)
-    return [Question(prompt, words), Question(bare, words)]
+    return [ScoringRequest(prompt, words), ScoringRequest(bare, words)]
 
 
-def ask_channel(
+def channel_requests(
     template: Template, prompt: PromptText, shown: Sequence[Demonstration], query: str
-) -> list[Question]:
-    """A prompt for each word, with labels before messages; then the message.
+) -> list[ScoringRequest]:
+    """For each word a prompt with labels before messages, followed by the message.
 
-    Always plain text: in a chat, the message is not the model's to say.
+    Always plain text: in a chat, the message is the user's, so the model gives it no probability.
     """
     label_slot = template.before_label.lstrip()
     text_slot = "\n" + template.before_text.rstrip()
@@ -73,7 +70,10 @@ def ask_channel(
         word = template.words_for(each.text)[each.label][0]
         parts.append(label_slot + word + text_slot + space + one_line(each.text))
     return [
-        Question(BETWEEN.join([*parts, label_slot + word + text_slot]), (space + one_line(query),))
+        ScoringRequest(
+            PARAGRAPH_BREAK.join([*parts, label_slot + word + text_slot]),
+            (space + one_line(query),),
+        )
         for word in _all_words(template, query)
     ]
 
@@ -82,37 +82,34 @@ def _all_words(template: Template, query: str) -> tuple[str, ...]:
     return tuple(word for words in template.words_for(query).values() for word in words)
 
 
-# --- what it makes of each label ----------------------------------------------------------------
+# --- what was read -> a score for each label ----------------------------------------------------
 
 
-Combine = Callable[[Sequence[Scored], Words], np.ndarray]
-
-
-def sum_of_tokens(reads: Sequence[Scored], words: Words) -> np.ndarray:
+def sum_of_tokens(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """The log-probability of the label: all tokens of a word, any of a label's words."""
-    (read,) = reads
-    return _any_word(_totals(read), words)
+    (result,) = results
+    return _any_word(result.totals, words)
 
 
-def mean_of_tokens(reads: Sequence[Scored], words: Words) -> np.ndarray:
+def mean_of_tokens(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """As the sum, but a word's tokens are averaged, so that long words are not punished."""
-    (read,) = reads
-    return _any_word([sum(tokens) / len(tokens) for tokens in read.log_probabilities], words)
+    (result,) = results
+    return _any_word([sum(tokens) / len(tokens) for tokens in result.log_probabilities], words)
 
 
-def first_token(reads: Sequence[Scored], words: Words) -> np.ndarray:
+def first_token(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """Only how a word begins; a beginning that two words of one label share counts once."""
-    (read,) = reads
+    (result,) = results
     labels = [label for label, own in words.items() for _ in own]
     seen: set[tuple[str, int]] = set()
     scores = []
-    for label, tokens, logs in zip(labels, read.tokens, read.log_probabilities, strict=True):
+    for label, tokens, logs in zip(labels, result.tokens, result.log_probabilities, strict=True):
         scores.append(-np.inf if (label, tokens[0]) in seen else logs[0])
         seen.add((label, tokens[0]))
     return _any_word(scores, words)
 
 
-def constrained(reads: Sequence[Scored], words: Words) -> np.ndarray:
+def constrained(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """How probable each label is if the model can write nothing but labels.
 
     The words' tokens form a trie. Generation constrained to it chooses, at every node, among the
@@ -127,15 +124,15 @@ def constrained(reads: Sequence[Scored], words: Words) -> np.ndarray:
     A word that another one continues may also end there. That has the probability that is left
     by the tokens that continue it.
     """
-    (read,) = reads
+    (result,) = results
     end = -1  # as a token
     trie: dict[tuple[int, ...], dict[int, float]] = {}  # tokens so far -> next one -> log P
-    for tokens, logs in zip(read.tokens, read.log_probabilities, strict=True):
+    for tokens, logs in zip(result.tokens, result.log_probabilities, strict=True):
         for i, (token, log_p) in enumerate(zip(tokens, logs, strict=True)):
             trie.setdefault(tokens[:i], {})[token] = log_p
-    for tokens in {tokens for tokens in read.tokens if tokens in trie}:
-        goes_on = float(np.exp(list(trie[tokens].values())).sum())
-        trie[tokens][end] = float(np.log(max(1 - goes_on, np.finfo(float).tiny)))
+    for tokens in {tokens for tokens in result.tokens if tokens in trie}:
+        continues = float(np.exp(list(trie[tokens].values())).sum())
+        trie[tokens][end] = float(np.log(max(1 - continues, np.finfo(float).tiny)))
     shares = {
         node: dict(zip(children, log_softmax(list(children.values())).tolist(), strict=True))
         for node, children in trie.items()
@@ -143,28 +140,24 @@ def constrained(reads: Sequence[Scored], words: Words) -> np.ndarray:
     paths = [
         sum(shares[tokens[:i]][token] for i, token in enumerate(tokens))
         + shares.get(tokens, {}).get(end, 0.0)
-        for tokens in read.tokens
+        for tokens in result.tokens
     ]
     return _any_word(paths, words)
 
 
-def pointwise_mutual_information(reads: Sequence[Scored], words: Words) -> np.ndarray:
+def pointwise_mutual_information(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """How much likelier the prompt makes a label than the bare label slot does."""
-    read, bare = reads
-    return _any_word(_totals(read), words) - _any_word(_totals(bare), words)
+    prompt, bare = results
+    return _any_word(prompt.totals, words) - _any_word(bare.totals, words)
 
 
-def channel(reads: Sequence[Scored], words: Words) -> np.ndarray:
+def channel(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """The log-probability of the message given the label, whose words are equally likely."""
-    totals = [_totals(read)[0] for read in reads]
+    totals = [result.totals[0] for result in results]
     return _any_word(totals, words) - np.log([len(own) for own in words.values()])
 
 
-def _totals(read: Scored) -> list[float]:
-    return [sum(tokens) for tokens in read.log_probabilities]
-
-
-def _any_word(scores: Sequence[float], words: Words) -> np.ndarray:
+def _any_word(scores: Sequence[float], words: Verbalizer) -> np.ndarray:
     """Log-sum-exp over each label's words: (W,) -> (C,)."""
     sizes = [len(own) for own in words.values()]
     starts = np.cumsum([0, *sizes[:-1]])
@@ -176,28 +169,28 @@ class Scoring:
     """How label scores come about.
 
     Attributes:
-        ask: template, finished prompt, demonstrations in it and message -> what must be read.
+        requests: template, finished prompt, demonstrations in it and message -> what to read.
         combine: what was read, in that order, and label -> words -> (C,) float64 scores in nats.
     """
 
-    ask: Ask
-    combine: Combine
+    requests: Callable[[Template, PromptText, Sequence[Demonstration], str], list[ScoringRequest]]
+    combine: Callable[[Sequence[Scored], Verbalizer], np.ndarray]
 
 
 # MetaICL (Min et al. 2022) scores like "sum" and "mean"; "pmi" is Holtzman et al. 2021, "channel"
 # is Min et al. 2022 (Noisy Channel Language Model Prompting).
 SCORINGS: dict[str, Scoring] = {
-    "sum": Scoring(ask_words, sum_of_tokens),
-    "mean": Scoring(ask_words, mean_of_tokens),
-    "first_token": Scoring(ask_words, first_token),
-    "constrained": Scoring(ask_words, constrained),
-    "pmi": Scoring(ask_without_content, pointwise_mutual_information),
-    "channel": Scoring(ask_channel, channel),
+    "sum": Scoring(direct_requests, sum_of_tokens),
+    "mean": Scoring(direct_requests, mean_of_tokens),
+    "first_token": Scoring(direct_requests, first_token),
+    "constrained": Scoring(direct_requests, constrained),
+    "pmi": Scoring(pmi_requests, pointwise_mutual_information),
+    "channel": Scoring(channel_requests, channel),
 }
 
 
-def scoring_hint(scoring: str, words: Words, read: Scored) -> str | None:
-    """What is questionable about scoring these words so, in one line; ``None`` if nothing is.
+def scoring_hint(scoring: str, words: Verbalizer, read: Scored) -> str | None:
+    """A doubt about scoring these words in this way, in one line; ``None`` without one.
 
     Args:
         scoring: a key of ``SCORINGS``.
@@ -233,24 +226,24 @@ def log_softmax(scores: ArrayLike) -> np.ndarray:
 
     What is not a number counts as impossible; if all are impossible, all are equally likely.
     """
-    known = np.nan_to_num(
+    logs = np.nan_to_num(
         np.asarray(scores, np.float64), nan=-np.inf, neginf=-np.inf, posinf=np.finfo(float).max
     )
-    best = known.max(axis=-1, keepdims=True)
-    known = np.where(np.isneginf(best), 0.0, known - np.where(np.isneginf(best), 0.0, best))
-    return known - np.logaddexp.reduce(known, axis=-1, keepdims=True)
+    best = logs.max(axis=-1, keepdims=True)
+    logs = np.where(np.isneginf(best), 0.0, logs - np.where(np.isneginf(best), 0.0, best))
+    return logs - np.logaddexp.reduce(logs, axis=-1, keepdims=True)
 
 
 def softmax(scores: Mapping[str, float]) -> dict[str, float]:
     """Label probabilities from label scores (nats).
 
-    Only the labels compete: what the language model would rather have said is left out.
+    Only the labels compete: the probability of any other continuation is left out.
     """
     probabilities = np.exp(log_softmax(list(scores.values())))
     return dict(zip(scores, probabilities.tolist(), strict=True))
 
 
-def vote(
+def neighbour_vote(
     labels: Sequence[str], neighbours: Sequence[str], similarities: Sequence[float]
 ) -> dict[str, float]:
     """Each neighbour votes for its label with its similarity (cosine; below zero counts as none).
@@ -272,7 +265,7 @@ def vote(
 # --- models that only answer in words -----------------------------------------------------------
 
 
-def parse_label(text: str, words: Words) -> str | None:
+def parse_label(text: str, words: Verbalizer) -> str | None:
     """The label that an answer in words gives.
 
     Only letters and digits are compared, whole words, whatever their case: ``**SPAM**.`` is spam,
@@ -290,23 +283,23 @@ def parse_label(text: str, words: Words) -> str | None:
     return _first_mention(text, words, _fold) or _first_mention(text, words, str.casefold)
 
 
-def _first_mention(text: str, words: Words, fold: Callable[[str], str]) -> str | None:
-    said = _spelled(text, fold)
-    spelled = [(label, _spelled(word, fold)) for label, own in words.items() for word in own]
-    for start in range(len(said)):
-        found = [
+def _first_mention(text: str, words: Verbalizer, fold: Callable[[str], str]) -> str | None:
+    answer = _split_words(text, fold)
+    spelled = [(label, _split_words(word, fold)) for label, own in words.items() for word in own]
+    for start in range(len(answer)):
+        mentions = [
             (len(word), label)
             for label, word in spelled
-            if word and said[start : start + len(word)] == word
+            if word and answer[start : start + len(word)] == word
         ]
-        if found:
-            longest, _ = max(found)
-            labels = {label for length, label in found if length == longest}
+        if mentions:
+            longest, _ = max(mentions)
+            labels = {label for length, label in mentions if length == longest}
             return labels.pop() if len(labels) == 1 else None
     return None
 
 
-def _spelled(text: str, fold: Callable[[str], str]) -> list[str]:
+def _split_words(text: str, fold: Callable[[str], str]) -> list[str]:
     return [fold(word) for word in re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text))]
 
 
@@ -314,7 +307,7 @@ def _fold(word: str) -> str:
     return word if len(word) == 1 else word.casefold()
 
 
-def first_token_scores(first: Mapping[str, float], words: Words) -> dict[str, float] | None:
+def first_token_scores(first: Mapping[str, float], words: Verbalizer) -> dict[str, float] | None:
     """Label scores from an API's table of likely first tokens.
 
     A token counts for a label if one of the label's words begins with it, whatever its case and
@@ -326,23 +319,23 @@ def first_token_scores(first: Mapping[str, float], words: Words) -> dict[str, fl
         words: label -> how it may be written.
 
     Returns:
-        Label -> nats; ``None`` where the table does not tell: no label begins in it, or the
+        Label -> nats; ``None`` where the table cannot decide: no label begins in it, or the
         likelier beginnings are shared by several labels ("very" negative, "very" positive).
     """
     own: dict[str, list[float]] = {label: [] for label in words}
     shared: list[float] = []
     for token, log_p in first.items():
-        begun = _fold(token.strip())
+        start = _fold(token.strip())
         labels = [
             label
             for label, spelled in words.items()
-            if begun and any(_fold(word.strip()).startswith(begun) for word in spelled)
+            if start and any(_fold(word.strip()).startswith(start) for word in spelled)
         ]
         if len(labels) == 1:
             own[labels[0]].append(log_p)
         elif labels:
             shared.append(log_p)
-    known = {label: float(np.logaddexp.reduce(logs)) for label, logs in own.items() if logs}
-    if not known or np.logaddexp.reduce(shared or [-np.inf]) > max(known.values()):
+    scores = {label: float(np.logaddexp.reduce(logs)) for label, logs in own.items() if logs}
+    if not scores or np.logaddexp.reduce(shared or [-np.inf]) > max(scores.values()):
         return None
-    return {label: known.get(label, min(first.values())) for label in words}
+    return {label: scores.get(label, min(first.values())) for label in words}

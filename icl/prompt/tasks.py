@@ -18,10 +18,10 @@ from icl.prompt.template import Template, read_template
 
 TEMPLATES = Path(__file__).with_name("templates")
 
-Row = Mapping[str, Any]  # column -> value
+RawRow = Mapping[str, Any]  # column -> value
 
 
-class Source(Protocol):
+class MessageSource(Protocol):
     """Where a task's labelled messages come from.
 
     Attributes:
@@ -48,7 +48,7 @@ class Task:
     """
 
     name: str
-    source: Source
+    source: MessageSource
     template_file: Path | None = None
     own_labels: tuple[str, ...] = ()
 
@@ -94,7 +94,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class OneFile:
+class SingleFile:
     """A single table of messages, split as for fine-tuning: copies stay in one part.
 
     Attributes:
@@ -121,17 +121,17 @@ def _split(examples: tuple[Example, ...]) -> Split:
 # --- published data sets, split by their authors ------------------------------------------------
 
 
-def plain(row: Row) -> Example:
+def text_and_label(row: RawRow) -> Example:
     """A message and its label."""
     return Example(row["text"], row["label"])
 
 
-def sentence_pair(row: Row) -> Example:
+def sentence_pair(row: RawRow) -> Example:
     """Two sentences as one line, so that everything else needs to know of one text only."""
     return Example(f"{row['text_a']} Hypothesis: {row['text_b']}", row["label"])
 
 
-def multiple_choice(row: Row) -> Example:
+def multiple_choice(row: RawRow) -> Example:
     """A question with its choices as one line; the label is the letter of the right one.
 
     The choices differ from question to question, the letters do not, so balance, votes and
@@ -155,7 +155,7 @@ TWO_PARTS = {"train": ("train.tsv", "train"), "test": ("test.tsv", "test")}
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedDataset:
     """A data set on Hugging Face, or its copy in a folder.
 
     Attributes:
@@ -168,7 +168,7 @@ class Published:
     dataset: str
     files: Mapping[str, tuple[str, str]]
     columns: Mapping[str, str] = field(default_factory=lambda: {"text": "text", "label": "label"})
-    example: Callable[[Row], Example] = plain
+    example: Callable[[RawRow], Example] = text_and_label
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -188,7 +188,7 @@ class Published:
                 f"its columns should be {', '.join(self.columns)}"
             ) from error
 
-    def _from_hub(self, split: str) -> Iterator[Row]:
+    def _from_hub(self, split: str) -> Iterator[RawRow]:
         import datasets  # a second; `--help` should not wait
 
         try:
@@ -217,7 +217,7 @@ def _named(value: object, names: list[str] | None) -> object:
     return names[value] if value >= 0 else None
 
 
-def _from_table(path: Path) -> Iterator[Row]:
+def _from_table(path: Path) -> Iterator[RawRow]:
     """Rows of a tab-separated table with a header and without quoting."""
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
@@ -240,22 +240,22 @@ def _labelled(examples: Iterable[Example]) -> Iterator[Example]:
 
 # The SMS format was chosen on validation messages among those listed in docs/few-shot.md.
 TASKS: dict[str, Task] = {
-    "sms_spam": Task("sms_spam", OneFile(file="sms_spam.tsv")),
+    "sms_spam": Task("sms_spam", SingleFile(file="sms_spam.tsv")),
     "sst2": Task(
         "sst2",
-        Published("SetFit/sst2", THREE_PARTS, {"text": "text", "label": "label_text"}),
+        PublishedDataset("SetFit/sst2", THREE_PARTS, {"text": "text", "label": "label_text"}),
     ),
     "sst5": Task(
         "sst5",
-        Published("SetFit/sst5", THREE_PARTS, {"text": "text", "label": "label_text"}),
+        PublishedDataset("SetFit/sst5", THREE_PARTS, {"text": "text", "label": "label_text"}),
     ),
     "ag_news": Task(
         "ag_news",
-        Published("fancyzhx/ag_news", TWO_PARTS | {"train": ("train_5k.tsv", "train")}),
+        PublishedDataset("fancyzhx/ag_news", TWO_PARTS | {"train": ("train_5k.tsv", "train")}),
     ),
     "snli": Task(
         "snli",
-        Published(
+        PublishedDataset(
             "stanfordnlp/snli",
             # The half million pairs of its training part would take hours to embed.
             TWO_PARTS | {"train": ("dev.tsv", "validation")},
@@ -265,7 +265,7 @@ TASKS: dict[str, Task] = {
     ),
     "commonsense_qa": Task(
         "commonsense_qa",
-        Published(
+        PublishedDataset(
             "tau/commonsense_qa",
             # The answers to its test part are not public.
             TWO_PARTS | {"test": ("dev.tsv", "validation")},
@@ -275,10 +275,12 @@ TASKS: dict[str, Task] = {
     ),
     "trec": Task(
         "trec",
-        Published("SetFit/TREC-QC", TWO_PARTS, {"text": "text", "label": "label_coarse_original"}),
+        PublishedDataset(
+            "SetFit/TREC-QC", TWO_PARTS, {"text": "text", "label": "label_coarse_original"}
+        ),
     ),
-    "banking77": Task("banking77", Published("legacy-datasets/banking77", TWO_PARTS)),
-    "emotion": Task("emotion", Published("dair-ai/emotion", THREE_PARTS)),
+    "banking77": Task("banking77", PublishedDataset("legacy-datasets/banking77", TWO_PARTS)),
+    "emotion": Task("emotion", PublishedDataset("dair-ai/emotion", THREE_PARTS)),
 }
 
 
@@ -288,7 +290,7 @@ MAX_LABELS = 200
 MAX_LABEL = 50  # characters
 
 
-def own_task(where: str | Path, template: Path | None = None) -> Task:
+def task_from_file(where: str | Path, template: Path | None = None) -> Task:
     """A task out of a file of one's own.
 
     Args:
@@ -299,10 +301,12 @@ def own_task(where: str | Path, template: Path | None = None) -> Task:
         TuneshotError: the file cannot be read, or its labels cannot be words.
     """
     labels = tuple(sorted({example.label for example in load_messages(where).examples}))
-    return task_of(where, labels, template)
+    return task_with_labels(where, labels, template)
 
 
-def task_of(where: str | Path, labels: tuple[str, ...], template: Path | None = None) -> Task:
+def task_with_labels(
+    where: str | Path, labels: tuple[str, ...], template: Path | None = None
+) -> Task:
     """A task with these labels; ``where`` is what messages, and complaints, are about.
 
     Raises:
@@ -325,4 +329,4 @@ def task_of(where: str | Path, labels: tuple[str, ...], template: Path | None = 
             raise TuneshotError(
                 f"{where}: labels {other!r} and {label!r} read the same; rename or join them"
             )
-    return Task(Path(where).stem, OneFile(where), template or TEMPLATES / "own.txt", labels)
+    return Task(Path(where).stem, SingleFile(where), template or TEMPLATES / "own.txt", labels)

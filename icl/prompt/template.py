@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clfcore.errors import TuneshotError
-from icl.lm.base import Turn
+from icl.lm.base import ChatMessage
 
-Words = Mapping[str, tuple[str, ...]]
+Verbalizer = Mapping[str, tuple[str, ...]]  # label -> the words it may be written as
 
-BETWEEN = "\n\n"  # instruction, examples and query
+PARAGRAPH_BREAK = "\n\n"  # instruction, examples and query
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class Template:
         instruction: the first paragraph; may be empty.
         before_text, before_label: what introduces a message and its label. The prompt ends with
             ``before_label``, without a space: the space belongs to the label's first token.
-        words: label -> how it may be written (its verbalizers), the space before it included;
-            examples show the first one.
+        words: label -> how it may be written, the space before it included; examples show the
+            first one.
         after_label: what ends an example.
         choices: whether each message lists its own words: ``question (A) bank (B) library``. The
             list is then not shown; a small language model would only repeat one of its letters.
@@ -56,7 +56,7 @@ class Template:
     instruction: str
     before_text: str
     before_label: str
-    words: Words
+    words: Verbalizer
     after_label: str = ""
     choices: bool = False
 
@@ -66,17 +66,19 @@ class Template:
             self.slot(shown.text) + self._word(shown) + self.after_label for shown in demonstrations
         )
         instruction = [self.instruction] if self.instruction else []
-        return BETWEEN.join([*instruction, *examples, self.slot(query)])
+        return PARAGRAPH_BREAK.join([*instruction, *examples, self.slot(query)])
 
-    def turns(self, demonstrations: Sequence[Demonstration], query: str) -> tuple[Turn, ...]:
+    def render_chat(
+        self, demonstrations: Sequence[Demonstration], query: str
+    ) -> tuple[ChatMessage, ...]:
         """The same as a chat: each message is the user's, each label the assistant's answer."""
-        turns = [Turn("system", self.instruction)] if self.instruction else []
+        chat = [ChatMessage("system", self.instruction)] if self.instruction else []
         for shown in demonstrations:
-            turns.append(Turn("user", self.slot(shown.text)))
-            turns.append(Turn("assistant", self._word(shown).strip() + self.after_label))
-        return (*turns, Turn("user", self.slot(query)))
+            chat.append(ChatMessage("user", self.slot(shown.text)))
+            chat.append(ChatMessage("assistant", self._word(shown).strip() + self.after_label))
+        return (*chat, ChatMessage("user", self.slot(query)))
 
-    def words_for(self, text: str) -> Words:
+    def words_for(self, text: str) -> Verbalizer:
         """How each label may be written as the answer to ``text``.
 
         Raises:
@@ -84,26 +86,26 @@ class Template:
         """
         if not self.choices:
             return self.words
-        _, words = self._apart(text)
+        _, words = self._split_choices(text)
         if not words:
             marks = " ".join(f"({label}) …" for label in self.words)
             raise TuneshotError(f"the message lists no choices; write the question, then {marks}")
         return words
 
-    def _apart(self, text: str) -> tuple[str, Words]:
+    def _split_choices(self, text: str) -> tuple[str, Verbalizer]:
         """The question and its choices; all of ``text`` and none if one of them is missing."""
-        found: dict[str, tuple[str, ...]] = {}
+        words: dict[str, tuple[str, ...]] = {}
         rest = one_line(text)
         for label in reversed(list(self.words)):
             rest, mark, choice = rest.rpartition(f"({label}) ")
             if not (mark and choice.strip()):
                 return one_line(text), {}
-            found[label] = (" " + choice.strip(),)
-        return rest.rstrip(), {label: found[label] for label in self.words}
+            words[label] = (" " + choice.strip(),)
+        return rest.rstrip(), {label: words[label] for label in self.words}
 
     def slot(self, text: str) -> str:
         """A message and what introduces its label."""
-        shown = self._apart(text)[0] if self.choices else one_line(text)
+        shown = self._split_choices(text)[0] if self.choices else one_line(text)
         return self.before_text + shown + self.before_label
 
     def _word(self, shown: Demonstration) -> str:
@@ -141,14 +143,14 @@ def read_template(path: Path, labels: Sequence[str] = ()) -> Template:
     try:
         parts = _split(path.read_text(encoding="utf-8"))
         before_text, before_label, after_label = _example(parts)
-        named = {label: (label.replace("_", " "),) for label in labels}
-        written = _labels(parts["labels"]) if "labels" in parts else named
+        default = {label: (label.replace("_", " "),) for label in labels}
+        written = _labels(parts["labels"]) if "labels" in parts else default
         _check_words(written)
     except OSError as error:
         raise TuneshotError(f"cannot read the template {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise TuneshotError(f"template {path}: it is not UTF-8; save it as UTF-8") from error
-    except _Wrong as error:
+    except _TemplateError as error:
         raise TuneshotError(f"template {path}: {error}") from error
     choices = {_CHOICE} == {word for words in written.values() for word in words}
     return Template(
@@ -164,7 +166,7 @@ def read_template(path: Path, labels: Sequence[str] = ()) -> Template:
     )
 
 
-class _Wrong(ValueError):
+class _TemplateError(ValueError):
     """What is wrong with a template file; its name is added by ``read_template``."""
 
 
@@ -174,20 +176,22 @@ def _split(text: str) -> dict[str, str]:
     parts: dict[str, str] = {}
     for name, body in zip(pieces[::2], pieces[1::2], strict=True):
         if name not in _PARTS:
-            raise _Wrong(f"unknown part [{name}]; a template has [{'], ['.join(_PARTS)}]")
+            raise _TemplateError(f"unknown part [{name}]; a template has [{'], ['.join(_PARTS)}]")
         if name in parts:
-            raise _Wrong(f"it has two [{name}] parts; keep one")
+            raise _TemplateError(f"it has two [{name}] parts; keep one")
         parts[name] = body.strip("\n").rstrip()
     for name, allowed in (("example", ["text", "label"]), ("query", ["text"])):
         if name not in parts:
-            raise _Wrong(f"it has no [{name}] part")
+            raise _TemplateError(f"it has no [{name}] part")
         slots = _SLOT.findall(parts[name])
         if unknown := [slot for slot in slots if slot not in allowed]:
-            raise _Wrong(f"[{name}] may not have the slot {{{unknown[0]}}}; it has {_all(allowed)}")
+            raise _TemplateError(
+                f"[{name}] may not have the slot {{{unknown[0]}}}; it has {_all(allowed)}"
+            )
         if slots != allowed:
-            raise _Wrong(f"[{name}] must have {_all(allowed)}, each once and in this order")
+            raise _TemplateError(f"[{name}] must have {_all(allowed)}, each once and in this order")
     if slots := _SLOT.findall(parts.get("instruction", "")):
-        raise _Wrong(f"[instruction] has no slots, so {{{slots[0]}}} cannot stand there")
+        raise _TemplateError(f"[instruction] has no slots, so {{{slots[0]}}} cannot stand there")
     return parts
 
 
@@ -200,40 +204,46 @@ def _example(parts: Mapping[str, str]) -> tuple[str, str, str]:
     before_text, _, rest = parts["example"].partition("{text}")
     before_label, _, after_label = rest.partition("{label}")
     if not before_label.endswith(" "):
-        raise _Wrong("[example] needs a space before {label}: it belongs to the label's word")
+        raise _TemplateError(
+            "[example] needs a space before {label}: it belongs to the label's word"
+        )
     before_label = before_label.rstrip(" ")
     if not before_label:
-        raise _Wrong("[example] needs something between {text} and {label} that tells them apart")
+        raise _TemplateError(
+            "[example] needs something between {text} and {label} that tells them apart"
+        )
     expected = f"{before_text}{{text}}{before_label}"
     if parts["query"] != expected:
-        raise _Wrong(f"[query] must be the [example] up to its label: {expected!r}")
+        raise _TemplateError(f"[query] must be the [example] up to its label: {expected!r}")
     return before_text, before_label, after_label
 
 
 def _labels(part: str) -> dict[str, tuple[str, ...]]:
     """Label -> its words, from lines such as ``Sci/Tech = Technology | Science``."""
-    found: dict[str, tuple[str, ...]] = {}
+    words_of: dict[str, tuple[str, ...]] = {}
     for line in filter(None, map(str.strip, part.splitlines())):
         label, equals, words = (piece.strip() for piece in line.partition("="))
         if not (label and equals):
-            raise _Wrong(f"[labels] has the line {line!r}; write label = word")
-        if label in found:
-            raise _Wrong(f"[labels] has {label!r} twice; separate its words by |")
-        found[label] = tuple(word.strip() for word in words.split("|"))
-    return found
+            raise _TemplateError(f"[labels] has the line {line!r}; write label = word")
+        if label in words_of:
+            raise _TemplateError(f"[labels] has {label!r} twice; separate its words by |")
+        words_of[label] = tuple(word.strip() for word in words.split("|"))
+    return words_of
 
 
-def _check_words(written: Words) -> None:
+def _check_words(written: Verbalizer) -> None:
     if len(written) < 2:
-        raise _Wrong("[labels] needs two labels or more, one a line: label = word")
+        raise _TemplateError("[labels] needs two labels or more, one a line: label = word")
     owners: dict[str, str] = {}
     for label, words in written.items():
         for word in words:
             if not word:
-                raise _Wrong(f"label {label!r} is without a word; write {label} = word")
+                raise _TemplateError(f"label {label!r} is without a word; write {label} = word")
             if word == _CHOICE:
                 continue
             if owners.setdefault(word, label) != label:
-                raise _Wrong(f"labels {owners[word]!r} and {label!r} share the word {word!r}")
+                raise _TemplateError(
+                    f"labels {owners[word]!r} and {label!r} share the word {word!r}"
+                )
     if owners and any(_CHOICE in words for words in written.values()):
-        raise _Wrong(f"either every label is written {_CHOICE}, or none")
+        raise _TemplateError(f"either every label is written {_CHOICE}, or none")

@@ -8,7 +8,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from clfcore.evaluation.metrics import Metric
-from icl.figures.look import ACCENT, TEXT, Drawing, described, new_figure, plain
+from icl.figures.look import ACCENT, TEXT, Drawing, described, escaped, new_figure
 from icl.report.figures import DASHES, Style, scale_up, styles
 from icl.report.findings import Findings, capital, count, listed
 
@@ -133,7 +133,7 @@ def _add_curve(
         x=[budget * shift for budget, _ in curve],
         y=values,
         mode="lines+markers",
-        name=plain(findings.name(key)),
+        name=escaped(findings.name(key)),
         legendgroup=key,
         line={"color": style.color, "width": 3, "dash": style.dash},
         marker={"symbol": style.symbol, "size": 11},
@@ -145,7 +145,7 @@ def _add_curve(
             "visible": bars,
         },
         hovertext=[
-            f"<b>{plain(findings.name(key))}</b><br>{count(budget, 'label')}: "
+            f"<b>{escaped(findings.name(key))}</b><br>{count(budget, 'label')}: "
             f"{findings.metric.interval(q)}"
             for budget, q in curve
         ],
@@ -175,7 +175,7 @@ def _add_baseline(
     """A dashed line through the whole figure, with its name on it; two names stand apart."""
     ends = [10**end for end in figure.layout.xaxis.range]
     at_left = "right" in place
-    said = plain(f"{findings.name(key)} {findings.metric.show(value)}")
+    said = escaped(f"{findings.name(key)} {findings.metric.show(value)}")
     figure.add_scatter(
         x=ends,
         y=[value, value],
@@ -186,7 +186,7 @@ def _add_baseline(
         textposition=place,
         textfont={"size": 13},
         cliponaxis=False,
-        name=plain(findings.name(key)),
+        name=escaped(findings.name(key)),
         legendgroup=key,
         showlegend=False,
         hoverinfo="skip",
@@ -241,7 +241,7 @@ def _add_crossing(
     low = budgets[0] if crossing.low is None else crossing.low
     high = budgets[-1] if crossing.high is None else crossing.high
     look = {"symbol": "diamond-open", "color": ACCENT, "line": {"width": 3}}
-    said = {"hovertext": [plain(crossing.sentence)], "hoverinfo": "text", "showlegend": False}
+    said = {"hovertext": [escaped(crossing.sentence)], "hoverinfo": "text", "showlegend": False}
     figure.add_scatter(
         x=[crossing.labels],
         y=[height],

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from clfcore.evaluation.metrics import Metric
-from icl.figures.look import ACCENT, COLORS, SYMBOLS, TEXT, Drawing, described, new_figure, plain
+from icl.figures.look import ACCENT, COLORS, SYMBOLS, TEXT, Drawing, described, escaped, new_figure
 from icl.report.findings import Findings, MethodPoint, capital, count, number, share
 
 DASHES = {"fine_tuned": "solid", "few_shot": "dash", "other": "dot", "baseline": "longdash"}
@@ -105,7 +105,7 @@ def cost_figure(findings: Findings, cost: Cost) -> Drawing:
                 x=[across(value) for value, *_ in points],
                 y=[quality for _, quality, _ in points],
                 mode="lines+markers",
-                name=plain(findings.name(key)),
+                name=escaped(findings.name(key)),
                 legendgroup=key,
                 line={"color": look[key].color, "width": 1.2, "dash": look[key].dash},
                 marker={"symbol": look[key].symbol, "opacity": 1, "line": {"width": 0},
@@ -125,7 +125,7 @@ def cost_figure(findings: Findings, cost: Cost) -> Drawing:
         hoverinfo="skip",
     )
     _scale(figure, positive, zero, with_zero=len(positive) < len(everything))
-    figure.update_xaxes(title_text=plain(cost.name))
+    figure.update_xaxes(title_text=escaped(cost.name))
     scale_up(figure, findings.metric, [quality for _, quality, _ in everything])
     names = [
         f"{findings.name(point['method'])} with {count(point['labels_used'], 'label')} "
@@ -161,8 +161,8 @@ def _size(findings: Findings, point: MethodPoint) -> int:
 def _said(findings: Findings, cost: Cost, value: float, quality: float, point: MethodPoint) -> str:
     head = f"{findings.name(point['method'])}, {count(point['labels_used'], 'label')}"
     return (
-        f"<b>{plain(head)}</b><br>{plain(findings.metric.name)} "
-        f"{findings.metric.show(quality)}<br>{plain(cost.name)}: {number(value)}"
+        f"<b>{escaped(head)}</b><br>{escaped(findings.metric.name)} "
+        f"{findings.metric.show(quality)}<br>{escaped(cost.name)}: {number(value)}"
     )
 
 
@@ -189,7 +189,7 @@ def scale_up(figure: go.Figure, metric: Metric, values: Sequence[float]) -> None
     room = 0.08 * (high - low) or 0.1
     figure.update_layout(yaxis_range=[low - room, high + room])
     figure.update_layout(
-        yaxis_title_text=plain(metric.name), yaxis_tickformat=".1~%" if metric.percent else None
+        yaxis_title_text=escaped(metric.name), yaxis_tickformat=".1~%" if metric.percent else None
     )
 
 

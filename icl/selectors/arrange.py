@@ -9,18 +9,18 @@ from icl.prompt.template import (
     Demonstration as Demonstration,  # the next two: for our callers as well
 )
 from icl.prompt.template import Template as Template
-from icl.selectors.base import Dropped
+from icl.selectors.base import PassedOver
 
-MANY = 8  # "fewer than 8 examples by default"
-NEAR = 0.98  # cosine of two messages that are nearly the same
+MANY_EXAMPLES = 8  # "fewer than 8 examples by default"
+NEAR_COPY_COSINE = 0.98  # cosine of two messages that are nearly the same
 
 
 # --- before the balance: what is better left out ------------------------------------------------
 
 
 def without_near_copies(
-    ranked: Sequence[Demonstration], vectors: np.ndarray, threshold: float = NEAR
-) -> tuple[list[Demonstration], tuple[Dropped, ...]]:
+    ranked: Sequence[Demonstration], vectors: np.ndarray, threshold: float = NEAR_COPY_COSINE
+) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
     """Leaves out what is nearly the same as a better one; the rest stays best first.
 
     A mailing that was sent with another code word is no copy, but teaches nothing new.
@@ -32,32 +32,32 @@ def without_near_copies(
     """
     cosines = (vectors @ vectors.T).round(6)  # (n, d) (d, n) -> (n, n)
     kept: list[int] = []
-    dropped = []
+    passed_over = []
     for rank, shown in enumerate(ranked):
         nearest = max(kept, key=lambda better: cosines[rank, better], default=None)
         if nearest is None or cosines[rank, nearest] < threshold:
             kept.append(rank)
             continue
         reason = f"nearly row {ranked[nearest].row}: cosine {cosines[rank, nearest]:.3f}"
-        dropped.append(Dropped(shown.row, reason))
-    return [ranked[rank] for rank in kept], tuple(dropped)
+        passed_over.append(PassedOver(shown.row, reason))
+    return [ranked[rank] for rank in kept], tuple(passed_over)
 
 
 def without_long(
     ranked: Sequence[Demonstration], count_tokens: Callable[[str], int], most: int
-) -> tuple[list[Demonstration], tuple[Dropped, ...]]:
+) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
     """Leaves out messages of more than ``most`` tokens; the rest stays best first.
 
     One long message would cost the room of many short ones.
     """
     lengths = [count_tokens(shown.text) for shown in ranked]
     kept = [shown for shown, tokens in zip(ranked, lengths, strict=True) if tokens <= most]
-    dropped = tuple(
-        Dropped(shown.row, f"{tokens} tokens, and {most} are allowed")
+    passed_over = tuple(
+        PassedOver(shown.row, f"{tokens} tokens, and {most} are allowed")
         for shown, tokens in zip(ranked, lengths, strict=True)
         if tokens > most
     )
-    return kept, dropped
+    return kept, passed_over
 
 
 # --- balance: candidates (best first) -> the k that are shown, still best first -----------------
@@ -181,7 +181,7 @@ ARRANGEMENTS: dict[
 # --- the lecture's rules ------------------------------------------------------------------------
 
 
-def hints(
+def demonstration_hints(
     demonstrations: Sequence[Demonstration],
     labels: Sequence[str],
     template: Template,
@@ -204,8 +204,10 @@ def hints(
         )
     _, copies = without_near_copies(demonstrations, vectors)
     found += [f"near-duplicates: the example of row {copy.row} is {copy.reason}" for copy in copies]
-    if len(demonstrations) > MANY:
-        found.append(f"{len(demonstrations)} examples: the usual advice is fewer than {MANY}")
+    if len(demonstrations) > MANY_EXAMPLES:
+        found.append(
+            f"{len(demonstrations)} examples: the usual advice is fewer than {MANY_EXAMPLES}"
+        )
     mark = template.before_label.strip()
     for shown in demonstrations:
         if not shown.text.strip():

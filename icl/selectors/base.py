@@ -17,7 +17,7 @@ from icl.pool.pool import Pool
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class PassedOver:
     """A row that ranked high enough and is not a candidate.
 
     Attributes:
@@ -40,13 +40,13 @@ class Selection:
         rows: rows of the pool.
         similarities: cosine to the query, one per row; ``None`` where the draw ignored it.
         scores: what ``rows`` were ranked by, larger is better, where that is not the similarity.
-        dropped: what ranked before the last candidate of its label, and was passed over.
+        passed_over: what ranked before the last candidate of its label, and was passed over.
     """
 
     rows: list[int]
     similarities: list[float] | None = None
     scores: list[float] | None = None
-    dropped: tuple[Dropped, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Selector(Protocol):
 
 def candidates(
     pool: Pool, query: str, order: Iterable[int], k: int, usable: int | None = None
-) -> tuple[list[int], tuple[Dropped, ...]]:
+) -> tuple[list[int], tuple[PassedOver, ...]]:
     """Rows in the given order of preference, one of each group, none of the query's, k per label.
 
     Args:
@@ -151,23 +151,23 @@ def candidates(
     wanted = dict.fromkeys(pool.label_names, k)
     taken: dict[int, int] = {}  # group -> row
     rows: list[int] = []
-    dropped: list[Dropped] = []
+    passed_over: list[PassedOver] = []
     for row in map(int, order):
         if not any(wanted.values()):
             break
         label, group = pool.labels[row], int(pool.groups[row])
         if group == own:
-            dropped.append(Dropped(row, "a copy of the message itself"))
+            passed_over.append(PassedOver(row, "a copy of the message itself"))
         elif group in taken:
-            dropped.append(Dropped(row, f"a copy of row {taken[group]}"))
+            passed_over.append(PassedOver(row, f"a copy of row {taken[group]}"))
         elif wanted[label]:
             taken[group] = row
             wanted[label] -= 1
             rows.append(row)
-    return rows, tuple(dropped)
+    return rows, tuple(passed_over)
 
 
-def within(
+def top_k_among(
     pool: Pool,
     chosen_rows: Sequence[int] | np.ndarray,
     texts: Sequence[str],
@@ -199,8 +199,8 @@ def within(
                 f"messages besides this one; choose k from 0 to {usable}, or a larger annotate"
             )
         order = chosen[np.argsort(-cosine, kind="stable")]
-        rows, dropped = candidates(pool, text, order, k, usable)
+        rows, passed_over = candidates(pool, text, order, k, usable)
         found.append(
-            Selection(rows, cosine[np.searchsorted(chosen, rows)].tolist(), dropped=dropped)
+            Selection(rows, cosine[np.searchsorted(chosen, rows)].tolist(), passed_over=passed_over)
         )
     return found

@@ -17,7 +17,7 @@ import numpy as np
 from clfcore.errors import TuneshotError
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, candidates, within
+from icl.selectors.base import Reader, Selection, Selector, candidates, top_k_among
 from icl.selectors.similar import similarities
 
 if TYPE_CHECKING:
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 # Below this, what a message adds is rounding noise.
-EPSILON = 1e-10
+MIN_VARIANCE = 1e-10
 
 # Facility location compares all pairs in pools up to this size (256 MB) ...
-DENSE = 8_000
+DENSE_ROWS = 8_000
 # ... and in larger ones every message with its nearest only.
-NEIGHBOURS = 100
+SPARSE_NEIGHBOURS = 100
 
 
 # --- of the messages most similar to a query, those that differ from each other ------------------
@@ -84,7 +84,7 @@ class Reranker(Selector, ABC):
         groups = self.pool.groups
         place = {groups[near[position]]: i for i, (position, _) in enumerate(ranked)}
         head = sorted(order[:end], key=lambda row: place.get(groups[row], -1))
-        rows, dropped = candidates(self.pool, text, chain(head, order[end:]), k)
+        rows, passed_over = candidates(self.pool, text, chain(head, order[end:]), k)
 
         cosines = similarity[rows].tolist()
         known = {near[position]: score for position, score in ranked}
@@ -92,7 +92,7 @@ class Reranker(Selector, ABC):
             known[row] if row in known else self.score_of_other(cosine)
             for row, cosine in zip(rows, cosines, strict=True)
         ]
-        return Selection(rows, cosines, scores, dropped)
+        return Selection(rows, cosines, scores, passed_over)
 
     def _nearest(self, text: str, order: np.ndarray) -> tuple[list[int], int]:
         """The first different messages of ``order``, none the query's, and where they end."""
@@ -187,7 +187,7 @@ def greedy_map(kernel: np.ndarray) -> list[tuple[int, float]]:
     taken: list[tuple[int, float]] = []
     for step in range(len(kernel)):
         best = int(variance.round(12).argmax())  # a tie: the first
-        if variance[best] < EPSILON:
+        if variance[best] < MIN_VARIANCE:
             break
         taken.append((best, float(variance[best])))
         so_far = factor[:step, best] @ factor[:step]  # (t,) (t, C) -> (C,)
@@ -227,7 +227,7 @@ class Representative(Selector, ABC):
 
     def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
         assert vectors is not None, "the most similar messages need the queries' vectors"
-        return within(self.pool, self.picks, texts, vectors, k)
+        return top_k_among(self.pool, self.picks, texts, vectors, k)
 
 
 @dataclass
@@ -261,13 +261,13 @@ class Facility(Representative):
 
     def choose(self, pool: Pool, count: int) -> list[int]:
         rows = pool.representatives
-        if len(pool) <= DENSE:
+        if len(pool) <= DENSE_ROWS:
             cosines = pool.vectors[rows] @ pool.vectors.T  # (R, d) (d, N) -> (R, N)
             np.maximum(cosines, 0, out=cosines)
             gains = cosines.sum(axis=1)
             picks = lazy_greedy(gains, lambda i: (slice(None), cosines[i]), len(pool), count)
         else:
-            graph = covering_graph(pool.vectors, NEIGHBOURS)[rows]  # (R, N)
+            graph = covering_graph(pool.vectors, SPARSE_NEIGHBOURS)[rows]  # (R, N)
             parts = [slice(*ends) for ends in pairwise(graph.indptr)]
             picks = lazy_greedy(
                 graph.sum(axis=1),

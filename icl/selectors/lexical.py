@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 # Queries per matrix product: bounds memory to 64 x N scores.
-BLOCK = 64
+QUERIES_PER_BLOCK = 64
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -60,8 +60,10 @@ class BM25(Selector):
 
     def scores(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
         """(N,) float64 scores of the pool's rows for each query; 0 where no word is shared."""
-        for first in range(0, len(texts), BLOCK):
-            queries = self._count([words(text) for text in texts[first : first + BLOCK]])
+        for first in range(0, len(texts), QUERIES_PER_BLOCK):
+            queries = self._count(
+                [words(text) for text in texts[first : first + QUERIES_PER_BLOCK]]
+            )
             found = queries @ self._weights  # (B, V) (V, N) -> (B, N), sparse
             for start, end in pairwise(found.indptr):
                 score = np.zeros(len(self.pool))
@@ -72,8 +74,8 @@ class BM25(Selector):
         found = []
         for text, score in zip(texts, self.scores(texts), strict=True):
             order = np.argsort(-score, kind="stable")
-            rows, dropped = candidates(self.pool, text, order, k)
-            found.append(Selection(rows, scores=score[rows].tolist(), dropped=dropped))
+            rows, passed_over = candidates(self.pool, text, order, k)
+            found.append(Selection(rows, scores=score[rows].tolist(), passed_over=passed_over))
         return found
 
     def _count(self, messages: Sequence[Sequence[str]]) -> "csr_array":
@@ -131,8 +133,8 @@ class Hybrid(BM25):
                 ranking = found[np.argsort(-score[found], kind="stable")]
                 fused[ranking] += 1 / (self.rank_constant + np.arange(1, len(ranking) + 1))
             order = np.argsort(-fused, kind="stable")
-            rows, dropped = candidates(self.pool, text, order, k)
+            rows, passed_over = candidates(self.pool, text, order, k)
             selections.append(
-                Selection(rows, similarity[rows].tolist(), fused[rows].tolist(), dropped)
+                Selection(rows, similarity[rows].tolist(), fused[rows].tolist(), passed_over)
             )
         return selections

@@ -22,8 +22,8 @@ from clfcore.data.draw import generator
 from clfcore.errors import TuneshotError, unknown_choice
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CONTENT_FREE, Prior
-from icl.prompt.prompt import Demonstration
 from icl.prompt.scoring import log_softmax
+from icl.prompt.template import Demonstration
 from icl.selectors.arrange import equal
 from icl.selectors.base import ListScore, Reader, Selection, Selector
 from icl.selectors.similar import TopK
@@ -94,7 +94,7 @@ SPACES = {
 
 # Drawn lists that begin alike: their first half is read once for all, 26 of 40 messages for ten
 # lists of four. The half next to the query, which weighs most, is drawn anew for each.
-SHARING = 3
+LISTS_PER_HEAD = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +198,7 @@ class MDL(Selector):
         lists = {plain: None}  # each once, in order
         head = plain[: k // 2]
         for _ in range(self.trials):  # at most: where lists are few, draws are of known ones
-            for _ in range(SHARING):
+            for _ in range(LISTS_PER_HEAD):
                 lists.setdefault(_completed(head, near, counts, rng))
             head = _completed((), near, counts, rng)[: k // 2]
         return list(lists)[: self.trials]

@@ -13,7 +13,7 @@ from icl.pool.pool import Pool
 from icl.selectors.base import Reader, Selection, Selector, candidates
 
 # Queries per matrix product: bounds memory to 1024 x N similarities.
-BLOCK = 1024
+QUERIES_PER_BLOCK = 1024
 
 
 @dataclass
@@ -113,13 +113,15 @@ class TopK(Selector):
     ) -> tuple[Selection, Counter[str]]:
         """The candidates in a ranking, and how many there are of each label."""
         labels = self.pool.labels
-        rows, dropped = candidates(self.pool, text, ranking, k)
+        rows, passed_over = candidates(self.pool, text, ranking, k)
         counts = Counter(labels[row] for row in rows)
         place = {row: place for place, row in enumerate(ranking)}
         last = {labels[row]: place[row] for row in rows if counts[labels[row]] == k}
-        # Copies beyond the last candidate of their label did not rank high enough to be dropped.
-        high = [d for d in dropped if place[d.row] < last.get(labels[d.row], len(ranking))]
-        return Selection(rows, [cosines[place[row]] for row in rows], dropped=tuple(high)), counts
+        # Copies beyond the last candidate of their label did not rank high enough to be named.
+        high = [p for p in passed_over if place[p.row] < last.get(labels[p.row], len(ranking))]
+        return Selection(
+            rows, [cosines[place[row]] for row in rows], passed_over=tuple(high)
+        ), counts
 
 
 @dataclass
@@ -132,7 +134,9 @@ class KNN(TopK):
 
 def similarities(pool: Pool, vectors: np.ndarray) -> Iterator[np.ndarray]:
     """(N,) float32 cosines for each of (Q, d) queries, computed in blocks."""
-    for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK] @ pool.vectors.T  # (B, d) (d, N) -> (B, N)
+    for start in range(0, len(vectors), QUERIES_PER_BLOCK):
+        block = (
+            vectors[start : start + QUERIES_PER_BLOCK] @ pool.vectors.T
+        )  # (B, d) (d, N) -> (B, N)
         # The last bits depend on the block's shape; rounding keeps ties ties.
         yield from block.round(6)

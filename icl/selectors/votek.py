@@ -17,7 +17,7 @@ import numpy as np
 from clfcore.errors import TuneshotError, unknown_choice
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, candidates, within
+from icl.selectors.base import Reader, Selection, Selector, candidates, top_k_among
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -30,7 +30,7 @@ Ties = Literal["row", "first_vote"]
 
 
 @dataclass(frozen=True, slots=True)
-class Votes:
+class VoteResult:
     """The outcome of a vote among N nodes.
 
     Attributes:
@@ -44,7 +44,9 @@ class Votes:
     received: np.ndarray
 
 
-def vote(neighbours: np.ndarray, count: int, rho: float = 10.0, ties: Ties = "row") -> Votes:
+def discounted_vote(
+    neighbours: np.ndarray, count: int, rho: float = 10.0, ties: Ties = "row"
+) -> VoteResult:
     """Picks ``count`` nodes, or all if there are fewer, by the paper's discounted vote.
 
     Costs O(N k) once, then k score updates for each voter of a pick.
@@ -57,22 +59,22 @@ def vote(neighbours: np.ndarray, count: int, rho: float = 10.0, ties: Ties = "ro
         ties: of equal scores, the node that received more votes comes first. If these are equal
             too: the lower row, or, as in the reference, the one whose first vote came earlier.
     """
-    tally = Tally(neighbours, rho, ties)
+    tally = VoteCount(neighbours, rho, ties)
     picks, scores = [], []
     for _ in range(min(count, len(neighbours))):
         picks.append(tally.best())
         scores.append(tally.pick(picks[-1]))
-    return Votes(np.array(picks, np.int64), np.array(scores), tally.received)
+    return VoteResult(np.array(picks, np.int64), np.array(scores), tally.received)
 
 
-def overlap_vote(neighbours: np.ndarray, count: int, rho: float = 10.0) -> Votes:
+def overlap_vote(neighbours: np.ndarray, count: int, rho: float = 10.0) -> VoteResult:
     """OpenICL's rule, which has no discount: walk from the most votes to the fewest.
 
     A node is passed over if all its voters also vote for one before it, picked or not. Where too
     few are left, OpenICL draws from the rest; here those passed over follow in the same order.
-    Arguments as for ``vote``; ``rho`` is not used.
+    Arguments as for ``discounted_vote``; ``rho`` is not used.
     """
-    ballots = Ballots(neighbours, "first_vote")
+    ballots = VotingGraph(neighbours, "first_vote")
     picked: list[int] = []
     passed: list[int] = []
     for rank in range(len(neighbours)):
@@ -83,11 +85,11 @@ def overlap_vote(neighbours: np.ndarray, count: int, rho: float = 10.0) -> Votes
         shared = np.bincount(supported, minlength=rank)[:rank]  # voters in common with each before
         (passed if (shared == len(voters)).any() else picked).append(rank)
     picks = ballots.order[(picked + passed)[:count]]
-    return Votes(picks, ballots.received[picks].astype(np.float64), ballots.received)
+    return VoteResult(picks, ballots.received[picks].astype(np.float64), ballots.received)
 
 
-class Ballots:
-    """Who votes for whom, in both directions. Arguments as for ``vote``.
+class VotingGraph:
+    """Who votes for whom, in both directions. Arguments as for ``discounted_vote``.
 
     Attributes:
         received: (N,) int64, how many votes each node got.
@@ -120,8 +122,8 @@ class Ballots:
         return self._voters[self._starts[rank] : self._starts[rank + 1]]
 
 
-class Tally:
-    """The scores after the picks so far. Arguments as for ``vote``.
+class VoteCount:
+    """The scores after the picks so far. Arguments as for ``discounted_vote``.
 
     Scores are whole numbers of a small unit. Such sums do not depend on their order, so equal
     scores stay equal however they came about. When the best score has sunk close to the unit,
@@ -129,7 +131,7 @@ class Tally:
     """
 
     def __init__(self, neighbours: np.ndarray, rho: float, ties: Ties = "row") -> None:
-        self._ballots = Ballots(neighbours, ties)
+        self._ballots = VotingGraph(neighbours, ties)
         self.received = self._ballots.received
         size, k = neighbours.shape
         # Units in a full vote. A power of ten keeps tenths exact; no sum exceeds 10^18.
@@ -211,7 +213,7 @@ def reference_graph(vectors: np.ndarray, k: int) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Variant:
     """What the implementations of vote-k do differently.
 
     Attributes:
@@ -226,19 +228,21 @@ class Rules:
     neighbours: int
     centers: bool
     graph: Callable[[np.ndarray, int], np.ndarray]
-    choose: Callable[[np.ndarray, int, float], Votes]
+    choose: Callable[[np.ndarray, int, float], VoteResult]
 
 
-COMPAT: dict[str, Rules] = {
-    "none": Rules(copies=False, neighbours=0, centers=True, graph=knn_graph, choose=vote),
-    "paper_ref": Rules(
+COMPAT: dict[str, Variant] = {
+    "none": Variant(
+        copies=False, neighbours=0, centers=True, graph=knn_graph, choose=discounted_vote
+    ),
+    "paper_ref": Variant(
         copies=True,
         neighbours=150,
         centers=True,
         graph=reference_graph,
-        choose=partial(vote, ties="first_vote"),
+        choose=partial(discounted_vote, ties="first_vote"),
     ),
-    "openicl": Rules(
+    "openicl": Variant(
         copies=True, neighbours=3, centers=False, graph=reference_graph, choose=overlap_vote
     ),
 }
@@ -304,7 +308,7 @@ class VoteK(Selector):
         self.received = found.received
         return self
 
-    def _choose(self, count: int, reader: Reader | None) -> Votes:
+    def _choose(self, count: int, reader: Reader | None) -> VoteResult:
         return COMPAT[self.compat].choose(self.edges, count, self.rho)
 
     def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
@@ -318,8 +322,10 @@ class VoteK(Selector):
                     f"cannot show k={k} examples: vote-k picked {usable} different messages "
                     f"besides this one; choose k from 0 to {usable}, or a larger annotate"
                 )
-            rows, dropped = candidates(self.pool, text, self.picks, k, usable)
-            found.append(Selection(rows, scores=[scores[row] for row in rows], dropped=dropped))
+            rows, passed_over = candidates(self.pool, text, self.picks, k, usable)
+            found.append(
+                Selection(rows, scores=[scores[row] for row in rows], passed_over=passed_over)
+            )
         return found
 
     def graph(self) -> "nx.DiGraph":
@@ -356,7 +362,7 @@ class VoteKPool(VoteK):
 
     def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
         assert vectors is not None, "votek_pool needs the queries' vectors"
-        return within(self.pool, self.picks, texts, vectors, k)
+        return top_k_among(self.pool, self.picks, texts, vectors, k)
 
 
 @dataclass
@@ -405,9 +411,9 @@ class VoteKTwoStage(VoteKPool):
             )
         return super().fit(pool, reader)
 
-    def _choose(self, count: int, reader: Reader | None) -> Votes:
+    def _choose(self, count: int, reader: Reader | None) -> VoteResult:
         assert reader is not None  # fit has checked
-        tally = Tally(self.edges, self.rho)
+        tally = VoteCount(self.edges, self.rho)
         picks, scores = [], []
 
         def pick(node: int) -> None:
@@ -421,7 +427,7 @@ class VoteKTwoStage(VoteKPool):
             asked = asked[: max(missing, int(0.9 * len(asked)))]
             for bucket in np.array_split(asked, missing):
                 pick(tally.best(bucket))
-        return Votes(np.array(picks, np.int64), np.array(scores), tally.received)
+        return VoteResult(np.array(picks, np.int64), np.array(scores), tally.received)
 
     def _least_confident_first(self, reader: Reader, picked: np.ndarray) -> np.ndarray:
         """Some nodes that are not picked, by how sure the language model is of their label."""

@@ -11,7 +11,7 @@ from icl.few_shot import FewShot
 from icl.figures.look import Drawing
 from icl.figures.maps import PoolMap, neighbourhood
 from icl.figures.pool import pool_map, vote_graph
-from icl.prompt.free_form import FREE_FORM
+from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.prompt import as_text
 from icl.prompt.template import Demonstration
 from icl.selectors.votek import VoteK
@@ -109,7 +109,7 @@ def complete_prompt(form_name: str, session: Session, settings: Settings, text: 
     """What the language model writes after a free prompt.
 
     Args:
-        form_name: a key of ``FREE_FORM``.
+        form_name: a key of ``FREE_PROMPTS``.
         session: has the language model.
         settings: choose it.
         text: the question at the end of the prompt.
@@ -117,9 +117,9 @@ def complete_prompt(form_name: str, session: Session, settings: Settings, text: 
     Raises:
         TuneshotError: an unknown form, or a model that cannot answer.
     """
-    if form_name not in FREE_FORM:
-        raise unknown_choice("free prompt", form_name, FREE_FORM)
-    form = FREE_FORM[form_name]
+    if form_name not in FREE_PROMPTS:
+        raise unknown_choice("free prompt", form_name, FREE_PROMPTS)
+    form = FREE_PROMPTS[form_name]
     lm = session.language_model(settings)
     prompt = form.render(text)
     start = time.perf_counter()

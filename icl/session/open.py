@@ -91,7 +91,7 @@ def open_session(
             k=settings.k,
             order=settings.order,
             balance=settings.balance,
-        ).fit(pool_of(settings.task).teach(settings.added, embedder))
+        ).fit(pool_of(settings.task).with_added(settings.added, embedder))
         return Model(embedder.name if classifier.lm is None else classifier.lm.name, classifier)
 
     return Session(

@@ -5,7 +5,7 @@ from clfcore.errors import TuneshotError
 from icl.few_shot import FewShot
 from icl.lm.local import LocalLM
 from icl.pool.pool import Pool
-from icl.prompt.scoring import softmax, vote
+from icl.prompt.scoring import neighbour_vote, softmax
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
 from tests.support.doubles import POOL, TASK, CountingLM, HashedWords, few_shot, save_tiny_lm
@@ -52,7 +52,7 @@ def test_an_answer_names_what_it_rests_on():
 
 
 def test_all_labels_share_one_context():
-    lm = CountingLM(budget=150)
+    lm = CountingLM(max_prompt_tokens=150)
     (prediction,) = few_shot(lm, k=8).predict(["win"])
     assert lm.prompts[1:] == [prediction.prompt]  # the first made sure that there are scores
     assert prediction.dropped > 0
@@ -144,7 +144,7 @@ def test_notes_tell_what_is_unusual():
     )
     (short,) = few_shot(k=10).predict(["hello"])
     assert any("too few spam messages for an equal share: 6 ham, 4 spam" in n for n in short.notes)
-    (tight,) = few_shot(CountingLM(budget=150), k=6).predict(["hello " * 100])
+    (tight,) = few_shot(CountingLM(max_prompt_tokens=150), k=6).predict(["hello " * 100])
     assert any("of 6 examples were left out" in note for note in tight.notes)
     assert any("two ends only" in note for note in tight.notes)
 
@@ -157,7 +157,7 @@ def test_any_message_is_answered_with_a_real_tokenizer(tmp_path_factory, text):
     lm = LocalLM(str(folder))
     (prediction,) = few_shot(lm).predict([text])
     assert prediction.prompt.endswith("\nType:")
-    assert prediction.prompt_tokens <= lm.budget
+    assert prediction.prompt_tokens <= lm.max_prompt_tokens
 
 
 def test_same_seed_same_answers():
@@ -181,9 +181,9 @@ def test_softmax_compares_labels_only():
 
 def test_a_vote_is_weighted_by_similarity():
     labels = ("ham", "spam")
-    one_near = vote(labels, ["spam", "ham", "ham"], [0.9, 0.3, 0.3])
+    one_near = neighbour_vote(labels, ["spam", "ham", "ham"], [0.9, 0.3, 0.3])
     assert one_near == pytest.approx({"ham": 0.4, "spam": 0.6}, abs=1e-4)
-    nothing_near = vote(labels, ["spam", "ham", "ham"], [0.0, -0.2, -0.1])
+    nothing_near = neighbour_vote(labels, ["spam", "ham", "ham"], [0.0, -0.2, -0.1])
     assert nothing_near == pytest.approx({"ham": 2 / 3, "spam": 1 / 3})
 
 

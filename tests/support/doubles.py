@@ -63,8 +63,8 @@ class CountingLM:
     name = "counting"
     scores = True
 
-    def __init__(self, budget: int = 10_000) -> None:
-        self.budget = budget
+    def __init__(self, max_prompt_tokens: int = 10_000) -> None:
+        self.max_prompt_tokens = max_prompt_tokens
         self.prompts: list[str] = []
 
     def count_tokens(self, prompt: PromptText) -> int:

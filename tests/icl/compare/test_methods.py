@@ -8,7 +8,7 @@ from clfcore.evaluation.evaluate import evaluate
 from clfcore.types import Example
 from icl.compare import methods
 from icl.compare.methods import METHODS, MajorityClass, MethodInput
-from icl.prompt.tasks import TASKS, task_of
+from icl.prompt.tasks import TASKS, task_with_labels
 from tests.support.doubles import EXAMPLES, HashedWords, save_tiny_lm
 
 TEXTS = ["win a prize", "see you at dinner", ""]
@@ -66,7 +66,7 @@ def test_one_labelled_message_is_enough_to_answer(key, models):
 
 @pytest.mark.parametrize("key", QUICK)
 def test_a_label_that_was_never_shown_may_still_be_asked_about(key, models):
-    three = task_of("own", ("eggs", "ham", "spam"))
+    three = task_with_labels("own", ("eggs", "ham", "spam"))
     classifier = METHODS[key].learn(inputs(models, task=three))
     asked = [Example("hello", "eggs"), Example("win", "spam"), Example("dinner", "ham")]
     found = evaluate(classifier, asked).metrics

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icl.figures.answers import confusion, loss_curve, sweep_lines, word_effects
-from icl.figures.look import COLORS, SYMBOLS, plain, to_json
+from icl.figures.look import COLORS, SYMBOLS, escaped, to_json
 from icl.figures.maps import PoolMap, neighbourhood
 from icl.figures.pool import pool_map, vote_graph
 from icl.selectors.votek import VoteKPool
@@ -122,7 +122,7 @@ def test_nothing_that_a_user_wrote_is_interpreted(draw):
 
 @given(st.text())
 def test_plain_text_is_one_line_that_reads_the_same(text):
-    shown = plain(text)
+    shown = escaped(text)
     assert not re.search(r"[<>\n\r]|&(?!amp;|lt;|gt;)", shown)
     assert html.unescape(shown) == " ".join(text.encode("utf-8", "replace").decode().split())
 

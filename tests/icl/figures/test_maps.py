@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
-from icl.figures.maps import PICKS, QUERY, PoolMap, neighbourhood
+from icl.figures.maps import MAX_PICKS, QUERY, PoolMap, neighbourhood
 from icl.selectors.similar import TopK
 from icl.selectors.votek import VoteK, VoteKPool
 from tests.support.doubles import EXAMPLES, HashedWords, make_pool
@@ -159,7 +159,7 @@ def test_it_stays_small_and_has_the_nearest_picks(voted, size):
     cosine = voted.pool.vectors @ HashedWords().embed(["message 5"])[0]
     assert len(graph) <= size
     assert set(roles(graph, "pick")) == set(
-        sorted(voted.picks, key=lambda row: -cosine[row])[:PICKS]
+        sorted(voted.picks, key=lambda row: -cosine[row])[:MAX_PICKS]
     )
 
 
@@ -184,7 +184,7 @@ def test_any_pool_that_voted_has_a_graph(rows, annotate):
     selector = VoteK(annotate=annotate).fit(make_pool(*zip(*rows, strict=True)))
     graph = around(selector, "win cash now")
     assert graph.nodes[QUERY]["text"] == "win cash now"
-    assert len(roles(graph, "pick")) == min(PICKS, len(selector.picks))
+    assert len(roles(graph, "pick")) == min(MAX_PICKS, len(selector.picks))
 
 
 def test_a_selector_without_a_vote_says_so():

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
-from icl.lm.api import ApiLM, Totals
-from icl.lm.base import Generation, Turn
-from icl.lm.cache import AnswerCache
+from icl.lm.api import ApiLM
+from icl.lm.base import ChatMessage, Generation
+from icl.lm.cache import ReplyCache
 from icl.lm.provider import Pace
 from tests.support.openai_server import (
     BEGIN,
@@ -129,8 +129,12 @@ def test_text_is_sent_as_one_user_message_with_everything_that_makes_answers_rep
 
 
 def test_a_chat_is_sent_turn_by_turn(server):
-    turns = (Turn("system", "Label it."), Turn("user", "hi"), Turn("assistant", "ham"))
-    connect(server).generate((*turns, Turn("user", "win")))
+    turns = (
+        ChatMessage("system", "Label it."),
+        ChatMessage("user", "hi"),
+        ChatMessage("assistant", "ham"),
+    )
+    connect(server).generate((*turns, ChatMessage("user", "win")))
     sent = server.requests[0].body["messages"]
     assert [(turn["role"], turn["content"]) for turn in sent] == [
         ("system", "Label it."), ("user", "hi"), ("assistant", "ham"), ("user", "win"),
@@ -142,7 +146,6 @@ def test_an_answer_tells_tokens_price_and_first_tokens(server):
     lm = connect(server)
     dollars = pytest.approx(7 * 0.15e-6 + 2 * 0.60e-6)
     assert lm.generate(PROMPT) == Generation("spam", 7, 2, dollars, {"sp": -0.25, "ham": -2.0})
-    assert lm.totals == Totals(1, 7, 2, dollars)
 
 
 def test_without_log_probabilities_first_is_none(server):
@@ -154,10 +157,8 @@ def test_log_probabilities_need_not_be_asked_for(server):
     assert not {"logprobs", "top_logprobs"} & server.requests[0].body.keys()
 
 
-def test_a_price_that_nobody_knows_is_none_and_so_is_the_total(server):
-    lm = connect(server, "openai/my-own-model")
-    assert lm.generate(PROMPT).dollars is None
-    assert lm.totals == Totals(1, 7, 2, None)
+def test_an_unknown_price_is_none(server):
+    assert connect(server, "openai/my-own-model").generate(PROMPT).dollars is None
 
 
 def test_a_server_that_does_not_count_has_no_known_price(server):
@@ -191,7 +192,9 @@ def test_anthropic_is_not_asked_for_what_it_does_not_know(server, monkeypatch):
         )
     )
     lm = connect(server, "anthropic/claude-haiku-4-5")
-    answer = lm.generate((Turn("system", "Label it."), Turn("user", "hi")), stop=["END"])
+    answer = lm.generate(
+        (ChatMessage("system", "Label it."), ChatMessage("user", "hi")), stop=["END"]
+    )
     assert (answer.text, answer.prompt_tokens, answer.tokens) == ("spam", 7, 2)
     assert answer.dollars > 0
     assert not {"seed", "logprobs", "top_logprobs"} & server.requests[0].body.keys()
@@ -225,15 +228,18 @@ def test_any_text_arrives_as_it_is(running, text):
 
 
 def test_the_budget_fits_the_model():
-    assert ApiLM(CHAT).budget == 8192
-    assert ApiLM("ollama/llama3").budget == 8192 - 256
-    assert ApiLM("openai/never-heard-of").budget == 4096 - 256
+    assert ApiLM(CHAT).max_prompt_tokens == 8192
+    assert ApiLM("ollama/llama3").max_prompt_tokens == 8192 - 256
+    assert ApiLM("openai/never-heard-of").max_prompt_tokens == 4096 - 256
 
 
 def test_tokens_are_counted_without_a_server():
     lm = ApiLM(CHAT)
     assert lm.count_tokens("win a prize") == 3
-    assert lm.count_tokens((Turn("user", "win a prize"), Turn("user", "hi"))) == 3 + 4 + 1 + 4
+    assert (
+        lm.count_tokens((ChatMessage("user", "win a prize"), ChatMessage("user", "hi")))
+        == 3 + 4 + 1 + 4
+    )
 
 
 # --- faults ---------------------------------------------------------------------------------------
@@ -323,7 +329,7 @@ def test_nobody_waits_an_hour(server):
 
 def test_waits_double_up_to_a_minute_with_jitter(server, monkeypatch):
     waits = []
-    monkeypatch.setattr("icl.lm.api.time.sleep", lambda seconds: waits.append(seconds))
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: waits.append(seconds))
     server.script(*[failure(500)] * 4)
     connect(server, backoff=16).generate(PROMPT)
     for waited, longest in zip(filter(None, waits), [16, 32, 60, 60], strict=True):
@@ -347,7 +353,7 @@ def test_without_a_key_nobody_is_asked(monkeypatch):
 def test_the_key_is_kept_nowhere(server):
     lm = connect(server)
     lm.generate(PROMPT)
-    assert KEY not in repr(vars(lm))
+    assert KEY not in repr([vars(lm), vars(lm._provider)])
     for path in cache_dir().iterdir():
         assert KEY.encode() not in path.read_bytes()
 
@@ -411,8 +417,18 @@ def test_continuations_are_scored_token_by_token(server, generates):
     assert [len(tokens) for tokens in scored.tokens] == [1, 1, 2, 4]
     assert scored.tokens[2][0] == scored.tokens[3][0]  # the same word is the same token
     assert len({tokens[-1] for tokens in scored.tokens}) == 4
-    assert lm.log_probabilities(PROMPT, labels) == [sum(expected(PROMPT, la)) for la in labels]
+    assert scored.totals == [sum(expected(PROMPT, label)) for label in labels]
+    assert scored.dollars is None  # LiteLLM's table has no price of this model
     assert scored.prompt == ()
+
+
+def test_scoring_costs_what_its_requests_cost(server):
+    lm = connect(server, "text-completion-openai/gpt-3.5-turbo-instruct")
+    scored = lm.read(PROMPT, [" ham", " spam"])
+    texts = [PROMPT, PROMPT + " ham", PROMPT + " spam"]
+    read = sum(1 + len(tokens_of(text)) for text in texts)
+    assert scored.dollars == pytest.approx(read * 1.5e-6 + len(texts) * 2e-6)
+    assert lm.read(PROMPT, [" ham", " spam"]) == scored  # out of the cache
 
 
 def test_the_end_of_the_prompt_is_scored_from_the_token_that_holds_a_character(server):
@@ -470,7 +486,7 @@ def test_a_text_model_continues_text_and_knows_no_chat(server):
     assert answer.text == " end"
     assert answer.first == {" end": log_probability([BEGIN, *tokens_of(PROMPT)], " end")}
     assert server.requests[0].body["prompt"] == PROMPT
-    assert "knows no chat" in problem(lm.generate, (Turn("user", "hi"),))
+    assert "knows no chat" in problem(lm.generate, (ChatMessage("user", "hi"),))
 
 
 # --- the cache ------------------------------------------------------------------------------------
@@ -484,7 +500,6 @@ def test_nothing_is_asked_twice(server, monkeypatch):
     assert again.generate(PROMPT) == Generation(
         "spam", 7, 2, first.dollars, {"sp": -0.25}, cached=True
     )
-    assert again.totals == Totals()
     assert len(server.requests) == 1
 
 
@@ -493,7 +508,7 @@ def test_another_question_is_another_answer(server):
     lm.generate(PROMPT)
     lm.generate(PROMPT, max_tokens=33)
     lm.generate(PROMPT, stop=["\n"])
-    lm.generate((Turn("system", PROMPT),))
+    lm.generate((ChatMessage("system", PROMPT),))
     connect(server, seed=1).generate(PROMPT)
     connect(server, "openai/gpt-4o").generate(PROMPT)
     ApiLM(CHAT, server.url + "/").generate(PROMPT)
@@ -504,7 +519,7 @@ def test_the_cache_can_be_off(server):
     lm = connect(server, cache=False)
     assert not lm.generate(PROMPT).cached
     assert not lm.generate(PROMPT).cached
-    assert lm.totals.answers == 2
+    assert len(server.requests) == 2
     assert not cache_dir().exists()
 
 
@@ -517,7 +532,7 @@ def test_a_damaged_cache_is_empty(server):
 
 
 def test_a_damaged_answer_is_none(server, tmp_path):
-    cache = AnswerCache(tmp_path / "answers.sqlite")
+    cache = ReplyCache(tmp_path / "answers.sqlite")
     cache.put("key", {"text": "spam"})
     assert cache.get("key") == {"text": "spam"}
     with sqlite3.connect(tmp_path / "answers.sqlite") as connection:
@@ -532,7 +547,7 @@ def test_a_cache_that_cannot_be_written_is_one_clear_line(server):
 
 def _put_many(path, writer):
     for i in range(20):
-        AnswerCache(path).put(f"{writer}-{i}", {"text": str(i)})
+        ReplyCache(path).put(f"{writer}-{i}", {"text": str(i)})
 
 
 @pytest.mark.parametrize("damaged", [False, True])
@@ -558,7 +573,7 @@ def test_processes_share_the_cache_and_lose_nothing(tmp_path, damaged):
 # --- threads --------------------------------------------------------------------------------------
 
 
-def test_threads_share_a_model_and_its_totals(server):
+def test_threads_share_a_model(server):
     lm = connect(server)
     threads = [
         threading.Thread(target=lm.generate, args=(f"message {i}",), daemon=True) for i in range(6)
@@ -567,7 +582,8 @@ def test_threads_share_a_model_and_its_totals(server):
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert (lm.totals.answers, lm.totals.prompt_tokens) == (6, 42)
+    assert len(server.requests) == 6
+    assert all(lm.generate(f"message {i}").cached for i in range(6))
 
 
 def test_requests_start_at_equal_distances_whichever_thread_sends_them():

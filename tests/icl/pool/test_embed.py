@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clfcore.errors import TuneshotError
-from icl.pool.embed import SentenceEmbedder, embed_remembered
+from icl.pool.embed import SentenceEmbedder, embed_cached
 from tests.support.doubles import HashedWords
 
 STRANGE = {
@@ -38,32 +38,32 @@ class Watched(HashedWords):
 def test_remembered_vectors_equal_fresh_ones_in_any_order():
     texts = ["one", "two", "three", "two", ""]
     fresh = HashedWords().embed(texts)
-    embed_remembered(HashedWords(), texts[::-1])
-    assert np.array_equal(embed_remembered(HashedWords(), texts), fresh)
+    embed_cached(HashedWords(), texts[::-1])
+    assert np.array_equal(embed_cached(HashedWords(), texts), fresh)
 
 
 def test_only_new_texts_reach_the_embedder():
     embedder = Watched()
-    embed_remembered(embedder, ["a", "b"])
-    embed_remembered(embedder, ["b", "c", "c"])
+    embed_cached(embedder, ["a", "b"])
+    embed_cached(embedder, ["b", "c", "c"])
     assert embedder.asked == ["a", "b", "c"]
 
 
 def test_another_model_does_not_share_vectors():
     first, second = Watched(), Watched()
     second.name = "other/model: name"
-    embed_remembered(first, ["a"])
-    embed_remembered(second, ["a"])
+    embed_cached(first, ["a"])
+    embed_cached(second, ["a"])
     assert second.asked == ["a"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"not safetensors", None])
 def test_a_damaged_cache_is_rebuilt(tmp_path, damage):
-    embed_remembered(HashedWords(), ["a", "b"])
+    embed_cached(HashedWords(), ["a", "b"])
     (file,) = (tmp_path / "cache").rglob("*.safetensors")
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2] if damage is None else damage)
-    vectors = embed_remembered(HashedWords(), ["a", "b"])
+    vectors = embed_cached(HashedWords(), ["a", "b"])
     assert np.array_equal(vectors, HashedWords().embed(["a", "b"]))
     assert file.read_bytes() == whole
 
@@ -72,13 +72,13 @@ def test_an_unwritable_cache_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "file"))
     with pytest.raises(TuneshotError, match="cannot write"):
-        embed_remembered(HashedWords(), ["a"])
+        embed_cached(HashedWords(), ["a"])
 
 
 def _embed_many(start):
     for i in range(start, start + 20):
         texts = [f"message {j}" for j in range(i)]
-        assert np.array_equal(embed_remembered(HashedWords(), texts), HashedWords().embed(texts))
+        assert np.array_equal(embed_cached(HashedWords(), texts), HashedWords().embed(texts))
 
 
 @pytest.mark.slow
@@ -94,9 +94,9 @@ def test_two_processes_may_share_the_cache():
 
 def test_a_remembered_pool_of_3900_messages_loads_at_once():
     texts = [f"message number {i}" for i in range(3900)]
-    embed_remembered(HashedWords(), texts)
+    embed_cached(HashedWords(), texts)
     start = time.perf_counter()
-    embed_remembered(HashedWords(), texts)
+    embed_cached(HashedWords(), texts)
     assert time.perf_counter() - start < 0.5
 
 

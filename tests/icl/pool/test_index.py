@@ -86,7 +86,7 @@ def test_the_graph_is_brute_force_without_the_row_itself(vectors, k):
 def test_the_size_of_a_block_does_not_change_the_answer(monkeypatch):
     vectors = clustered(200, seed=1)
     whole = knn_graph(vectors, 12)
-    monkeypatch.setattr(index, "BLOCK", 1)
+    monkeypatch.setattr(index, "MAX_SIMILARITIES", 1)
     assert np.array_equal(knn_graph(vectors, 12), whole)
 
 
@@ -172,8 +172,8 @@ def test_topk_digs_through_any_number_of_copies_and_says_so():
     similarity = (vectors @ vectors[0]).round(6)
     others = sorted(range(400, 450), key=lambda row: (-similarity[row], row))
     assert [row for row in selection.rows if pool.labels[row] == "ham"] == [0, others[0]]
-    assert [dropped.row for dropped in selection.dropped] == list(range(1, 400))
-    assert {dropped.reason for dropped in selection.dropped} == {"a copy of row 0"}
+    assert [dropped.row for dropped in selection.passed_over] == list(range(1, 400))
+    assert {dropped.reason for dropped in selection.passed_over} == {"a copy of row 0"}
 
 
 def test_a_copy_beyond_the_last_candidate_of_its_label_is_not_called_dropped():
@@ -184,7 +184,7 @@ def test_a_copy_beyond_the_last_candidate_of_its_label_is_not_called_dropped():
     )
     (selection,) = TopK().fit(pool).select(["new"], vectors[:1], 1)
     assert selection.rows[0] == 0
-    assert selection.dropped == ()
+    assert selection.passed_over == ()
 
 
 def test_topk_on_an_approximate_index_keeps_its_promises(large, monkeypatch):

@@ -41,7 +41,7 @@ def test_what_is_taught_stands_first_and_replaces_its_copies():
     pool = Pool.build(EXAMPLES, HashedWords())
     known, new = EXAMPLES[3].text.upper(), "a message nobody has seen"
     other = {"ham": "spam", "spam": "ham"}[EXAMPLES[3].label]
-    taught = pool.teach([Example(known, other), Example(new, "spam")], HashedWords())
+    taught = pool.with_added([Example(known, other), Example(new, "spam")], HashedWords())
     assert taught.texts[:2] == (known, new)
     assert taught.labels[:2] == (other, "spam")
     assert len(taught) == len(pool) + 1
@@ -51,7 +51,9 @@ def test_what_is_taught_stands_first_and_replaces_its_copies():
 
 
 def test_what_is_taught_may_be_shown_to_a_copy_of_itself_and_nothing_else_may():
-    pool = Pool.build(EXAMPLES, HashedWords()).teach([Example("new one", "spam")], HashedWords())
+    pool = Pool.build(EXAMPLES, HashedWords()).with_added(
+        [Example("new one", "spam")], HashedWords()
+    )
     assert pool.group_of("NEW one") is None
     for text in pool.texts[1:]:
         assert pool.group_of(text) is not None
@@ -60,11 +62,11 @@ def test_what_is_taught_may_be_shown_to_a_copy_of_itself_and_nothing_else_may():
 def test_of_a_message_that_is_taught_twice_the_last_label_counts():
     pool = Pool.build(EXAMPLES, HashedWords())
     twice = [Example("new one", "spam"), Example("NEW  one", "ham")]
-    taught = pool.teach(twice, HashedWords())
+    taught = pool.with_added(twice, HashedWords())
     assert (taught.texts[0], taught.labels[0]) == ("NEW  one", "ham")
     assert len(taught) == len(pool) + 1
 
 
 def test_teaching_nothing_changes_nothing():
     pool = Pool.build(EXAMPLES, HashedWords())
-    assert pool.teach([], HashedWords()) is pool
+    assert pool.with_added([], HashedWords()) is pool

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icl.prompt.calibration import CALIBRATIONS, DRAWS, Prior
+from icl.prompt.calibration import CALIBRATIONS, DOMAIN_PROBES, Prior
 
 TEXTS = ["win win cash now", "see you", "", "late"]
 log = np.log
@@ -80,7 +80,7 @@ def test_content_free_probes_are_those_of_the_paper():
 
 def test_domain_probes_are_words_of_the_pool_in_messages_of_average_length():
     probes = CALIBRATIONS["domain"].probes(TEXTS, 0)
-    assert len(probes) == DRAWS == 20
+    assert len(probes) == DOMAIN_PROBES == 20
     known = {word for text in TEXTS for word in text.split()}
     for probe in probes:
         assert len(probe.split()) == 2  # 7 words in 4 messages

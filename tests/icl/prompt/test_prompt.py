@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
-from icl.lm.base import Turn
-from icl.prompt.prompt import Demonstration, Template, build_prompt
-from icl.prompt.template import one_line, read_template
+from icl.lm.base import ChatMessage
+from icl.prompt.prompt import build_prompt
+from icl.prompt.template import Demonstration, Template, one_line, read_template
 from icl.selectors.arrange import (
     ARRANGEMENTS,
     BALANCES,
-    hints,
+    demonstration_hints,
     without_long,
     without_near_copies,
 )
@@ -41,14 +41,14 @@ def characters(prompt):
     return len(prompt) if isinstance(prompt, str) else sum(len(turn.content) for turn in prompt)
 
 
-def build(demonstrations, query, budget=100_000, order="similar_last", **options):
+def build(demonstrations, query, max_tokens=100_000, order="similar_last", **options):
     return build_prompt(
         TEMPLATE,
         demonstrations,
         query,
         lambda kept: ARRANGEMENTS[order](kept, np.random.default_rng(0)),
         characters,
-        budget,
+        max_tokens,
         **options,
     )
 
@@ -213,7 +213,7 @@ def told(labels, texts=None, near=()):
     vectors = np.eye(len(labels), dtype=np.float32)
     for row in near:
         vectors[row] = vectors[0]
-    return hints(shown(labels, texts), ("ham", "spam"), TEMPLATE, vectors)
+    return demonstration_hints(shown(labels, texts), ("ham", "spam"), TEMPLATE, vectors)
 
 
 def test_good_examples_call_for_no_hint():
@@ -248,13 +248,13 @@ def test_a_prompt_reads_like_this():
 def test_a_chat_reads_like_this():
     prompt = build(shown(["spam"], ["win!"]), "hello", chat=True)
     assert prompt.text == (
-        Turn("system", "Sort."),
-        Turn("user", "Message: win!\nLabel:"),
-        Turn("assistant", "spam"),
-        Turn("user", "Message: hello\nLabel:"),
+        ChatMessage("system", "Sort."),
+        ChatMessage("user", "Message: win!\nLabel:"),
+        ChatMessage("assistant", "spam"),
+        ChatMessage("user", "Message: hello\nLabel:"),
     )
     assert prompt.tokens == characters(prompt.text)
-    assert build(shown(["spam"]), "hello", budget=40, chat=True).dropped == 1
+    assert build(shown(["spam"]), "hello", max_tokens=40, chat=True).dropped == 1
 
 
 @given(st.text(), st.text())
@@ -265,7 +265,7 @@ def test_message_text_reaches_the_prompt_unchanged_but_for_line_breaks(demonstra
         f"Message: {one_line(query)}\nLabel:"
     )
     assert "".join(one_line(query).split()) == "".join(query.split())
-    turns = TEMPLATE.turns(shown(["ham"], [demonstration]), query)
+    turns = TEMPLATE.render_chat(shown(["ham"], [demonstration]), query)
     assert turns[1].content == f"Message: {one_line(demonstration)}\nLabel:"
     assert turns[-1].content == f"Message: {one_line(query)}\nLabel:"
 
@@ -406,27 +406,29 @@ def test_a_message_without_choices_can_be_shown_but_not_answered(tmp_path):
 def test_the_lowest_ranked_of_the_largest_label_is_dropped_first():
     ranked = shown(["spam", "spam", "ham", "spam"])
     whole = build(ranked, "q")
-    one_less = build(ranked, "q", budget=whole.tokens - 1)
+    one_less = build(ranked, "q", max_tokens=whole.tokens - 1)
     assert rows(one_less.demonstrations) == [2, 1, 0]
     assert one_less.dropped == 1
-    two_less = build(ranked, "q", budget=one_less.tokens - 1)
+    two_less = build(ranked, "q", max_tokens=one_less.tokens - 1)
     assert rows(two_less.demonstrations) == [2, 0]
-    assert rows(build(ranked, "q", budget=two_less.tokens - 1).demonstrations) == [0]
+    assert rows(build(ranked, "q", max_tokens=two_less.tokens - 1).demonstrations) == [0]
 
 
 @given(st.lists(LABELS.filter(lambda label: label != "news"), max_size=8), st.text(max_size=300),
        st.integers(60, 400), st.sampled_from(list(ARRANGEMENTS)))  # fmt: skip
-def test_a_prompt_never_exceeds_its_budget_nor_loses_its_label_slot(labels, query, budget, order):
-    prompt = build(shown(labels), query, budget, order)
-    assert prompt.tokens <= budget
+def test_a_prompt_never_exceeds_its_max_tokens_nor_loses_its_label_slot(
+    labels, query, max_tokens, order
+):
+    prompt = build(shown(labels), query, max_tokens, order)
+    assert prompt.tokens <= max_tokens
     assert prompt.text.endswith("\nLabel:")
     assert len(prompt.demonstrations) + prompt.dropped == len(labels)
-    assert prompt.query_cut == (len(query) > budget // 2)
+    assert prompt.query_cut == (len(query) > max_tokens // 2)
 
 
 def test_long_query_keeps_its_two_ends_and_its_label_slot():
     query = "dear customer " + "x" * 100_000 + " reply now"
-    prompt = build(shown(["ham", "spam"]), query, budget=200)
+    prompt = build(shown(["ham", "spam"]), query, max_tokens=200)
     assert "Message: dear customer " in prompt.text
     assert prompt.text.endswith(" reply now\nLabel:")
     assert prompt.query_cut

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icl.lm.base import Scored, Turn
+from icl.lm.base import ChatMessage, Scored
 from icl.prompt.scoring import (
     SCORINGS,
     first_token_scores,
@@ -109,28 +109,28 @@ def test_words_of_one_token_score_alike_up_to_a_constant(name):
 
 def test_most_scorings_ask_for_the_words_after_the_prompt():
     for name in ("sum", "mean", "first_token", "constrained"):
-        (question,) = SCORINGS[name].ask(TEMPLATE, "the prompt", SHOWN, "hi")
-        assert question == ("the prompt", (" ham", " normal", " spam"))
+        (request,) = SCORINGS[name].requests(TEMPLATE, "the prompt", SHOWN, "hi")
+        assert request == ("the prompt", (" ham", " normal", " spam"))
 
 
 def test_pmi_also_asks_for_the_words_after_the_bare_slot():
-    first, bare = SCORINGS["pmi"].ask(TEMPLATE, "the prompt", SHOWN, "hi")
+    first, bare = SCORINGS["pmi"].requests(TEMPLATE, "the prompt", SHOWN, "hi")
     assert first.continuations == bare.continuations
     assert bare.prompt == "Ham or spam?\n\nSMS: \nType:"
-    chat = (Turn("user", "x"),)
-    first, bare = SCORINGS["pmi"].ask(TEMPLATE, chat, SHOWN, "hi")
-    assert (first.prompt, bare.prompt) == (chat, TEMPLATE.turns([], ""))
+    chat = (ChatMessage("user", "x"),)
+    first, bare = SCORINGS["pmi"].requests(TEMPLATE, chat, SHOWN, "hi")
+    assert (first.prompt, bare.prompt) == (chat, TEMPLATE.render_chat([], ""))
 
 
 def test_channel_asks_for_the_message_after_each_word():
-    questions = SCORINGS["channel"].ask(TEMPLATE, "unused", SHOWN, "see\nyou")
-    assert [prompt.rpartition("Type:")[2] for prompt, _ in questions] == [
+    requests = SCORINGS["channel"].requests(TEMPLATE, "unused", SHOWN, "see\nyou")
+    assert [prompt.rpartition("Type:")[2] for prompt, _ in requests] == [
         " ham\nSMS:",
         " normal\nSMS:",
         " spam\nSMS:",
     ]
-    assert {continuations for _, continuations in questions} == {(" see you",)}
-    assert questions[2].prompt == (
+    assert {continuations for _, continuations in requests} == {(" see you",)}
+    assert requests[2].prompt == (
         "Ham or spam?\n\nType: spam\nSMS: win a prize\n\nType: spam\nSMS:"
     )
 

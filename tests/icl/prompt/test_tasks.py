@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from clfcore.data.messages import load_pool
 from clfcore.errors import TuneshotError
 from icl.lm.open import open_lm
-from icl.prompt.free_form import FREE_FORM
-from icl.prompt.tasks import MAX_LABELS, TASKS, TEMPLATES, own_task
+from icl.prompt.free_prompts import FREE_PROMPTS
+from icl.prompt.tasks import MAX_LABELS, TASKS, TEMPLATES, task_from_file
 from icl.prompt.template import Demonstration, one_line
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -83,7 +83,7 @@ def test_every_template_renders_any_message_unchanged_but_for_line_breaks(name, 
 def test_a_broken_template_is_met_when_it_is_used_and_named(tmp_path):
     (tmp_path / "mine.txt").write_text("[example]\n{text}\n")
     (tmp_path / "data.tsv").write_text("label\ttext\nyes\ta\nno\tb\n")
-    task = own_task(tmp_path / "data.tsv", template=tmp_path / "mine.txt")
+    task = task_from_file(tmp_path / "data.tsv", template=tmp_path / "mine.txt")
     with pytest.raises(TuneshotError, match=r"mine\.txt: \[example\] must have {text} and {label}"):
         _ = task.labels
 
@@ -254,7 +254,7 @@ def own(tmp_path, labels, **options):
     path = tmp_path / "mine.tsv"
     lines = [f"{label}\ttext {row}" for row, label in enumerate(labels)]
     path.write_text("\n".join(["label\ttext", *lines]), encoding="utf-8")
-    return own_task(path, **options)
+    return task_from_file(path, **options)
 
 
 def test_a_file_of_ones_own_is_a_task(tmp_path):
@@ -300,33 +300,33 @@ def test_labels_that_cannot_be_words_are_refused(tmp_path, labels, problem):
 
 
 def test_the_lectures_prompts_read_like_this():
-    prompt = FREE_FORM["translation"].render("Gute\nNacht! {text}")
+    prompt = FREE_PROMPTS["translation"].render("Gute\nNacht! {text}")
     assert prompt.startswith("Translate the German sentences into English.\n\nGerman: Guten Morgen")
     assert prompt.endswith("the station?\n\nGerman: Gute Nacht! {text}\nEnglish:")
-    prompt = FREE_FORM["review_sentiment"].render("Never again.")
+    prompt = FREE_PROMPTS["review_sentiment"].render("Never again.")
     assert prompt.endswith("positive\n\nReview: Never again.\nSentiment:")
 
-    prompt = FREE_FORM["function_composition"].render("f(g(Italian))")
+    prompt = FREE_PROMPTS["function_composition"].render("f(g(Italian))")
     assert prompt.endswith("f(Japan) = Tokyo\n\nf(g(Japanese)) = Tokyo\n\nf(g(Italian)) =")
 
 
-@pytest.mark.parametrize("name", FREE_FORM)
+@pytest.mark.parametrize("name", FREE_PROMPTS)
 def test_no_shown_answer_holds_what_ends_an_answer(name):
-    task = FREE_FORM[name]
+    task = FREE_PROMPTS[name]
     answers = [output for _, output in task.examples + task.questions]
     assert not any(stop in answer for answer in answers for stop in task.stop)
 
 
-@pytest.mark.parametrize("name", FREE_FORM)
+@pytest.mark.parametrize("name", FREE_PROMPTS)
 def test_every_free_prompt_offers_six_questions_that_it_does_not_answer_itself(name):
-    task = FREE_FORM[name]
+    task = FREE_PROMPTS[name]
     asked = {question for question, _ in task.questions}
     assert len(asked) == len(task.questions) == 6
     assert not asked & {shown for shown, _ in task.examples}
 
 
 def test_a_completion_is_right_whatever_its_case_and_punctuation():
-    translation = FREE_FORM["translation"]
+    translation = FREE_PROMPTS["translation"]
     assert translation.is_right("Wo ist der\nHund? ", " where is the dog") is True
     assert translation.is_right("Wo ist der Hund?", "Where is the dogs?") is False
     assert translation.is_right("Wo ist der Hund?", "") is False
@@ -335,7 +335,7 @@ def test_a_completion_is_right_whatever_its_case_and_punctuation():
 
 def test_each_composition_is_of_steps_that_the_prompt_shows():
     """Every worked composition is worked step by step above it."""
-    values = dict(FREE_FORM["function_composition"].examples)
+    values = dict(FREE_PROMPTS["function_composition"].examples)
     for shown, value in values.items():
         if shown.startswith("f(g("):
             assert values[f"f({values[shown[2:-1]]})"] == value
@@ -343,7 +343,7 @@ def test_each_composition_is_of_steps_that_the_prompt_shows():
 
 @pytest.mark.slow
 def test_the_bundled_language_model_composes_nothing():
-    prompt, lm = FREE_FORM["function_composition"], open_lm(None)
+    prompt, lm = FREE_PROMPTS["function_composition"], open_lm(None)
     said = {
         question: lm.generate(prompt.render(question), stop=prompt.stop).text
         for question, _ in prompt.questions

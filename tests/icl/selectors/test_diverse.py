@@ -9,7 +9,7 @@ from clfcore.data.split import duplicate_groups
 from clfcore.errors import TuneshotError
 from icl.pool.pool import Pool
 from icl.selectors import diverse
-from icl.selectors.base import within
+from icl.selectors.base import top_k_among
 from icl.selectors.diverse import (
     DPP,
     MMR,
@@ -197,7 +197,7 @@ def test_mmr_of_relevance_one_is_topk():
 def test_what_was_passed_over_is_reported(kind):
     pool = make_pool(["win cash", "WIN  cash", "win", "Win", "call now"])
     (selection,) = select(kind(), pool, ["Win Cash"], 2)
-    assert [(drop.row, drop.reason) for drop in selection.dropped] == [
+    assert [(drop.row, drop.reason) for drop in selection.passed_over] == [
         (0, "a copy of the message itself"),
         (1, "a copy of the message itself"),
         (3, "a copy of row 2"),
@@ -237,7 +237,7 @@ def test_lazy_greedy_takes_what_greedy_takes(data, sparse):
 def test_every_facility_pick_adds_most_to_the_coverage(dense, cloud):
     pool = points(cloud)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(diverse, "DENSE", dense)
+        patch.setattr(diverse, "DENSE_ROWS", dense)
         picks = Facility().fit(pool).picks
     assert sorted(picks) == list(range(len(pool)))
 
@@ -307,14 +307,14 @@ def test_a_query_sees_the_most_similar_of_the_chosen_part_only(kind):
 
 def test_within_breaks_ties_by_row_whatever_the_order_of_the_picks():
     pool = points([[1, 0]] * 4)
-    (selection,) = within(pool, [3, 1, 2], ["q"], np.array([[1, 0]], np.float32), 2)
+    (selection,) = top_k_among(pool, [3, 1, 2], ["q"], np.array([[1, 0]], np.float32), 2)
     assert (selection.rows, selection.similarities) == ([1, 2], [1.0, 1.0])
 
 
 def test_within_reports_copies_among_the_chosen_rows():
     pool = points([[1, 0]] * 3 + [[0, 1]], ["a", "A", "b", "c"])
-    (selection,) = within(pool, [0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 2)
+    (selection,) = top_k_among(pool, [0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 2)
     assert selection.rows == [0, 2]
-    assert [drop.reason for drop in selection.dropped] == ["a copy of row 0"]
+    assert [drop.reason for drop in selection.passed_over] == ["a copy of row 0"]
     with pytest.raises(TuneshotError, match="choose k from 0 to 2, or a larger annotate"):
-        within(pool, [0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 3)
+        top_k_among(pool, [0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 3)

@@ -240,7 +240,7 @@ def test_the_smallest_code_length_wins_and_is_told(score):
         best = min(tried, key=lambda each: each.code_length)
         assert found.rows == list(best.rows)
         assert found.scores == [-best.code_length] * 3
-        assert found.dropped == ()
+        assert found.passed_over == ()
         cosines = SMALL.vectors[found.rows] @ vectors([query])[0]
         assert found.similarities == pytest.approx(cosines.tolist(), abs=1e-6)
 

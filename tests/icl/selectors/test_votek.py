@@ -16,9 +16,9 @@ from icl.selectors.votek import (
     VoteK,
     VoteKPool,
     VoteKTwoStage,
+    discounted_vote,
     overlap_vote,
     reference_graph,
-    vote,
 )
 from tests.support.doubles import EXAMPLES, HashedWords, make_pool
 
@@ -113,7 +113,7 @@ def overlap_by_definition(neighbours, count):
 
 
 def test_six_nodes_by_hand():
-    votes = vote(TOY, 3, rho=10)
+    votes = discounted_vote(TOY, 3, rho=10)
     assert votes.picks.tolist() == [2, 3, 0]
     assert votes.scores.tolist() == [3, 2, pytest.approx(0.1)]
     assert votes.received.tolist() == [2, 2, 3, 2, 2, 1]
@@ -121,7 +121,7 @@ def test_six_nodes_by_hand():
 
 def test_six_nodes_with_the_ties_of_the_reference():
     """Nodes 0, 1 and 4 tie in score and in votes; 1 is the first that anyone votes for."""
-    assert vote(TOY, 3, ties="first_vote").picks.tolist() == [2, 3, 1]
+    assert discounted_vote(TOY, 3, ties="first_vote").picks.tolist() == [2, 3, 1]
 
 
 @pytest.mark.parametrize("ties", ["row", "first_vote"])
@@ -129,7 +129,7 @@ def test_six_nodes_with_the_ties_of_the_reference():
 @settings(deadline=None)
 def test_picks_equal_those_of_networkx(ties, neighbours, rho, data):
     count = data.draw(st.integers(0, len(neighbours)))
-    votes = vote(neighbours, count, rho, ties)
+    votes = discounted_vote(neighbours, count, rho, ties)
     picks, scores = vote_with_networkx(neighbours, count, rho, ties)
     assert votes.picks.tolist() == picks
     assert votes.scores.tolist() == pytest.approx(scores, rel=1e-9)
@@ -138,7 +138,7 @@ def test_picks_equal_those_of_networkx(ties, neighbours, rho, data):
 @given(graphs(widest=29), st.floats(1, 1e9), st.integers(0, 60))
 @settings(deadline=None)
 def test_no_node_is_picked_twice_and_scores_never_rise(neighbours, rho, count):
-    votes = vote(neighbours, count, rho)
+    votes = discounted_vote(neighbours, count, rho)
     assert len(set(votes.picks.tolist())) == len(votes.picks) == min(count, len(neighbours))
     assert (votes.scores >= 0).all()
     assert (votes.scores[1:] <= votes.scores[:-1] * (1 + 1e-9)).all()
@@ -146,18 +146,18 @@ def test_no_node_is_picked_twice_and_scores_never_rise(neighbours, rho, count):
 
 def test_scores_far_below_one_are_still_told_apart():
     """Everyone votes for everyone: the i-th pick has 39 - i voters, all discounted i times."""
-    votes = vote(random_graph(40, 39, 0), 40)
+    votes = discounted_vote(random_graph(40, 39, 0), 40)
     assert votes.picks.tolist() == list(range(40))
     assert votes.scores.tolist() == pytest.approx([(39 - i) * 10.0**-i for i in range(40)])
 
 
 def test_nodes_without_votes_come_last_in_row_order():
     everyone_for_0 = np.array([[3], [0], [0], [0], [0]])
-    assert vote(everyone_for_0, 5).picks.tolist() == [0, 3, 1, 2, 4]
+    assert discounted_vote(everyone_for_0, 5).picks.tolist() == [0, 3, 1, 2, 4]
 
 
 def test_its_own_number_is_no_vote():
-    votes = vote(np.array([[0, 1], [1, 1], [1, 2]]), 3)
+    votes = discounted_vote(np.array([[0, 1], [1, 1], [1, 2]]), 3)
     assert votes.received.tolist() == [0, 2, 0]
     assert votes.picks.tolist() == [1, 0, 2]
 
@@ -202,7 +202,7 @@ def test_the_list_is_the_same_for_every_query_and_skips_copies_of_it():
     assert one.rows[0] == selector.picks[0]
     assert one.scores == [selector.scores[selector.picks.index(row)] for row in one.rows]
     assert selector.picks[0] not in same.rows
-    assert [(drop.row, drop.reason) for drop in same.dropped] == [
+    assert [(drop.row, drop.reason) for drop in same.passed_over] == [
         (selector.picks[0], "a copy of the message itself")
     ]
 

@@ -12,8 +12,8 @@ from clfcore.weights.meta import BUNDLED, Meta
 from icl.chat.cards import compare_card, cost, escape_markdown, milliseconds, percent, verdict
 from icl.chat.controls import pickers
 from icl.few_shot import FewShotPrediction
-from icl.prompt.prompt import Demonstration
 from icl.prompt.tasks import TASKS
+from icl.prompt.template import Demonstration
 from icl.selectors.arrange import ARRANGEMENTS
 from icl.session.open import open_session
 from icl.session.session import MAX_CHARACTERS, Model

@@ -109,7 +109,7 @@ def test_what_cannot_be_asked_now_is_an_error():
 
 
 def test_examples_that_do_not_fit_are_not_counted_as_shown():
-    found = sweep(few_shot(CountingLM(budget=150), k=2), "win", ks=(8,))
+    found = sweep(few_shot(CountingLM(max_prompt_tokens=150), k=2), "win", ks=(8,))
     shown = {each.k: each.shown for each in found.by_k}
     assert 0 < shown[8] < 8
 

@@ -22,7 +22,7 @@ from icl.chat.actions.commands import (
 from icl.chat.actions.upload import ACCEPT, classify_file
 from icl.chat.controls import form_pickers, panel
 from icl.chat.state import MAX_ADDED_EXAMPLES, MAX_TURNS, Chat
-from icl.prompt.free_form import FREE_FORM
+from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.session.environment import workers as real_workers
 from icl.session.session import Model, Reply, Turn
 from icl.session.settings import CHOICES, Settings
@@ -207,7 +207,7 @@ def test_one_model_is_nothing_to_choose_from():
 
 def test_every_free_prompt_can_be_picked():
     (picker,) = form_pickers()
-    assert [option.id for option in picker.options] == list(FREE_FORM)
+    assert [option.id for option in picker.options] == list(FREE_PROMPTS)
 
 
 # --- files --------------------------------------------------------------------------------------

@@ -3,13 +3,13 @@
 import re
 from dataclasses import dataclass
 
-from icl.prompt.template import BETWEEN, one_line
+from icl.prompt.template import PARAGRAPH_BREAK, one_line
 
 # --- free-form tasks: the answer is a text, not a label ------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class FreeForm:
+class FreePrompt:
     """A prompt with worked examples that a language model goes on with.
 
     Attributes:
@@ -30,7 +30,7 @@ class FreeForm:
     def render(self, query: str) -> str:
         """The whole prompt, up to and including the empty slot for the answer."""
         shown = [f"{self._slot(text)} {output}" for text, output in self.examples]
-        return BETWEEN.join([self.instruction, *shown, self._slot(query)])
+        return PARAGRAPH_BREAK.join([self.instruction, *shown, self._slot(query)])
 
     def is_right(self, query: str, completion: str) -> bool | None:
         """Whether a question is answered in the words hoped for; ``None`` for other queries.
@@ -44,10 +44,12 @@ class FreeForm:
         return self.before_input + one_line(text) + self.before_output
 
 
-def form_asking(query: str) -> str | None:
+def free_prompt_with(query: str) -> str | None:
     """The free prompt that ``query`` is a question of, if any."""
     asked = one_line(query).strip()
-    return next((name for name, form in FREE_FORM.items() if asked in dict(form.questions)), None)
+    return next(
+        (name for name, form in FREE_PROMPTS.items() if asked in dict(form.questions)), None
+    )
 
 
 def _words(text: str) -> list[str]:
@@ -56,8 +58,8 @@ def _words(text: str) -> list[str]:
 
 # Of six questions each, SmolLM2-135M answers 2 (translation), 5 (sentiment) and 0 (composition) as
 # hoped. It goes from Italian to Italy, and no further: f(Italy) alone is Italy to it, too.
-FREE_FORM: dict[str, FreeForm] = {
-    "translation": FreeForm(
+FREE_PROMPTS: dict[str, FreePrompt] = {
+    "translation": FreePrompt(
         instruction="Translate the German sentences into English.",
         before_input="German: ",
         before_output="\nEnglish:",
@@ -75,7 +77,7 @@ FREE_FORM: dict[str, FreeForm] = {
             ("Morgen fahre ich nach Berlin.", "Tomorrow I am going to Berlin."),
         ),
     ),
-    "review_sentiment": FreeForm(
+    "review_sentiment": FreePrompt(
         instruction="Say whether each review is positive or negative.",
         before_input="Review: ",
         before_output="\nSentiment:",
@@ -94,7 +96,7 @@ FREE_FORM: dict[str, FreeForm] = {
         ),
     ),
     # Two steps that it is shown one by one, and then as one: language -> country -> capital.
-    "function_composition": FreeForm(
+    "function_composition": FreePrompt(
         instruction="Two functions, f and g, are shown by examples. f(g(x)) is g first, then f.",
         before_input="",
         before_output=" =",
