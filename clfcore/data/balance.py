@@ -12,17 +12,19 @@ itself is imbalanced-learn's (Lemaître et al. 2017). A strategy is of one of fo
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from clfcore.errors import TuneshotError, unknown_choice
 
-if TYPE_CHECKING:  # 130 MB and two seconds, for who only wants the rows as they are
+if TYPE_CHECKING:  # 130 MB and two seconds, which the rows as they are do not need
     from imblearn.base import BaseSampler
 
 
-LabelCounts = Mapping[int, int]  # label -> messages that have it
+LabelCounts = Mapping[int, int]  # label number -> messages that have it
 BalancerKind = Literal["rows", "neighbours", "points", "weights"]
 
 
@@ -32,145 +34,94 @@ class Balancer:
 
     Attributes:
         kind: what it does, and so what it needs; see the top of this file.
-        build: (counts, ratio, seed) -> imbalanced-learn's sampler. ``None``: no sampling.
+        sampler: imbalanced-learn's class, as module and name; ``None``: no sampling.
+        settings: (counts, ratio, seed) -> the arguments of that class.
     """
 
     kind: BalancerKind
-    build: Callable[[LabelCounts, float, int], "BaseSampler"] | None = None
+    sampler: str | None = None
+    settings: Callable[[LabelCounts, float, int], dict[str, Any]] = lambda counts, ratio, seed: {}
 
 
-# --- more of the rare labels --------------------------------------------------------------------
-
-
-def _oversample(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """Repeats rare messages, drawn at random."""
-    from imblearn.over_sampling import RandomOverSampler
-
-    return RandomOverSampler(sampling_strategy=_raised(counts, ratio), random_state=seed)
-
-
-def _rose(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """Repeats rare points with Gaussian noise: a smoothed bootstrap (Menardi & Torelli 2014).
-
-    The noise is as wide as a kernel density estimate of the label would have it, feature by
-    feature. As in imbalanced-learn, the real points stay and only the repeats are smoothed.
-    """
-    from imblearn.over_sampling import RandomOverSampler
-
-    return RandomOverSampler(
-        sampling_strategy=_raised(counts, ratio), random_state=seed, shrinkage=1.0
-    )
-
-
-def _smote(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """Points between a rare one and a near one of the same label (Chawla et al. 2002)."""
-    from imblearn.over_sampling import SMOTE
-
-    targets = _raised(counts, ratio)
-    near = _neighbours_of_its_own(counts, targets)
-    return SMOTE(sampling_strategy=targets, random_state=seed, k_neighbors=near)
-
-
-def _adasyn(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """SMOTE, with more points where other labels are near (He et al. 2008).
-
-    Shares are rounded point by point, so the counts come out near the target, not exactly on it.
-    """
-    from imblearn.over_sampling import ADASYN
-
-    targets = _raised(counts, ratio)
-    near = _neighbours_of_its_own(counts, targets)
-    return ADASYN(sampling_strategy=targets, random_state=seed, n_neighbors=near)
-
-
-def _raised(counts: LabelCounts, ratio: float) -> dict[int, int]:
+def _raised(counts: LabelCounts, ratio: float, seed: int) -> dict[str, Any]:
     """Every label brought to ``ratio`` of the commonest one, rounded down; none gets fewer."""
     commonest = max(counts.values())
-    return {label: max(count, int(ratio * commonest)) for label, count in counts.items()}
+    targets = {label: max(count, int(ratio * commonest)) for label, count in counts.items()}
+    return {"sampling_strategy": targets, "random_state": seed}
 
 
-def _neighbours_of_its_own(counts: LabelCounts, targets: LabelCounts) -> int:
-    """Five neighbours, as the papers have it, or as many as the rarest label to be added to has.
+def _raised_between(
+    neighbours: str, counts: LabelCounts, ratio: float, seed: int
+) -> dict[str, Any]:
+    """As ``_raised``, with points put between neighbours of the same label.
+
+    Five neighbours, as the papers have it, or as many as the rarest label to be added to has.
+
+    Args:
+        neighbours: the sampler's name for their number.
+        counts: of the labels.
+        ratio: as for ``_raised``.
+        seed: as for ``_raised``.
 
     Raises:
         TuneshotError: a label has one message only, and so no neighbour.
     """
-    growing = {label: count for label, count in counts.items() if targets[label] > count}
+    settings = _raised(counts, ratio, seed)
+    growing = {n: c for n, c in counts.items() if settings["sampling_strategy"][n] > c}
     for label, count in growing.items():
         if count < 2:
             raise TuneshotError(
                 f"smote and adasyn need 2 messages of a label to put points between; label number "
                 f"{label} has {count} in the training part; choose oversample or rose"
             )
-    return min([5, *(count - 1 for count in growing.values())])
+    return {**settings, neighbours: min([5, *(count - 1 for count in growing.values())])}
 
 
-# --- fewer of the common labels -----------------------------------------------------------------
-
-
-def _undersample(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """Leaves out common messages at random; ratio 1 is the lecture's balanced training set."""
-    from imblearn.under_sampling import RandomUnderSampler
-
-    return RandomUnderSampler(sampling_strategy=_lowered(counts, ratio), random_state=seed)
-
-
-def _cluster_centroids(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """Replaces common points by the centres of their k-means clusters (prototype generation)."""
-    from imblearn.under_sampling import ClusterCentroids
-
-    return ClusterCentroids(sampling_strategy=_lowered(counts, ratio), random_state=seed)
-
-
-def _lowered(counts: LabelCounts, ratio: float) -> dict[int, int]:
+def _lowered(counts: LabelCounts, ratio: float, seed: int) -> dict[str, Any]:
     """The labels that have more than the rarest one / ``ratio``, brought to that, rounded down."""
-    rarest = min(counts.values())
-    return {label: int(rarest / ratio) for label, count in counts.items() if count > rarest / ratio}
+    most = min(counts.values()) / ratio
+    targets = {label: int(most) for label, count in counts.items() if count > most}
+    return {"sampling_strategy": targets, "random_state": seed}
 
 
-# --- cleaner borders. These decide themselves how many to remove, never of the rarest label. -----
-
-
-def _tomek_links(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """Removes the commoner of two mutual nearest neighbours of different labels (Tomek 1976a)."""
-    from imblearn.under_sampling import TomekLinks
-
-    return TomekLinks()
-
-
-def _enn(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """Removes common points that have a stranger among their three neighbours (Wilson 1972).
-
-    Wilson removed a point when most of its neighbours were strangers; one is enough here, as
-    imbalanced-learn has it.
-    """
-    from imblearn.under_sampling import EditedNearestNeighbours
-
-    return EditedNearestNeighbours(n_neighbors=_neighbours_of_any_label(counts))
-
-
-def _repeated_enn(counts: LabelCounts, ratio: float, seed: int) -> "BaseSampler":
-    """Edits again until nothing changes or a common label has become the rarest (Tomek 1976b)."""
-    from imblearn.under_sampling import RepeatedEditedNearestNeighbours
-
-    return RepeatedEditedNearestNeighbours(n_neighbors=_neighbours_of_any_label(counts))
-
-
-def _neighbours_of_any_label(counts: LabelCounts) -> int:
-    return min(3, sum(counts.values()) - 1)
+def _three_neighbours(counts: LabelCounts, ratio: float, seed: int) -> dict[str, Any]:
+    return {"n_neighbors": min(3, sum(counts.values()) - 1)}
 
 
 BALANCERS: dict[str, Balancer] = {
     "none": Balancer("rows"),
-    "oversample": Balancer("rows", _oversample),
-    "rose": Balancer("points", _rose),
-    "smote": Balancer("points", _smote),
-    "adasyn": Balancer("points", _adasyn),
-    "undersample": Balancer("rows", _undersample),
-    "cluster_centroids": Balancer("points", _cluster_centroids),
-    "tomek_links": Balancer("neighbours", _tomek_links),
-    "enn": Balancer("neighbours", _enn),
-    "repeated_enn": Balancer("neighbours", _repeated_enn),
+    # More of the rare labels. Repeats rare messages, drawn at random.
+    "oversample": Balancer("rows", "over_sampling.RandomOverSampler", _raised),
+    # Repeats rare points with Gaussian noise: a smoothed bootstrap (Menardi & Torelli 2014). The
+    # noise is as wide as a kernel density estimate of the label would have it, feature by feature.
+    # As in imbalanced-learn, the real points stay and only the repeats are smoothed.
+    "rose": Balancer(
+        "points",
+        "over_sampling.RandomOverSampler",
+        lambda counts, ratio, seed: {**_raised(counts, ratio, seed), "shrinkage": 1.0},
+    ),
+    # Points between a rare one and a near one of the same label (Chawla et al. 2002).
+    "smote": Balancer("points", "over_sampling.SMOTE", partial(_raised_between, "k_neighbors")),
+    # SMOTE, with more points where other labels are near (He et al. 2008). Shares are rounded point
+    # by point, so the counts come out near the target, not exactly on it.
+    "adasyn": Balancer("points", "over_sampling.ADASYN", partial(_raised_between, "n_neighbors")),
+    # Fewer of the common labels. Leaves out common messages at random; ratio 1 is the lecture's
+    # balanced training set.
+    "undersample": Balancer("rows", "under_sampling.RandomUnderSampler", _lowered),
+    # Replaces common points by the centres of their k-means clusters (prototype generation).
+    "cluster_centroids": Balancer("points", "under_sampling.ClusterCentroids", _lowered),
+    # Cleaner borders. These decide themselves how many to remove, never of the rarest label.
+    # Removes the commoner of two mutual nearest neighbours of different labels (Tomek 1976a).
+    "tomek_links": Balancer("neighbours", "under_sampling.TomekLinks"),
+    # Removes common points with another label among their three neighbours. Wilson (1972) removed
+    # a point when most of its neighbours had another label; one is enough, as imbalanced-learn has
+    # it.
+    "enn": Balancer("neighbours", "under_sampling.EditedNearestNeighbours", _three_neighbours),
+    # Edits again until nothing changes or a common label has become the rarest (Tomek 1976b).
+    "repeated_enn": Balancer(
+        "neighbours", "under_sampling.RepeatedEditedNearestNeighbours", _three_neighbours
+    ),
+    # Takes every message as it is, and weighs the loss; see ``class_weights``.
     "class_weights": Balancer("weights"),
 }
 
@@ -211,12 +162,10 @@ def balanced_rows(
             f"{_names('rows', 'weights')}"
         )
     y = np.asarray(labels)
-    if balancer.build is None:
+    if balancer.sampler is None:
         return list(range(len(y)))
-    counts = _counts(y)
     x = np.zeros((len(y), 1)) if vectors is None else vectors
-    sampler = balancer.build(counts, ratio, seed)
-    _resampled(sampler, x, y, counts, strategy)
+    sampler, _, _ = _resampled(strategy, x, y, ratio, seed)
     return np.sort(sampler.sample_indices_).tolist()
 
 
@@ -239,12 +188,10 @@ def balanced_points(
         TuneshotError: as ``balanced_rows``, except that points may be invented here.
     """
     balancer, y = _checked(strategy, ratio), np.asarray(labels, np.int64)
-    if balancer.kind != "points" or balancer.build is None:
+    if balancer.kind != "points" or balancer.sampler is None:
         rows = balanced_rows(labels, strategy, seed, ratio, vectors)
         return vectors[rows], y[rows]
-    counts = _counts(y)
-    sampler = balancer.build(counts, ratio, seed)
-    points, point_labels = _resampled(sampler, vectors, y, counts, strategy)
+    _, points, point_labels = _resampled(strategy, vectors, y, ratio, seed)
     return points.astype(np.float32), point_labels
 
 
@@ -281,17 +228,16 @@ def _names(*kinds: BalancerKind) -> str:
     return ", ".join(name for name, balancer in BALANCERS.items() if balancer.kind in kinds)
 
 
-def _counts(y: np.ndarray) -> LabelCounts:
-    counts = Counter(y.tolist())
+def _resampled(
+    strategy: str, x: np.ndarray, y: np.ndarray, ratio: float, seed: int
+) -> tuple["BaseSampler", np.ndarray, np.ndarray]:
+    """The fitted sampler, its points and their labels; its refusals become one line."""
+    counts, balancer = Counter(y.tolist()), BALANCERS[strategy]
     if len(counts) < 2:
         raise TuneshotError(f"balancing needs messages of at least 2 labels, found {len(counts)}")
-    return counts
-
-
-def _resampled(
-    sampler: "BaseSampler", x: np.ndarray, y: np.ndarray, counts: LabelCounts, strategy: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """``sampler.fit_resample``, with its refusals in one line."""
+    module, _, name = str(balancer.sampler).rpartition(".")
+    sampler_class = getattr(import_module(f"imblearn.{module}"), name)
+    sampler = sampler_class(**balancer.settings(counts, ratio, seed))
     try:
         new_x, new_y = sampler.fit_resample(x, y)
     except (ValueError, RuntimeError) as error:  # e.g. ADASYN where the labels do not touch
@@ -304,4 +250,4 @@ def _resampled(
             f"{strategy} would remove every message of label number {min(lost)}: it lies too close "
             "to other labels; choose another strategy"
         )
-    return new_x, new_y
+    return sampler, new_x, new_y

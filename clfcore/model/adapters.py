@@ -1,15 +1,16 @@
-"""Adapters: a few new weights learn, and the trunk stays as it was.
+"""Adapters: a few new weights are trained, and the trunk stays as it was.
 
 Most of them change what the linear layers of the blocks compute, and can be merged into their
-weights afterwards. Soft prompts put learnt vectors in front of the message instead. The methods
-themselves are those of peft; the head learns beside every one of them.
+weights afterwards. Soft prompts put trained vectors in front of the message instead. The methods
+themselves are those of peft; the head is trained beside every one of them.
 """
 
 import inspect
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clfcore.errors import TuneshotError, unknown_choice
@@ -20,7 +21,10 @@ if TYPE_CHECKING:  # settings choose from this table, and a wrong choice is refu
 
     from clfcore.model.classifier import TextClassifier, Trunk
 
-_FREQUENCIES = 64  # of FourierFT for one rank: rank 16 has about as many as the paper's 1000
+Linears = Mapping[str, "nn.Linear"]  # layers by their name in the trunk
+Settings = Callable[["Trunk", Linears, AdapterSpec], dict[str, Any]]
+
+_FREQUENCIES_PER_RANK = 64  # of FourierFT: rank 16 has about as many as the paper's 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +32,9 @@ class Adapter:
     """A kind of adapter.
 
     Attributes:
-        apply: puts it into a trunk; gives peft's object that did it, if there is one.
+        apply: puts it into a trunk; returns peft's object that did it, if there is one.
         merges: whether it can become part of the trunk's weights.
-        resumable: whether the weights that learn are all a stopped run needs to go on.
+        resumable: whether the trained weights are all that a stopped run needs to continue.
     """
 
     apply: Callable[["Trunk", AdapterSpec], Any]
@@ -41,163 +45,22 @@ class Adapter:
 # --- methods that change what the linear layers compute ------------------------------------------
 
 
-def _lora(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W + B A (Hu et al. 2021). Rank: of the update."""
-    return _wrap(trunk, "LoraConfig", _linears(trunk), r=spec.rank, lora_alpha=spec.rank)
+def _wrap(config: str, settings: Settings, wide: bool, trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
+    """Replaces linear layers of the blocks by peft's layers around them.
 
-
-def _adalora(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W + P Λ Q, where unimportant entries of Λ are set to zero (Zhang et al. 2023).
-
-    Rank: the average that is left over at the end; it starts with half as much again. The paper's
-    penalty on P and Q that are not orthogonal is left out.
-
-    Raises:
-        TuneshotError: a run too short to prune.
-    """
-    steps = spec.total_steps
-    if steps < 2:
-        raise TuneshotError(
-            f"adalora prunes itself step by step and needs at least 2, not {steps}; train for more "
-            "epochs, or choose lora"
-        )
-    first_rank = spec.rank + (spec.rank + 1) // 2
-    return _wrap(
-        trunk, "AdaLoraConfig", _linears(trunk),
-        target_r=spec.rank, init_r=first_rank, lora_alpha=first_rank,
-        total_step=steps, tinit=steps // 10, tfinal=3 * steps // 10,
-    )  # fmt: skip
-
-
-def _ia3(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """Each feature times a learnt number (IA³, Liu et al. 2022). No rank.
-
-    What a layer gives is scaled; or, if it does not read the stream, what it reads, as the paper
-    does between the two layers of a feed-forward.
-    """
-    linears = _linears(trunk)
-    inner = [name for name, linear in linears.items() if linear.in_features != trunk.emb_dim]
-    return _wrap(trunk, "IA3Config", linears, feedforward_modules=inner)
-
-
-def _loha(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W + (B₁ A₁) ⊙ (B₂ A₂) (Hyeon-Woo et al. 2022). Rank: of each factor, so rank² of both."""
-    return _wrap(trunk, "LoHaConfig", _linears(trunk), r=spec.rank, alpha=spec.rank)
-
-
-def _lokr(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W + A ⊗ B (Edalati et al. 2022, Yeh et al. 2024). Rank: at most, of the larger factor B.
-
-    peft divides every width into two factors near its square root, so any width will do.
-    """
-    return _wrap(trunk, "LoKrConfig", _linears(trunk), r=spec.rank, alpha=spec.rank)
-
-
-def _oft(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W R, where R rotates blocks of features (Qiu et al. 2023). Rank: features a block, at most.
+    Args:
+        config: the name of peft's configuration class.
+        settings: gives its arguments.
+        wide: also the layers that do not read the stream. Some methods make a full (in, in) matrix
+            for each layer in each pass: behind the wide part of a feed-forward it would cost more
+            than the whole trunk.
+        trunk: changed in place.
+        spec: the adapter's arguments.
 
     Raises:
-        TuneshotError: no block size fits.
+        TuneshotError: no linear layers, or a rank or a number of steps the method cannot use.
     """
-    linears = _linears(trunk)
-    return _wrap(
-        trunk, "OFTConfig", linears,
-        r=0, oft_block_size=_block_size(linears, spec), use_cayley_neumann=False,
-    )  # fmt: skip
-
-
-def _boft(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W R times a learnt number for each output (Liu et al. 2024). Rank: as for OFT.
-
-    Has one butterfly factor, because peft needs a compiled CUDA extension for more.
-
-    Raises:
-        TuneshotError: no block size fits.
-    """
-    from peft.tuners.boft import layer
-
-    layer._FBD_CUDA = False  # peft would try to compile it even so
-    linears = _reading_the_stream(trunk)
-    return _wrap(trunk, "BOFTConfig", linears, boft_block_size=_block_size(linears, spec))
-
-
-def _vera(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W + Λ B Λ' A, where A and B are random and shared (Kopiczko et al. 2024).
-
-    Rank: of A and B, which cost nothing to keep: the seed gives them. The paper has 256 and more.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # peft would rather save A and B, once for every layer
-        return _wrap(
-            trunk, "VeraConfig", _linears(trunk), r=spec.rank,
-            projection_prng_key=spec.seed, save_projection=False,
-        )  # fmt: skip
-
-
-def _fourierft(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W + the inverse Fourier transform of a few learnt coefficients (Gao et al. 2024).
-
-    Rank: 64 coefficients each. They start at zero and not at random, so that nothing changes.
-    """
-    linears = _linears(trunk)
-    most = min(linear.weight.numel() for linear in linears.values())
-    return _wrap(
-        trunk, "FourierFTConfig", linears,
-        n_frequency=min(_FREQUENCIES * spec.rank, most), init_weights=True,
-        random_loc_seed=spec.seed,
-    )  # fmt: skip
-
-
-def _hra(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W H₁ H₂ …, a chain of reflections (Yuan et al. 2024). Rank: how many.
-
-    peft multiplies full matrices, one reflection at a time: ten times slower than the others.
-
-    Raises:
-        TuneshotError: an odd rank; reflections undo each other in pairs at the start.
-    """
-    if spec.rank % 2:
-        raise TuneshotError(f"hra reflects in pairs and needs an even rank, not {spec.rank}")
-    return _wrap(trunk, "HRAConfig", _reading_the_stream(trunk), r=spec.rank)
-
-
-def _miss(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
-    """W + one small block, repeated (MiSS, formerly Bone; Kang & Yin 2024). Rank: its rows.
-
-    Raises:
-        TuneshotError: the block is larger than a layer.
-    """
-    linears = _linears(trunk)
-    narrowest = min(linear.in_features for linear in linears.values())
-    if spec.rank > narrowest:
-        raise TuneshotError(
-            f"miss repeats a block of {spec.rank} rows, but a layer reads {narrowest} features; "
-            f"choose a rank up to {narrowest}"
-        )
-    return _wrap(trunk, "MissConfig", linears, r=spec.rank)
-
-
-def _ln_tuning(trunk: "Trunk", spec: AdapterSpec) -> None:
-    """Only the norms learn (Zhao et al. 2023). No rank.
-
-    The one method that changes the trunk itself; there is nothing to merge.
-    """
-    for module in (*trunk.trf_blocks.modules(), trunk.final_norm):
-        is_leaf = not list(module.children())
-        if is_leaf and all(weight.dim() == 1 for weight in module.parameters()):
-            module.requires_grad_(True)
-
-
-def _wrap(trunk: "Trunk", config: str, linears: dict[str, "nn.Linear"], **settings: Any) -> Any:  # noqa: ANN401
-    """Replaces ``linears`` of ``trunk`` by peft's layers around them."""
     import peft  # 2 s
-
-    made = getattr(peft, config)(target_modules=list(linears), **settings)
-    return peft.PEFT_TYPE_TO_TUNER_MAPPING[made.peft_type](trunk, made, "default")
-
-
-def _linears(trunk: "Trunk") -> dict[str, "nn.Linear"]:
-    """The linear layers of the blocks, by their name in ``trunk``."""
     from torch import nn
 
     inside = set(trunk.trf_blocks.modules())
@@ -211,20 +74,69 @@ def _linears(trunk: "Trunk") -> dict[str, "nn.Linear"]:
             "this base keeps its weights elsewhere than in linear layers, where an adapter could "
             "sit; choose prompt, ln_tuning or last_block, or another base"
         )
-    return linears
+    if not wide:
+        linears = {n: layer for n, layer in linears.items() if layer.in_features == trunk.emb_dim}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # peft would rather save vera's random matrices
+        made = getattr(peft, config)(target_modules=list(linears), **settings(trunk, linears, spec))
+        return peft.PEFT_TYPE_TO_TUNER_MAPPING[made.peft_type](trunk, made, "default")
 
 
-def _reading_the_stream(trunk: "Trunk") -> dict[str, "nn.Linear"]:
-    """The linear layers that are as wide as the stream.
+def _linears(
+    config: str,
+    settings: Settings,
+    wide: bool = True,
+    resumable: bool = True,
+) -> Adapter:
+    """An adapter around linear layers; arguments as for ``_wrap``."""
+    return Adapter(partial(_wrap, config, settings, wide), resumable=resumable)
 
-    Some methods make a full (in, in) matrix for each layer in each pass. Behind the wide part of a
-    feed-forward it would cost more than the whole trunk.
-    """
-    return {name: linear for name, linear in _linears(trunk).items()
-            if linear.in_features == trunk.emb_dim}  # fmt: skip
+
+def _adalora(trunk: "Trunk", linears: Linears, spec: AdapterSpec) -> dict[str, Any]:
+    steps = spec.total_steps
+    if steps < 2:
+        raise TuneshotError(
+            f"adalora prunes itself step by step and needs at least 2, not {steps}; train for more "
+            "epochs, or choose lora"
+        )
+    first_rank = spec.rank + (spec.rank + 1) // 2
+    return {"target_r": spec.rank, "init_r": first_rank, "lora_alpha": first_rank,
+            "total_step": steps, "tinit": steps // 10, "tfinal": 3 * steps // 10}  # fmt: skip
 
 
-def _block_size(linears: dict[str, "nn.Linear"], spec: AdapterSpec) -> int:
+def _boft(trunk: "Trunk", linears: Linears, spec: AdapterSpec) -> dict[str, Any]:
+    from peft.tuners.boft import layer
+
+    layer._FBD_CUDA = False  # peft would try to compile it even so
+    return {"boft_block_size": _block_size(linears, spec)}
+
+
+def _fourierft(trunk: "Trunk", linears: Linears, spec: AdapterSpec) -> dict[str, Any]:
+    fewest_weights = min(linear.weight.numel() for linear in linears.values())
+    return {
+        "n_frequency": min(_FREQUENCIES_PER_RANK * spec.rank, fewest_weights),
+        "init_weights": True,  # zeros
+        "random_loc_seed": spec.seed,
+    }
+
+
+def _hra(trunk: "Trunk", linears: Linears, spec: AdapterSpec) -> dict[str, Any]:
+    if spec.rank % 2:
+        raise TuneshotError(f"hra reflects in pairs and needs an even rank, not {spec.rank}")
+    return {"r": spec.rank}
+
+
+def _miss(trunk: "Trunk", linears: Linears, spec: AdapterSpec) -> dict[str, Any]:
+    narrowest = min(linear.in_features for linear in linears.values())
+    if spec.rank > narrowest:
+        raise TuneshotError(
+            f"miss repeats a block of {spec.rank} rows, but a layer reads {narrowest} features; "
+            f"choose a rank up to {narrowest}"
+        )
+    return {"r": spec.rank}
+
+
+def _block_size(linears: Linears, spec: AdapterSpec) -> int:
     """The largest number up to the rank that divides the width of every layer."""
     common = math.gcd(*(linear.in_features for linear in linears.values()))
     sizes = [size for size in range(2, common + 1) if common % size == 0]
@@ -235,6 +147,20 @@ def _block_size(linears: dict[str, "nn.Linear"], spec: AdapterSpec) -> int:
             f"{spec.rank} fits all layers; {hint}"
         )
     return max(size for size in sizes if size <= spec.rank)
+
+
+def _ln_tuning(trunk: "Trunk", spec: AdapterSpec) -> None:
+    """Only the norms are trained (Zhao et al. 2023). No rank.
+
+    The one method that changes the trunk itself; there is nothing to merge.
+    """
+    for module in (*trunk.trf_blocks.modules(), trunk.final_norm):
+        is_leaf = not list(module.children())
+        if is_leaf and all(weight.dim() == 1 for weight in module.parameters()):
+            module.requires_grad_(True)
+
+
+# --- soft prompts -------------------------------------------------------------------------------
 
 
 def _prompt(trunk: "Trunk", spec: AdapterSpec) -> None:
@@ -296,17 +222,58 @@ def _leave_room(trunk: "Trunk") -> None:
 # --- the table ----------------------------------------------------------------------------------
 
 ADAPTERS: dict[str, Adapter] = {
-    "lora": Adapter(_lora),
-    "adalora": Adapter(_adalora, resumable=False),  # what it knows of importance is not saved
-    "ia3": Adapter(_ia3),
-    "loha": Adapter(_loha),
-    "lokr": Adapter(_lokr),
-    "oft": Adapter(_oft),
-    "boft": Adapter(_boft),
-    "vera": Adapter(_vera),
-    "fourierft": Adapter(_fourierft),
-    "hra": Adapter(_hra),
-    "miss": Adapter(_miss),
+    # W + B A (Hu et al. 2021). Rank: of the update.
+    "lora": _linears("LoraConfig", lambda _, __, spec: {"r": spec.rank, "lora_alpha": spec.rank}),
+    # W + P Λ Q, where unimportant entries of Λ are set to zero (Zhang et al. 2023). Rank: the
+    # average that is left at the end; it starts with half as much again. The paper's penalty on P
+    # and Q that are not orthogonal is left out. The importances are not among its weights.
+    "adalora": _linears("AdaLoraConfig", _adalora, resumable=False),
+    # Each feature times a trained number (IA³, Liu et al. 2022). No rank. The output of a layer is
+    # scaled; or, if it does not read the stream, its input, as the paper does in a feed-forward.
+    "ia3": _linears(
+        "IA3Config",
+        lambda trunk, linears, _: {
+            "feedforward_modules": [
+                name for name, linear in linears.items() if linear.in_features != trunk.emb_dim
+            ]
+        },
+    ),
+    # W + (B₁ A₁) ⊙ (B₂ A₂) (Hyeon-Woo et al. 2022). Rank: of each factor, so rank² of both.
+    "loha": _linears("LoHaConfig", lambda _, __, spec: {"r": spec.rank, "alpha": spec.rank}),
+    # W + A ⊗ B (Edalati et al. 2022, Yeh et al. 2024). Rank: at most, of the larger factor B. peft
+    # divides every width into two factors near its square root, so any width will do.
+    "lokr": _linears("LoKrConfig", lambda _, __, spec: {"r": spec.rank, "alpha": spec.rank}),
+    # W R, where R rotates blocks of features (Qiu et al. 2023). Rank: features a block, at most.
+    "oft": _linears(
+        "OFTConfig",
+        lambda _, linears, spec: {
+            "r": 0,
+            "oft_block_size": _block_size(linears, spec),
+            "use_cayley_neumann": False,
+        },
+    ),
+    # W R times a trained number for each output (Liu et al. 2024). Rank: as for OFT. One butterfly
+    # factor, because peft needs a compiled CUDA extension for more.
+    "boft": _linears("BOFTConfig", _boft, wide=False),
+    # W + Λ B Λ' A, where A and B are random and shared (Kopiczko et al. 2024). Rank: of A and B,
+    # which cost nothing to keep: the seed gives them. The paper has 256 and more.
+    "vera": _linears(
+        "VeraConfig",
+        lambda _, __, spec: {
+            "r": spec.rank,
+            "projection_prng_key": spec.seed,
+            "save_projection": False,
+        },
+    ),
+    # W + the inverse Fourier transform of a few trained coefficients (Gao et al. 2024). Rank: 64
+    # coefficients each. They start at zero and not at random, so that nothing changes.
+    "fourierft": _linears("FourierFTConfig", _fourierft),
+    # W H₁ H₂ …, a chain of reflections (Yuan et al. 2024). Rank: how many; even, as they undo each
+    # other in pairs at the start. peft multiplies full matrices, one reflection at a time: ten
+    # times slower than the others.
+    "hra": _linears("HRAConfig", _hra, wide=False),
+    # W + one small block, repeated (MiSS, formerly Bone; Kang & Yin 2024). Rank: its rows.
+    "miss": _linears("MissConfig", _miss),
     "ln_tuning": Adapter(_ln_tuning),
     "prompt": Adapter(_prompt, merges=False),
     "prefix": Adapter(_prefix, merges=False),
@@ -315,7 +282,7 @@ ADAPTERS: dict[str, Adapter] = {
 
 
 def adapt(model: "TextClassifier", name: str, rank: int, total_steps: int, seed: int) -> None:
-    """Puts an adapter into ``model``; from then on only it and the head learn.
+    """Puts an adapter into ``model``; from then on only the adapter and the head are trained.
 
     The same arguments give the same adapter. So the weights that require gradients are all that
     has to be kept beside ``adapter_record``.

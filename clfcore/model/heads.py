@@ -1,4 +1,4 @@
-"""The feature-based approach: the model stays frozen, and a small head learns from its vectors.
+"""The feature-based approach: the model stays frozen, and a small head is fitted to its vectors.
 
 scikit-learn fits the head on standardised vectors. Standardising is a linear step, so it is folded
 into the first layer: what is kept is plain torch, reads the vectors as the model gives them, and
@@ -44,24 +44,22 @@ def _logistic(seed: int) -> "ClassifierMixin":
     return LogisticRegression(max_iter=1000)
 
 
-def _logistic_layers(fitted: "ClassifierMixin") -> list[Layer]:
-    return [(fitted.coef_, fitted.intercept_)]
-
-
 def _mlp(seed: int) -> "ClassifierMixin":
-    """One hidden layer of 64; learns until its loss stands still."""
+    """One hidden layer of 64; fitted until its loss no longer falls."""
     from sklearn.neural_network import MLPClassifier
 
     return MLPClassifier(hidden_layer_sizes=(64,), max_iter=1000, random_state=seed)
 
 
-def _mlp_layers(fitted: "ClassifierMixin") -> list[Layer]:
-    return [(w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_, strict=True)]
-
-
 HEADS: dict[str, Head] = {
-    "logistic": Head(_logistic, _logistic_layers, (("weight", "bias"),)),
-    "mlp": Head(_mlp, _mlp_layers, (("0.weight", "0.bias"), ("2.weight", "2.bias"))),
+    "logistic": Head(
+        _logistic, lambda fitted: [(fitted.coef_, fitted.intercept_)], (("weight", "bias"),)
+    ),
+    "mlp": Head(
+        _mlp,
+        lambda fitted: [(w.T, b) for w, b in zip(fitted.coefs_, fitted.intercepts_, strict=True)],
+        (("0.weight", "0.bias"), ("2.weight", "2.bias")),
+    ),
 }
 
 
@@ -133,9 +131,9 @@ def head_from_state(state: Mapping[str, "Tensor"]) -> "nn.Module":
             layers = [(state[weight], state[bias]) for weight, bias in head.tensors]
             if _fit_together(layers):
                 return _module(layers)
-    found = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(state.items()))
+    tensors = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(state.items()))
     raise TuneshotError(
-        f"not a classification head ({found or 'no tensors'}); expected weight and bias, or "
+        f"not a classification head ({tensors or 'no tensors'}); expected weight and bias, or "
         "0.weight, 0.bias, 2.weight and 2.bias, with shapes that fit together; train it again"
     )
 
