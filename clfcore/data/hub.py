@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SPLIT = "train"
 _NAME = re.compile(r"\w[\w.-]*")
-_PATIENCE = 10.0  # seconds for an answer
+_TIMEOUT_SECONDS = 10.0
 
 
 def read_dataset(
@@ -40,7 +40,9 @@ def read_dataset(
     dataset = _load(source, name, config, split)
     header = dataset.column_names
     wanted = {"text": text_column, "label": label_column}
-    values = [_values(dataset, header[column]) for column in find_columns(header, wanted, source)]
+    values = [
+        column_values(dataset, header[column]) for column in find_columns(header, wanted, source)
+    ]
     rows = enumerate(zip(*values, strict=True), start=1)
     return to_examples(((number, list(row)) for number, row in rows), source)
 
@@ -80,7 +82,7 @@ def _answers(name: str) -> bool:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        HfApi().dataset_info(name, timeout=_PATIENCE)
+        HfApi().dataset_info(name, timeout=_TIMEOUT_SECONDS)
     except HfHubHTTPError:
         return True
     except Exception:  # which library's connection error this is depends on the version
@@ -88,7 +90,7 @@ def _answers(name: str) -> bool:
     return True
 
 
-def _values(dataset: "Dataset", column: str) -> list[object]:
+def column_values(dataset: "Dataset", column: str) -> list[object]:
     """A column's values; a class label's name in place of its number, None in place of -1."""
     from datasets import ClassLabel
 

@@ -16,7 +16,7 @@ from clfcore.errors import TuneshotError
 from clfcore.types import Example
 
 # Role of a column ("text", "label") -> its name, where the user says it.
-Wanted = Mapping[str, str | None]
+ColumnNames = Mapping[str, str | None]
 # Row number as a person counts it in the file, and the values of the wanted columns.
 NumberedRow = tuple[int, list[object]]
 
@@ -54,12 +54,12 @@ def read_texts(path: Path, text_column: str | None = None) -> list[str]:
         TuneshotError: unreadable, not UTF-8, or a table without such a column.
     """
     if not path.is_dir() and path.suffix.lower() not in READERS and text_column is None:
-        return _lines(path)
+        return read_lines(path)
     rows = _rows(path, {"text": text_column})
     return [_text(value, f"{path}, row {number}") for number, [value] in rows]
 
 
-def find_columns(header: Sequence[str], wanted: Wanted, place: str) -> list[int]:
+def find_columns(header: Sequence[str], wanted: ColumnNames, place: str) -> list[int]:
     """Where the wanted columns are, whatever their case; in the order of ``wanted``.
 
     Raises:
@@ -124,15 +124,15 @@ def _find(header: Sequence[str], role: str, chosen: str | None, place: str) -> i
     option = f"--{role}-column"
     shown = shorten(", ".join(header), 200, placeholder=" …") or "empty"
     for names in ((chosen,),) if chosen else ((role,), ALIASES[role]):
-        found = _named(header, names)
-        if len(found) > 1:
-            which = ", ".join(repr(header[column]) for column in found)
+        columns = _named(header, names)
+        if len(columns) > 1:
+            which = ", ".join(repr(header[column]) for column in columns)
             raise TuneshotError(
-                f"{place} has {len(found)} columns for the {role}: {which}; "
+                f"{place} has {len(columns)} columns for the {role}: {which}; "
                 f"choose one with {option}, or rename the others"
             )
-        if found:
-            return found[0]
+        if columns:
+            return columns[0]
     raise TuneshotError(
         f"{place} has no column {chosen or role!r}; its header is: {shown}; "
         f"say which column it is with {option}"
@@ -140,32 +140,36 @@ def _find(header: Sequence[str], role: str, chosen: str | None, place: str) -> i
 
 
 def _named(header: Sequence[str], names: Iterable[str]) -> list[int]:
-    known = {name.strip().lower() for name in names}
-    return [column for column, name in enumerate(header) if name.strip().lower() in known]
+    lowered = {name.strip().lower() for name in names}
+    return [column for column, name in enumerate(header) if name.strip().lower() in lowered]
 
 
 # --- one reader per form ------------------------------------------------------------------------
 
 
-def _rows(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
+def _rows(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     if path.is_dir():
         return _read_folder(path, wanted)
     return READERS.get(path.suffix.lower(), _read_tsv)(path, wanted)
 
 
-def _read_tsv(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
-    """Never unquoted: a stray ``"`` in a message must not swallow the lines after it.
+def split_tsv(lines: Sequence[str]) -> list[list[str]]:
+    """The cells of a tab-separated table, its header first; its last column takes all other tabs.
 
-    The last column takes the tabs that are left over.
+    Never unquoted: a stray ``"`` in a message must not swallow the lines after it.
     """
-    lines = _lines(path)
-    header = lines[0].split("\t") if lines else []
+    tabs = lines[0].count("\t") if lines else 0
+    return [line.split("\t", tabs) for line in lines]
+
+
+def _read_tsv(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
+    lines = read_lines(path)
+    header, *rows = split_tsv(lines) or [[]]
     if "label" in wanted and not any(wanted.values()) and _is_corpus_form(path, header):
         yield from _read_corpus_form(path, lines, wanted)
         return
     columns = find_columns(header, wanted, str(path))
-    for number, line in enumerate(lines[1:], start=2):
-        cells = line.split("\t", len(header) - 1)
+    for number, cells in enumerate(rows, start=2):
         _check_width(path, number, cells, header)
         yield number, [cells[column] for column in columns]
 
@@ -180,7 +184,9 @@ def _is_corpus_form(path: Path, header: Sequence[str]) -> bool:
     return not all(_named(header, (role, *ALIASES[role])) for role in ALIASES)
 
 
-def _read_corpus_form(path: Path, lines: Sequence[str], wanted: Wanted) -> Iterator[NumberedRow]:
+def _read_corpus_form(
+    path: Path, lines: Sequence[str], wanted: ColumnNames
+) -> Iterator[NumberedRow]:
     columns = find_columns(("label", "text"), wanted, str(path))
     for number, line in enumerate(lines, start=1):
         label, tab, text = line.partition("\t")
@@ -192,7 +198,7 @@ def _read_corpus_form(path: Path, lines: Sequence[str], wanted: Wanted) -> Itera
         yield number, [(label, text)[column] for column in columns]
 
 
-def _read_csv(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
+def _read_csv(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     csv.field_size_limit(2**31 - 1)
     rows = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
     try:
@@ -216,9 +222,9 @@ def _check_width(path: Path, number: int, cells: Sequence[str], header: Sequence
         )
 
 
-def _read_jsonl(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
+def _read_jsonl(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     rows = []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         try:
@@ -236,7 +242,7 @@ def _read_jsonl(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
         yield number, [row.get(name) for name in names]
 
 
-def _read_parquet(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
+def _read_parquet(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     from pyarrow import ArrowException, parquet  # half a second; `--help` should not wait
 
     try:
@@ -254,7 +260,7 @@ def _read_parquet(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
         yield number, list(row)
 
 
-def _read_folder(path: Path, wanted: Wanted) -> Iterator[NumberedRow]:
+def _read_folder(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     """One sub-folder per class, one ``.txt`` file per message; a last line end is not text."""
     columns = find_columns(("label", "text"), wanted, str(path))
     number = 0
@@ -283,8 +289,12 @@ def _visible(folder: Path) -> list[Path]:
 # --- text ---------------------------------------------------------------------------------------
 
 
-def _lines(path: Path) -> list[str]:
-    """Lines without their ends. Only LF and CR LF end a line; U+2028 and friends are text."""
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, without their ends: LF or CR LF. U+2028 and the like are text.
+
+    Raises:
+        TuneshotError: unreadable, or not UTF-8.
+    """
     lines = [line.removesuffix("\r") for line in _decoded(path).split("\n")]
     return lines[:-1] if lines[-1] == "" else lines
 
@@ -307,7 +317,7 @@ def _cannot_read(path: Path, error: OSError) -> TuneshotError:
     return TuneshotError(f"cannot read {path}: {error.strerror or error}; check the path")
 
 
-READERS: dict[str, Callable[[Path, Wanted], Iterator[NumberedRow]]] = {
+READERS: dict[str, Callable[[Path, ColumnNames], Iterator[NumberedRow]]] = {
     ".tsv": _read_tsv,
     ".csv": _read_csv,
     ".parquet": _read_parquet,

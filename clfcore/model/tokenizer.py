@@ -9,6 +9,7 @@ import tiktoken
 from clfcore.errors import TuneshotError
 from clfcore.model.spec import END_OF_TEXT
 from clfcore.paths import package_file
+from clfcore.types import without_lone_surrogates
 
 # tiktoken pins the same hash for the table it would download.
 _ENCODER_SHA256 = "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
@@ -47,10 +48,8 @@ def encode(text: str) -> list[int]:
     """Token ids of ``text``; never empty, and special tokens in it are read as plain text.
 
     An empty message becomes one end-of-text token, so that there is always a position to read.
-    Lone surrogates, which have no UTF-8 form, become replacement characters.
     """
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    return gpt2_encoding().encode_ordinary(clean) or [END_OF_TEXT]
+    return gpt2_encoding().encode_ordinary(without_lone_surrogates(text)) or [END_OF_TEXT]
 
 
 def _byte_of_printable() -> dict[str, int]:

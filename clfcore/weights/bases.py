@@ -19,7 +19,7 @@ from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.spec import GPT_PRESETS, MINI, GPTConfig
 from clfcore.model.tokenizer import encode
 from clfcore.paths import ASSETS, atomic_write, cache_dir
-from clfcore.types import OnProgress, ignore
+from clfcore.types import OnProgress, ignore, without_lone_surrogates
 from clfcore.weights.int8 import from_int8, to_int8
 from clfcore.weights.language_model import load_transformer
 from clfcore.weights.pretrained import is_gpt2, load_gpt2
@@ -111,9 +111,8 @@ def _transformer(base: str, classes: int, weights: str) -> Base:
 
 def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
     # A message that contains "<|im_end|>" means those characters, not the control token.
-    clean = text.encode("utf-8", "replace").decode("utf-8")
-    found: list[int] = tokenizer(clean, split_special_tokens=True)["input_ids"]
-    return found or [tokenizer.eos_token_id or 0]
+    encoding = tokenizer(without_lone_surrogates(text), split_special_tokens=True)
+    return encoding["input_ids"] or [tokenizer.eos_token_id or 0]
 
 
 def fingerprint(trunk: nn.Module) -> str:

@@ -17,6 +17,7 @@ import chainlit as cl
 import chainlit.server as server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from clfcore.types import without_lone_surrogates
 from icl.session.data_folder import secret
 from icl.session.login_codes import HEADER, login_configured, read_codes
 
@@ -116,7 +117,7 @@ class Throttle:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+    return hashlib.sha256(without_lone_surrogates(text).encode()).digest()
 
 
 # --- addresses ----------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from clfcore.cli.terminal import (
 from clfcore.config import DEFAULT_LM
 from clfcore.data.draw import draw
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import ignore
+from clfcore.types import ignore, without_lone_surrogates
 from icl.cli.few_shot import (
     build_few_shot,
     few_shot_of_cell,
@@ -122,7 +122,7 @@ def show_prompt(
     from icl.prompt.prompt import as_text
 
     stderr.print(f"{prompt.tokens} tokens, {len(prompt.demonstrations)} examples")
-    typer.echo(as_text(prompt.text).encode("utf-8", "replace"), nl=False)
+    typer.echo(without_lone_surrogates(as_text(prompt.text)).encode(), nl=False)
 
 
 @app.command()

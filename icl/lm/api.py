@@ -184,7 +184,10 @@ class ApiLM:
                 )
         return Scored(
             tokens=tuple(
-                tuple(zlib.crc32(token.encode("utf-8", "replace")) for token in r["pieces"][start:])
+                tuple(
+                    zlib.crc32(without_lone_surrogates(token).encode())
+                    for token in r["pieces"][start:]
+                )
                 for r in whole
             ),
             log_probabilities=tuple(tuple(r["log_probabilities"][start:]) for r in whole),

@@ -10,8 +10,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from clfcore.data.hub import column_values
 from clfcore.data.messages import load_messages
 from clfcore.data.split import Split, grouped_stratified_split
+from clfcore.data.tables import read_lines, split_tsv
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.template import Template, read_template
@@ -198,35 +200,14 @@ class PublishedDataset:
                 f"cannot load {self.dataset} ({split}) from Hugging Face: "
                 f"{type(error).__name__}; check the network, or give a folder with its tables"
             ) from error
-        names = {
-            column: feature.names
-            for column, feature in table.features.items()
-            if isinstance(feature, datasets.ClassLabel)
-        }
-        for row in table:
-            yield {
-                ours: _named(row[theirs], names.get(theirs))
-                for ours, theirs in self.columns.items()
-            }
-
-
-def _named(value: object, names: list[str] | None) -> object:
-    """A class label's name in place of its number, None in place of -1."""
-    if names is None or not isinstance(value, int):
-        return value
-    return names[value] if value >= 0 else None
+        columns = [column_values(table, theirs) for theirs in self.columns.values()]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(self.columns, values, strict=True))
 
 
 def _from_table(path: Path) -> Iterator[RawRow]:
     """Rows of a tab-separated table with a header and without quoting."""
-    try:
-        with path.open(encoding="utf-8", newline="\n") as file:
-            header, *rows = [line.rstrip("\r\n").split("\t") for line in file]
-    except OSError as error:
-        raise TuneshotError(
-            f"cannot read {path}: {error.strerror}; a folder of data has a sub-folder for each "
-            "task, with a table for each part"
-        ) from error
+    header, *rows = split_tsv(read_lines(path))
     for row in rows:
         yield dict(zip(header, row, strict=True))
 

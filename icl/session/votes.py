@@ -18,7 +18,7 @@ from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import append_lines, not_a_record, open_lines, read_lines
 from clfcore.paths import atomic_write
-from clfcore.types import Example
+from clfcore.types import Example, without_lone_surrogates
 from icl.session.data_folder import data_dir, secret
 
 if TYPE_CHECKING:  # exporting votes needs no model
@@ -213,7 +213,7 @@ def export(path: Path | None, out: Path, task: str = "sms_spam") -> MajorityLabe
         )
     lines = ["label\ttext", *(f"{e.label}\t{_one_line(e.text)}" for e in result.examples)]
     with atomic_write(out) as new:
-        new.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "replace"))
+        new.write_bytes(without_lone_surrogates("".join(f"{line}\n" for line in lines)).encode())
     return result
 
 

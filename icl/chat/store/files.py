@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from clfcore.paths import atomic_write
+from clfcore.types import without_lone_surrogates
 
 ROUTE = "/kept"
 LIFETIME = 12 * 3600  # seconds; a page that is opened again gets new links
@@ -81,9 +82,9 @@ class ElementFiles:
         return FileResponse(path, headers=headers, media_type=mime)
 
     def _sign(self, key: str, mime: str, until: str) -> str:
-        said = "\n".join((key, until, mime)).encode("utf-8", "replace")
+        said = without_lone_surrogates("\n".join((key, until, mime))).encode()
         return hmac.new(self._signing_key, said, hashlib.sha256).hexdigest()
 
 
 def _digest(id: str) -> str:
-    return hashlib.sha256(id.encode("utf-8", "replace")).hexdigest()[:32]
+    return hashlib.sha256(without_lone_surrogates(id).encode()).hexdigest()[:32]

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from clfcore.errors import TuneshotError
+from clfcore.types import without_lone_surrogates
 
 VERSION = 1
 
@@ -37,7 +38,7 @@ class Words(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         if value is None:
             return None
-        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+        return without_lone_surrogates(value.replace("\0", "\ufffd"))
 
 
 # JSON escapes both kinds of such characters; None is no value at all.
