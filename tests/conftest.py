@@ -1,9 +1,6 @@
 """The page, started as a person starts it, and a browser to look at it."""
 
-import atexit
-import os
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from icl.chat.serve import PROJECT, scratch_root
+from icl.chat.serve import PROJECT
 from tests.support.pages import Page, start_page
-
-sys.path.insert(0, str(PROJECT))  # chat_app.py belongs to no package
-os.environ["CHAINLIT_APP_ROOT"] = str(scratch_root())  # Chainlit writes there when imported
-atexit.register(shutil.rmtree, os.environ["CHAINLIT_APP_ROOT"], ignore_errors=True)
 
 CHROMIUM = Path("/usr/bin/chromium")
 

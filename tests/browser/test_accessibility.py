@@ -4,7 +4,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from chat_app import STARTERS
+from tests.support.lazy import lazy
+
+chat_app = lazy("chat_app")
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -72,7 +74,7 @@ def test_no_view_breaks_a_serious_rule_or_is_cut_off(visit, page, tmp_path, look
     chat = visit(page, locale=locale, **LOOKS[look])
     tab, inspector = chat.tab, Inspector(chat)
     inspector.look("start")
-    card = chat.send(STARTERS[2][1])
+    card = chat.send(chat_app.STARTERS[2][1])
     inspector.look("card, examples")
     card.get_by_role("tab").nth(1).click()
     inspector.look("card, prompt")
@@ -166,7 +168,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(visit, page):
     keyboard.press("Escape")
     expect(tab.locator("#chat-settings")).to_have_count(0)
     keyboard.go_to("#chat-input", "Shift+Tab")
-    tab.keyboard.type(STARTERS[1][1])
+    tab.keyboard.type(chat_app.STARTERS[1][1])
     keyboard.press("Enter")
     card = chat.next_card(0)
 
@@ -207,7 +209,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(visit, page):
 
 def test_a_screen_reader_hears_the_verdict_the_card_and_the_page_language(visit, page):
     chat = visit(page)
-    card = chat.start(STARTERS[0][0])
+    card = chat.start(chat_app.STARTERS[0][0])
     expect(chat.tab.get_by_text("Both say spam.")).to_be_visible()
     heard = card.aria_snapshot()
     for said in (
@@ -226,7 +228,7 @@ def test_a_screen_reader_hears_the_verdict_the_card_and_the_page_language(visit,
 
 def test_every_picture_has_a_text_that_says_what_is_seen(visit, page):
     chat = visit(page)
-    chat.start(STARTERS[2][0])
+    chat.start(chat_app.STARTERS[2][0])
     chat.tab.get_by_role("button", name="Why?").click()
     chat.pictures(2)
     chat.tab.get_by_role("button", name="Other k, other orders").click()

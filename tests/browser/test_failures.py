@@ -23,14 +23,16 @@ from playwright.sync_api import expect
 
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import Meta
-from icl.chat.store import storage
 from icl.lm import api
 from icl.session import environment
 from icl.session.settings import Settings
 from tests.support.doubles import EXAMPLES, save_tiny_lm
+from tests.support.lazy import lazy
 from tests.support.openai_server import OpenAIServer, Reply
 from tests.support.pages import free_port
 from tests.support.tiny import CFG, LABELS, tiny
+
+storage = lazy("icl.chat.store.storage")
 
 CODE = "correct horse"
 API = "api:openai/scripted"

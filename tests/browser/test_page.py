@@ -6,9 +6,11 @@ from time import sleep
 import pytest
 from playwright.sync_api import expect
 
-from chat_app import STARTERS
 from icl.prompt.tasks import TASKS
+from tests.support.lazy import lazy
 from tests.support.visits import ANSWER
+
+chat_app = lazy("chat_app")
 
 pytestmark = pytest.mark.browser
 
@@ -20,9 +22,9 @@ def label(card, method):
 # --- the main job -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("starter", "word"), [(STARTERS[0], "spam"), (STARTERS[1], "not spam")])
-def test_both_methods_are_right_about_the_lectures_messages(visit, page, starter, word):
-    chat = visit(page)
+@pytest.mark.parametrize(("number", "word"), [(0, "spam"), (1, "not spam")])
+def test_both_methods_are_right_about_the_lectures_messages(visit, page, number, word):
+    chat, starter = visit(page), chat_app.STARTERS[number]
     card = chat.start(starter[0])
     expect(chat.tab.get_by_text(starter[1])).to_be_visible()
     expect(chat.tab.get_by_text(f"Both say {word}.")).to_be_visible()
@@ -33,13 +35,13 @@ def test_both_methods_are_right_about_the_lectures_messages(visit, page, starter
 
 
 def test_the_disagreement_starter_shows_two_different_labels(visit, page):
-    card = visit(page).start(STARTERS[2][0])
+    card = visit(page).start(chat_app.STARTERS[2][0])
     labels = {label(card, method).inner_text() for method in ("fine_tuned", "few_shot")}
     assert labels == {"spam", "not spam"}
 
 
 def test_the_card_shows_examples_with_similarity_and_the_exact_prompt(visit, page):
-    card = visit(page).start(STARTERS[0][0])
+    card = visit(page).start(chat_app.STARTERS[0][0])
     examples = card.get_by_test_id("example")
     expect(examples).to_have_count(4)
     similarities = [float(t) for t in card.locator(".ts-similarity").evaluate_all(
@@ -49,7 +51,7 @@ def test_the_card_shows_examples_with_similarity_and_the_exact_prompt(visit, pag
     texts = card.locator(".ts-example-text").all_inner_texts()
     card.get_by_role("tab", name="Exact prompt").click()
     prompt = card.get_by_test_id("prompt").inner_text()
-    places = [prompt.find(text[:30]) for text in [*texts, STARTERS[0][1]]]
+    places = [prompt.find(text[:30]) for text in [*texts, chat_app.STARTERS[0][1]]]
     assert -1 not in places
     assert places == sorted(places)
     assert prompt.endswith(TASKS["sms_spam"].template.before_label)
@@ -57,7 +59,7 @@ def test_the_card_shows_examples_with_similarity_and_the_exact_prompt(visit, pag
 
 def test_settings_change_between_turns_and_the_chat_stays(visit, page):
     chat = visit(page)
-    chat.start(STARTERS[1][0])
+    chat.start(chat_app.STARTERS[1][0])
     chat.pick("selector", "Random")
     chat.pick("k", "k = 2")
     chat.pick("order", "Easy to hard")
@@ -78,7 +80,7 @@ def test_the_pickers_work_with_the_keyboard_alone(visit, page):
 
 
 def test_the_tabs_of_the_card_work_with_the_keyboard_alone(visit, page):
-    card = visit(page).start(STARTERS[1][0])
+    card = visit(page).start(chat_app.STARTERS[1][0])
     card.get_by_role("tab", name="Examples").focus()
     card.page.keyboard.press("ArrowRight")
     expect(card.get_by_test_id("prompt")).to_be_visible()
@@ -107,7 +109,7 @@ def test_the_guide_explains_the_card(visit, page):
 
 def test_why_draws_the_words_and_the_pool(visit, page):
     chat = visit(page)
-    card = chat.start(STARTERS[2][0])
+    card = chat.start(chat_app.STARTERS[2][0])
     chat.tab.get_by_role("button", name="Why?").click()
     chat.pictures(2)
     expect(chat.tab.get_by_text("left out (occlusion)")).to_be_visible()
@@ -119,7 +121,7 @@ def test_why_draws_the_words_and_the_pool(visit, page):
 def test_vote_ks_graph_is_drawn_where_there_is_a_vote(visit, page):
     chat = visit(page)
     chat.pick("selector", "Vote-k + top-k")
-    chat.start(STARTERS[0][0])
+    chat.start(chat_app.STARTERS[0][0])
     chat.tab.get_by_role("button", name="Why?").click()
     chat.pictures(3)
 
@@ -127,7 +129,7 @@ def test_vote_ks_graph_is_drawn_where_there_is_a_vote(visit, page):
 def test_one_click_asks_again_with_other_numbers_and_orders(visit, page):
     chat = visit(page)
     chat.pick("k", "k = 2")
-    chat.start(STARTERS[1][0])
+    chat.start(chat_app.STARTERS[1][0])
     chat.tab.get_by_role("button", name="Other k, other orders").click()
     chat.pictures(1)
     expect(chat.tab.get_by_text("orders of the same 2")).to_be_visible()
@@ -135,7 +137,7 @@ def test_one_click_asks_again_with_other_numbers_and_orders(visit, page):
 
 def test_asking_again_is_stopped_by_the_stop_button(visit, page):
     chat = visit(page)
-    chat.start(STARTERS[1][0])
+    chat.start(chat_app.STARTERS[1][0])
     chat.tab.get_by_role("button", name="Other k, other orders").click()
     expect(chat.tab.get_by_text("Asking again with other examples")).to_be_visible()
     chat.tab.locator("#stop-button").click()
@@ -296,14 +298,14 @@ def test_without_a_language_model_the_other_side_answers_and_the_card_says_what_
     visit, page_without_lm
 ):
     chat = visit(page_without_lm)
-    card = chat.start(STARTERS[0][0])
+    card = chat.start(chat_app.STARTERS[0][0])
     expect(label(card, "fine_tuned")).to_have_text("spam")
     expect(card.get_by_test_id("problem-few_shot")).to_contain_text(
         "cannot load the language model"
     )
     expect(chat.tab.get_by_text("Fine-tuned says spam; few-shot has no answer.")).to_be_visible()
     chat.pick("selector", "kNN vote")  # this one needs no language model
-    expect(label(chat.send(STARTERS[0][1]), "few_shot")).to_be_visible()
+    expect(label(chat.send(chat_app.STARTERS[0][1]), "few_shot")).to_be_visible()
 
 
 @pytest.mark.parametrize("last", ['"client_message"', '"on_message"'], ids=["sent", "begun"])
@@ -341,7 +343,7 @@ AT_ONCE = """
 
 def test_two_browsers_at_once_each_get_their_own_answer(visit, page):
     one, two = visit(page), visit(page)
-    for chat, text in ((one, STARTERS[0][1]), (two, STARTERS[1][1])):
+    for chat, text in ((one, chat_app.STARTERS[0][1]), (two, chat_app.STARTERS[1][1])):
         chat.tab.locator("#chat-input").fill(text)
     for chat in (one, two):
         chat.tab.locator("#chat-submit").click()
@@ -358,7 +360,7 @@ def test_the_sides_stand_beside_each_other_or_stack_and_nothing_overflows(
     visit, page, width, stacked
 ):
     chat = visit(page, width=width, height=844)
-    card = chat.start(STARTERS[1][0])
+    card = chat.start(chat_app.STARTERS[1][0])
     first, second = (
         card.get_by_test_id(f"side-{method}").bounding_box()
         for method in ("fine_tuned", "few_shot")
@@ -403,7 +405,7 @@ card => {
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_all_text_of_the_card_has_enough_contrast(visit, page, dark):
     chat = visit(page, dark=dark)
-    card = chat.start(STARTERS[0][0])
+    card = chat.start(chat_app.STARTERS[0][0])
     assert ("dark" in chat.tab.locator("html").get_attribute("class")) == dark
     chat.tab.wait_for_timeout(500)  # transitions
     ratios = card.evaluate(CONTRAST)

@@ -5,6 +5,9 @@ import asyncio
 from clfcore.types import Prediction
 from icl.session.session import Model, Reply, Session, check_message, methods_of
 from icl.session.workers import Workers
+from tests.support.lazy import lazy
+
+contexts = lazy("chainlit.context")
 
 
 class WordSpotter:
@@ -57,7 +60,6 @@ class Sent:
 
     def listen(self):
         """Begins a chat whose messages come here."""
-        from chainlit.context import init_http_context
 
         async def step(sent):
             if sent["type"] == "assistant_message":
@@ -69,7 +71,7 @@ class Sent:
         async def delete(sent):
             self.removed.append(sent["output"])
 
-        emitter = init_http_context().emitter
+        emitter = contexts.init_http_context().emitter
         emitter.send_step, emitter.send_element, emitter.delete_step = step, element, delete
 
 

@@ -5,10 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
-from transformers import PreTrainedTokenizerFast as FastTokenizer
 
 from clfcore.data.split import duplicate_groups
 from clfcore.types import Example
@@ -89,6 +85,11 @@ class CountingLM:
 
 def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> Path:
     """A random causal LM of transformers, with a byte-level BPE that knows a few words or none."""
+    import torch  # only now: transformers takes seconds, and most tests do without
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+    from transformers import PreTrainedTokenizerFast as FastTokenizer
+
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

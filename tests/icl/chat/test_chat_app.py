@@ -12,27 +12,31 @@ import urllib.error
 import urllib.request
 import uuid
 
-import chainlit as cl
 import psutil
 import pytest
 import socketio
 
-import chat_app
-from icl.chat.actions.upload import ACCEPT
-from icl.chat.conversation import LOADING, answer
-from icl.chat.handlers import one_line_errors
-from icl.chat.patches.session_ids import is_session_id
-from icl.chat.state import Chat
 from icl.session.session import Model
 from icl.session.settings import PROFILES, Settings
 from tests.support.chat import WordSpotter, handle, make_workers
+from tests.support.lazy import lazy
 from tests.support.pages import HOSTILE, PROJECT
+
+cl = lazy("chainlit")
+chat_app = lazy("chat_app")
+upload = lazy("icl.chat.actions.upload")
+conversation = lazy("icl.chat.conversation")
+handlers = lazy("icl.chat.handlers")
+session_ids = lazy("icl.chat.patches.session_ids")
+state = lazy("icl.chat.state")
 
 # --- handlers, without a server -----------------------------------------------------------------
 
 
 def test_a_message_is_answered_with_a_verdict_and_a_card():
-    sent = handle(answer, make_workers(), Chat(), "win cash", PROFILES["Compare"], None)
+    sent = handle(
+        conversation.answer, make_workers(), state.Chat(), "win cash", PROFILES["Compare"], None
+    )
     assert sent.messages == ["Both say spam."]
     (card,) = sent.cards
     assert card["name"] == "CompareCard"
@@ -47,9 +51,9 @@ def test_choices_of_the_pickers_reach_the_few_shot_side():
         return Model("reader", WordSpotter())
 
     handle(
-        answer,
+        conversation.answer,
         make_workers(few_shot=few_shot),
-        Chat(),
+        state.Chat(),
         "hi",
         PROFILES["Few-shot"],
         {"selector": "knn", "k": "8"},
@@ -63,18 +67,18 @@ def test_a_message_sent_while_models_load_is_told_so_and_then_answered():
         return Model("tiny", WordSpotter())
 
     loading = make_workers(fine_tuned=slow)
-    compare = (loading, Chat(), "win cash", PROFILES["Compare"], None)
+    compare = (loading, state.Chat(), "win cash", PROFILES["Compare"], None)
 
     async def at_the_start():
         warming_up = asyncio.create_task(loading.warm_up.run())
         await asyncio.sleep(0)
-        await answer(*compare)
+        await conversation.answer(*compare)
         await warming_up
 
     sent = handle(at_the_start)
-    assert sent.messages == [LOADING, "Both say spam."]
-    assert sent.removed == [LOADING]
-    assert handle(answer, *compare).messages == ["Both say spam."]
+    assert sent.messages == [conversation.LOADING, "Both say spam."]
+    assert sent.removed == [conversation.LOADING]
+    assert handle(conversation.answer, *compare).messages == ["Both say spam."]
 
 
 def test_the_event_loop_stays_free_while_a_model_computes():
@@ -115,9 +119,9 @@ def test_waiting_for_one_method_does_not_delay_the_other():
 
 
 def test_a_bad_choice_is_answered_with_one_line_that_is_not_interpreted():
-    asked = one_line_errors(answer)
+    asked = handlers.one_line_errors(conversation.answer)
     sent = handle(
-        asked, make_workers(), Chat(), "hi", PROFILES["Compare"], {"selector": "<b>*x*</b>"}
+        asked, make_workers(), state.Chat(), "hi", PROFILES["Compare"], {"selector": "<b>*x*</b>"}
     )
     assert sent.messages == []
     assert sent.errors == [sent.errors[0]]
@@ -126,7 +130,7 @@ def test_a_bad_choice_is_answered_with_one_line_that_is_not_interpreted():
 
 
 def test_an_unexpected_error_shows_a_reference_and_no_path(caplog):
-    @one_line_errors
+    @handlers.one_line_errors
     async def broken():
         raise RuntimeError("cannot open /home/me/secret.bin")
 
@@ -137,7 +141,7 @@ def test_an_unexpected_error_shows_a_reference_and_no_path(caplog):
 
 
 def test_stopping_a_message_is_not_an_error():
-    @one_line_errors
+    @handlers.one_line_errors
     async def stopped():
         raise asyncio.CancelledError
 
@@ -178,7 +182,7 @@ def test_the_configuration_that_matters_is_in_force(table, key, value):
 
 def test_audio_and_tool_servers_are_off_and_uploads_are_small_tables():
     features = cl.config.config.features
-    assert features.spontaneous_file_upload.accept == ACCEPT
+    assert features.spontaneous_file_upload.accept == upload.ACCEPT
     assert features.spontaneous_file_upload.max_size_mb == 2
     assert not features.audio.enabled
     assert not features.mcp.enabled
@@ -198,8 +202,8 @@ def test_audio_and_tool_servers_are_off_and_uploads_are_small_tables():
     ],
 )
 def test_only_well_formed_session_ids_are_accepted(given):
-    assert not is_session_id(given)
-    assert is_session_id(str(uuid.uuid4()))
+    assert not session_ids.is_session_id(given)
+    assert session_ids.is_session_id(str(uuid.uuid4()))
 
 
 # --- the server, spoken to as a browser does ----------------------------------------------------
@@ -219,7 +223,7 @@ class Visitor:
         self.socket.on("task_end", lambda data=None: self.idle.set())
 
     def hear(self, message):
-        if message["type"] == "assistant_message" and message["output"] != LOADING:
+        if message["type"] == "assistant_message" and message["output"] != conversation.LOADING:
             self.said.append(message["output"])
             self.idle.clear()  # what follows is the card, then the end of this answer
             self.answered.set()

@@ -2,32 +2,32 @@
 
 import ast
 import asyncio
-import importlib
+import importlib.util
 import json
 import re
 import string
 from pathlib import Path
 
-import chainlit
 import pytest
-from chainlit.config import config
 from playwright.sync_api import expect
 
-import icl.chat.patches.install  # noqa: F401
-from chat_app import profiles
-from icl.chat import controls
-from icl.chat.actions.commands import COMMANDS, labelled
-from icl.chat.cards import TITLES, milliseconds, percent
-from icl.chat.controls import panel, pickers
-from icl.chat.conversation import answer
 from icl.chat.german import TRANSLATIONS
-from icl.chat.language import ENGLISH, GERMAN, page_language, say
 from icl.chat.serve import PROJECT
-from icl.chat.state import Chat
 from icl.session.jobs import LABEL_WORDS
 from icl.session.settings import PROFILES
 from tests.support.chat import handle, make_workers
+from tests.support.lazy import lazy
 
+chainlit = lazy("chainlit")
+chat_app = lazy("chat_app")
+commands = lazy("icl.chat.actions.commands")
+cards = lazy("icl.chat.cards")
+controls = lazy("icl.chat.controls")
+conversation = lazy("icl.chat.conversation")
+languages = lazy("icl.chat.language")
+state = lazy("icl.chat.state")
+
+ENGLISH, GERMAN = "en-US", "de-DE"
 MODULES = ["chat_app", *(".".join(path.relative_to(PROJECT).with_suffix("").parts)
                          for path in (PROJECT / "icl/chat").rglob("*.py")
                          if not path.stem.startswith("__"))]  # fmt: skip
@@ -53,14 +53,14 @@ def said_by(name: str) -> set[str]:
 def said_by_tables() -> set[str]:
     """What reaches ``say`` out of a table."""
     pairs = (controls.SELECTOR_WORDS, controls.ORDER_WORDS, controls.FORM_WORDS)
-    offered = asyncio.run(profiles(None, "en"))
+    offered = asyncio.run(chat_app.profiles(None, "en"))
     return {
         *(words for table in pairs for pair in table.values() for words in pair),
         *controls.BALANCE_WORDS.values(),
         *controls.TASK_WORDS.values(),
-        *(command.description for command in COMMANDS.values()),
-        *TITLES.values(),
-        *(title.lower() for title in TITLES.values()),
+        *(command.description for command in commands.COMMANDS.values()),
+        *cards.TITLES.values(),
+        *(title.lower() for title in cards.TITLES.values()),
         *LABEL_WORDS.values(),
         *(words for each in offered for words in (each.display_name, each.markdown_description)),
         *(starter.label for each in offered for starter in each.starters),
@@ -97,7 +97,7 @@ def translation(folder, language):
 
 
 OURS = PROJECT / ".chainlit/translations"
-THEIRS = Path(chainlit.__file__).parent / "translations"
+THEIRS = Path(importlib.util.find_spec("chainlit").origin).parent / "translations"
 
 
 def test_chainlits_german_is_complete():
@@ -135,14 +135,16 @@ def test_both_guides_have_the_same_parts():
      ("fr-FR", ENGLISH), ("den", ENGLISH), ("", ENGLISH), (None, ENGLISH)],
 )  # fmt: skip
 def test_a_browser_gets_german_if_it_asks_for_it_and_english_otherwise(browsers, language):
-    assert page_language(browsers) == language
+    assert languages.page_language(browsers) == language
     if browsers:
-        assert flat(config.load_translation(browsers)) == translation(OURS, language)
+        assert flat(chainlit.config.config.load_translation(browsers)) == translation(
+            OURS, language
+        )
 
 
 def test_what_has_no_german_is_shown_in_english():
-    assert say("entropy", GERMAN) == "entropy"
-    assert say("Both say {what}.", GERMAN, what="{x}") == "Beide sagen „{x}“."
+    assert languages.say("entropy", GERMAN) == "entropy"
+    assert languages.say("Both say {what}.", GERMAN, what="{x}") == "Beide sagen „{x}“."
 
 
 @pytest.fixture
@@ -152,24 +154,26 @@ def in_german(monkeypatch):
 
 @pytest.mark.usefixtures("in_german")
 def test_numbers_are_written_as_germans_do():
-    assert percent(0.5) == "50,0 %"
-    assert percent(1.0) == "> 99,9 %"
-    assert milliseconds(1234) == "1.234 ms"
+    assert cards.percent(0.5) == "50,0 %"
+    assert cards.percent(1.0) == "> 99,9 %"
+    assert cards.milliseconds(1234) == "1.234 ms"
 
 
 @pytest.mark.usefixtures("in_german")
 def test_an_answer_the_pickers_and_the_panel_are_german():
-    sent = handle(answer, make_workers(), Chat(), "win cash", PROFILES["Compare"], None)
+    sent = handle(
+        conversation.answer, make_workers(), state.Chat(), "win cash", PROFILES["Compare"], None
+    )
     assert sent.messages == ["Beide sagen „Spam“."]
     assert [side["word"] for side in sent.cards[0]["props"]["sides"]] == ["Spam", "Spam"]
-    assert [picker.name for picker in pickers()] == ["Auswahl", "Beispiele", "Reihenfolge"]
-    assert "Spam oder nicht (SMS)" in panel({})[0].items
+    assert [picker.name for picker in controls.pickers()] == ["Auswahl", "Beispiele", "Reihenfolge"]
+    assert "Spam oder nicht (SMS)" in controls.panel({})[0].items
 
 
 @pytest.mark.usefixtures("in_german")
 def test_a_label_may_be_taught_in_either_language():
     for given in ("kein Spam: bis später", "not spam bis später", "ham bis später"):
-        assert labelled(given, ("ham", "spam")) == ("ham", "bis später")
+        assert commands.labelled(given, ("ham", "spam")) == ("ham", "bis später")
 
 
 @pytest.mark.browser

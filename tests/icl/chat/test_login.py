@@ -5,9 +5,6 @@ import os
 import stat
 
 import pytest
-from chainlit.auth import create_jwt, get_configuration
-from chainlit.auth.jwt import decode_jwt
-from chainlit.config import config
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -16,10 +13,12 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from clfcore.errors import TuneshotError
-from icl.chat import login
-from icl.chat.login import Door, RememberAddress, Throttle
 from icl.session import data_folder as datadir
 from icl.session.login_codes import login_configured, read_codes
+from tests.support.lazy import lazy
+
+cl = lazy("chainlit")
+login = lazy("icl.chat.login")
 
 CODES = {"anna": "correct horse", "ben": "battery staple"}
 VARIABLES = ("TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER")
@@ -45,8 +44,8 @@ def environment(monkeypatch, tmp_path):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CHAINLIT_AUTH_SECRET", "")
     monkeypatch.setenv("TUNESHOT_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(config.code, "password_auth_callback", None)
-    monkeypatch.setattr(config.code, "header_auth_callback", None)
+    monkeypatch.setattr(cl.config.config.code, "password_auth_callback", None)
+    monkeypatch.setattr(cl.config.config.code, "header_auth_callback", None)
     monkeypatch.setattr(login.server.app, "add_middleware", lambda middleware: None)
 
 
@@ -54,7 +53,7 @@ def environment(monkeypatch, tmp_path):
 
 
 def test_a_name_and_its_own_code_open_the_door(clock):
-    door = Door(CODES, clock)
+    door = login.Door(CODES, clock)
     assert door.open("anna", "correct horse", "here") == "anna"
     assert door.open(" ben ", "battery staple ", "here") == "ben"
 
@@ -71,11 +70,11 @@ def test_a_name_and_its_own_code_open_the_door(clock):
     ],
 )
 def test_nothing_else_does(clock, name, code):
-    assert Door(CODES, clock).open(name, code, "here") is None
+    assert login.Door(CODES, clock).open(name, code, "here") is None
 
 
 def test_five_failures_close_a_name_for_a_minute_even_with_the_right_code(clock, caplog):
-    door = Door(CODES, clock)
+    door = login.Door(CODES, clock)
     for n in range(5):
         assert door.open("anna", "wrong wrong", f"address {n}") is None
     assert door.open("anna", "correct horse", "home") is None
@@ -89,7 +88,7 @@ def test_five_failures_close_a_name_for_a_minute_even_with_the_right_code(clock,
 
 
 def test_guessing_many_names_closes_the_address_and_no_other(clock):
-    door = Door(CODES, clock)
+    door = login.Door(CODES, clock)
     for n in range(login.FAILURES_OF_ADDRESS):
         door.open(f"guess {n}", "wrong wrong", "there")
     assert door.open("anna", "correct horse", "there") is None
@@ -97,7 +96,7 @@ def test_guessing_many_names_closes_the_address_and_no_other(clock):
 
 
 def test_a_failure_now_and_then_never_closes_the_door(clock):
-    door = Door(CODES, clock)
+    door = login.Door(CODES, clock)
     for _ in range(50):
         assert door.open("anna", "a typo here", "home") is None
         clock.seconds += 15
@@ -105,7 +104,7 @@ def test_a_failure_now_and_then_never_closes_the_door(clock):
 
 
 def test_trying_while_it_is_closed_does_not_keep_it_closed(clock):
-    door = Door(CODES, clock)
+    door = login.Door(CODES, clock)
     for _ in range(100):
         door.open("anna", "wrong wrong", "home")
     clock.seconds += 61
@@ -115,7 +114,7 @@ def test_trying_while_it_is_closed_does_not_keep_it_closed(clock):
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 50)), max_size=40))
 def test_a_key_is_closed_exactly_after_as_many_failures_in_the_last_minute(events):
     clock, failures = Clock(), []
-    throttle = Throttle(3, clock)
+    throttle = login.Throttle(3, clock)
     for key, pause in events:
         clock.seconds += pause
         recent = [t for k, t in failures if k == key and clock() - t < login.WINDOW]
@@ -126,7 +125,7 @@ def test_a_key_is_closed_exactly_after_as_many_failures_in_the_last_minute(event
 
 
 def test_memory_is_bounded_whatever_is_tried(clock):
-    throttle = Throttle(5, clock, keys=100)
+    throttle = login.Throttle(5, clock, keys=100)
     for n in range(10_000):
         throttle.fail(f"name {n}")
     assert len(throttle._failures) == 100
@@ -136,7 +135,7 @@ def test_the_address_of_a_visitor_is_known_where_the_door_is():
     async def who(request):
         return PlainTextResponse(login._address.get())
 
-    app = RememberAddress(Starlette(routes=[Route("/", who)]))
+    app = login.RememberAddress(Starlette(routes=[Route("/", who)]))
     assert TestClient(app, client=("192.0.2.7", 1)).get("/").text == "192.0.2.7"
 
 
@@ -179,7 +178,7 @@ def test_codes_that_cannot_be_used_stop_the_start_without_being_shown(
     assert complaint in str(refused.value)
     assert "hunter" not in str(refused.value)
     assert "\n" not in str(refused.value)
-    assert config.code.password_auth_callback is None
+    assert cl.config.config.code.password_auth_callback is None
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
@@ -198,7 +197,7 @@ def test_a_file_that_cannot_be_used_is_one_line(monkeypatch, tmp_path, content):
 def test_without_configuration_nobody_is_asked():
     assert not login_configured()
     login.install()
-    assert not get_configuration()["requireLogin"]
+    assert not cl.auth.get_configuration()["requireLogin"]
     assert os.environ["CHAINLIT_AUTH_SECRET"] == ""
 
 
@@ -217,10 +216,10 @@ def test_two_ways_to_log_in_are_one_too_many(monkeypatch, first, second):
 def test_with_codes_the_page_asks_for_name_and_code(monkeypatch):
     monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse")
     login.install()
-    assert get_configuration()["passwordAuth"] is True
-    user = asyncio.run(config.code.password_auth_callback("anna", "correct horse"))
+    assert cl.auth.get_configuration()["passwordAuth"] is True
+    user = asyncio.run(cl.config.config.code.password_auth_callback("anna", "correct horse"))
     assert user.identifier == "anna"
-    assert asyncio.run(config.code.password_auth_callback("anna", "wrong")) is None
+    assert asyncio.run(cl.config.config.code.password_auth_callback("anna", "wrong")) is None
 
 
 @pytest.mark.parametrize(
@@ -235,19 +234,19 @@ def test_with_codes_the_page_asks_for_name_and_code(monkeypatch):
 def test_behind_a_proxy_its_header_says_who_is_there(monkeypatch, headers, name):
     monkeypatch.setenv("TUNESHOT_AUTH_HEADER", "X-Forwarded-User")
     login.install()
-    assert get_configuration()["passwordAuth"] is False
-    user = asyncio.run(config.code.header_auth_callback(headers))
+    assert cl.auth.get_configuration()["passwordAuth"] is False
+    user = asyncio.run(cl.config.config.code.header_auth_callback(headers))
     assert (user and user.identifier) == name
 
 
 def test_a_restart_logs_nobody_out(monkeypatch):
     monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse")
     login.install()
-    user = asyncio.run(config.code.password_auth_callback("anna", "correct horse"))
-    cookie = create_jwt(user)
+    user = asyncio.run(cl.config.config.code.password_auth_callback("anna", "correct horse"))
+    cookie = cl.auth.create_jwt(user)
     monkeypatch.setenv("CHAINLIT_AUTH_SECRET", "")  # as a new process would find it
     login.install()
-    assert decode_jwt(cookie).identifier == "anna"
+    assert cl.auth.jwt.decode_jwt(cookie).identifier == "anna"
 
 
 def test_a_secret_of_ones_own_is_used(monkeypatch):

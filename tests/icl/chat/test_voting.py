@@ -6,12 +6,14 @@ import pytest
 
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
-from icl.chat import voting
-from icl.chat.actions.commands import Invocation, run_command
-from icl.chat.state import Chat
 from icl.cli.tuneshot import main
 from icl.session.login_codes import login_configured
 from tests.support.chat import handle, make_workers
+from tests.support.lazy import lazy
+
+commands = lazy("icl.chat.actions.commands")
+state = lazy("icl.chat.state")
+voting = lazy("icl.chat.voting")
 
 
 @pytest.fixture
@@ -22,8 +24,8 @@ def signed_in(tmp_path, monkeypatch):
 
 
 def answered(text="win cash"):
-    chat = Chat()
-    handle(run_command, "compare", Invocation(make_workers(), chat, text, None))
+    chat = state.Chat()
+    handle(commands.run_command, "compare", commands.Invocation(make_workers(), chat, text, None))
     return chat.turns.newest()
 
 

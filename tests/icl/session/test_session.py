@@ -9,8 +9,6 @@ from clfcore.errors import TuneshotError
 from clfcore.types import Example
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import BUNDLED, Meta
-from icl.chat.cards import compare_card, cost, escape_markdown, milliseconds, percent, verdict
-from icl.chat.controls import pickers
 from icl.few_shot import FewShotPrediction
 from icl.prompt.tasks import TASKS
 from icl.prompt.template import Demonstration
@@ -19,7 +17,11 @@ from icl.session.open import open_session
 from icl.session.session import MAX_CHARACTERS, Model
 from icl.session.settings import CHAT_SELECTORS, MAX_K, PROFILES, Settings
 from tests.support.chat import WordSpotter, make_session, reply_of
+from tests.support.lazy import lazy
 from tests.support.tiny import CFG, tiny
+
+cards = lazy("icl.chat.cards")
+controls = lazy("icl.chat.controls")
 
 NASTY = {
     "only emoji": "🎉🎉🎉🍕",
@@ -130,8 +132,8 @@ def test_odd_messages_reach_the_models_unchanged_and_make_a_card(text):
     spotter = WordSpotter()
     reply = reply_of(session(fine_tuned=spotter), text, "Compare", Settings())
     assert spotter.asked == [text]
-    json.loads(json.dumps(compare_card(reply)))
-    assert verdict(reply)
+    json.loads(json.dumps(cards.compare_card(reply)))
+    assert cards.verdict(reply)
 
 
 @pytest.mark.parametrize("text", ["", " \n\t ", "\u3000"])
@@ -204,14 +206,14 @@ def test_bad_choices_are_refused_with_what_is_allowed(choices, complaint):
 
 
 def test_the_pickers_offer_every_registered_choice_and_start_at_the_defaults():
-    by_id = {picker.id: picker for picker in pickers()}
+    by_id = {picker.id: picker for picker in controls.pickers()}
     assert [option.id for option in by_id["selector"].options] == list(CHAT_SELECTORS)
     assert [option.id for option in by_id["order"].options] == list(ARRANGEMENTS)
     assert Settings.read({id: p.get_default_option().id for id, p in by_id.items()}) == Settings()
 
 
 def test_every_option_of_the_pickers_is_a_valid_setting():
-    for picker in pickers():
+    for picker in controls.pickers():
         for option in picker.options:
             Settings.read({picker.id: option.id})
 
@@ -282,31 +284,37 @@ def test_models_that_are_not_offered_are_refused_with_those_that_are(tmp_path):
 
 
 def test_the_verdict_uses_the_words_of_the_lecture():
-    assert verdict(reply_of(session(), "win", "Compare", Settings())) == "Both say spam."
-    assert verdict(reply_of(session(), "hi", "Compare", Settings())) == "Both say not spam."
-    assert verdict(reply_of(session(), "hi", "Few-shot", Settings())) == "Few-shot says not spam."
+    assert cards.verdict(reply_of(session(), "win", "Compare", Settings())) == "Both say spam."
+    assert cards.verdict(reply_of(session(), "hi", "Compare", Settings())) == "Both say not spam."
+    assert (
+        cards.verdict(reply_of(session(), "hi", "Few-shot", Settings()))
+        == "Few-shot says not spam."
+    )
 
 
 def test_the_verdict_names_who_says_what_when_they_disagree():
     reply = reply_of(session(few_shot=PromptedWordSpotter("lottery")), "win", "Compare", Settings())
-    assert verdict(reply) == "They disagree: fine-tuned says spam, few-shot says not spam."
+    assert cards.verdict(reply) == "They disagree: fine-tuned says spam, few-shot says not spam."
 
 
 def test_the_verdict_says_which_method_is_silent():
     chat = session()
     chat.methods["few_shot"] = failing(TuneshotError("gone"))
-    assert verdict(reply_of(chat, "win", "Compare", Settings())) == (
+    assert cards.verdict(reply_of(chat, "win", "Compare", Settings())) == (
         "Fine-tuned says spam; few-shot has no answer."
     )
     chat.methods["fine_tuned"] = failing(TuneshotError("gone"))
-    assert verdict(reply_of(chat, "win", "Compare", Settings())) == "No answer: the card says why."
+    assert (
+        cards.verdict(reply_of(chat, "win", "Compare", Settings()))
+        == "No answer: the card says why."
+    )
 
 
 def test_the_card_shows_everything_the_answer_rests_on():
     reply = reply_of(
         session(), "win {text}", "Compare", Settings(selector="topk", k=2, order="similar_first")
     )
-    fine_tuned, few_shot = compare_card(reply)["sides"]
+    fine_tuned, few_shot = cards.compare_card(reply)["sides"]
     assert (fine_tuned["title"], fine_tuned["model"]) == ("Fine-tuned", "tiny")
     assert [(bar["word"], bar["percent"]) for bar in fine_tuned["bars"]] == [
         ("not spam", "10.0 %"),
@@ -326,16 +334,16 @@ def test_the_card_shows_everything_the_answer_rests_on():
 
 def test_the_card_stays_small_whatever_the_examples():
     reply = reply_of(session(), "win", "Compare", Settings())
-    assert len(json.dumps(compare_card(reply))) < 3000
+    assert len(json.dumps(cards.compare_card(reply))) < 3000
 
 
 @pytest.mark.parametrize(
     ("selector", "facts"), [("zero", ["Zero-shot"]), ("knn", ["kNN vote", "k = 4"])]
 )
 def test_the_card_names_only_the_relevant_settings(selector, facts):
-    (side,) = compare_card(reply_of(session(), "win", "Few-shot", Settings(selector=selector)))[
-        "sides"
-    ]
+    (side,) = cards.compare_card(
+        reply_of(session(), "win", "Few-shot", Settings(selector=selector))
+    )["sides"]
     assert side["facts"][2:] == facts
 
 
@@ -344,24 +352,24 @@ def test_the_card_names_only_the_relevant_settings(selector, facts):
     [(0.0, "free"), (None, "price unknown"), (0.000123, "$0.00012"), (1e-7, "< $0.00001")],
 )
 def test_a_price_is_shown_as_far_as_it_is_known(dollars, shown):
-    assert cost(dollars) == shown
+    assert cards.cost(dollars) == shown
 
 
 @pytest.mark.parametrize(
     ("p", "shown"), [(0.5, "50.0 %"), (0.99995, "> 99.9 %"), (1.0, "> 99.9 %"), (0.0, "< 0.1 %")]
 )
 def test_no_probability_is_shown_as_certain(p, shown):
-    assert percent(p) == shown
+    assert cards.percent(p) == shown
 
 
 @pytest.mark.parametrize(
     ("ms", "shown"), [(4.26, "4.3 ms"), (512.4, "512 ms"), (3678, "3,678 ms"), (12345, "12.3 s")]
 )
 def test_durations_are_shown_at_a_useful_precision(ms, shown):
-    assert milliseconds(ms) == shown
+    assert cards.milliseconds(ms) == shown
 
 
 def test_text_in_a_markdown_message_is_never_interpreted():
-    assert escape_markdown("call:now <b>*x*</b>\n[a](b)") == (
+    assert cards.escape_markdown("call:now <b>*x*</b>\n[a](b)") == (
         r"call\:now \<b\>\*x\*\<\/b\> \[a\]\(b\)"
     )

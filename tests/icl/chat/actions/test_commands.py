@@ -10,49 +10,44 @@ from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
-from icl.chat.actions.commands import (
-    COMMANDS,
-    Invocation,
-    command_list,
-    labelled,
-    run_command,
-    split_command,
-    sweep,
-)
-from icl.chat.actions.upload import ACCEPT, classify_file
-from icl.chat.controls import form_pickers, panel
-from icl.chat.state import MAX_ADDED_EXAMPLES, MAX_TURNS, Chat
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.session.environment import workers as real_workers
 from icl.session.session import Model, Reply, Turn
 from icl.session.settings import CHOICES, Settings
 from tests.support.chat import WordSpotter, handle, make_workers
 from tests.support.doubles import CountingLM, few_shot
+from tests.support.lazy import lazy
+
+commands = lazy("icl.chat.actions.commands")
+uploads = lazy("icl.chat.actions.upload")
+controls = lazy("icl.chat.controls")
+state = lazy("icl.chat.state")
 
 LABELS = ("ham", "spam")
 
 
 def command(name, text="", chat=None, asking=None, **rest):
-    invocation = Invocation(asking or make_workers(), chat or Chat(), text, None, **rest)
-    return handle(run_command, name, invocation)
+    chat = chat or state.Chat()
+    invocation = commands.Invocation(asking or make_workers(), chat, text, None, **rest)
+    return handle(commands.run_command, name, invocation)
 
 
 # --- what is a command --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_may_be_picked_or_written(name):
-    assert split_command("some text ", name) == (name, "some text")
-    assert split_command(f"/{name}", None) == (name, "")
-    assert split_command(f"/{name}  some text", None) == (name, "some text")
-    assert split_command(f"/{name}\nsome text", None) == (name, "some text")
+def test_a_command_may_be_picked_or_written():
+    for name in commands.COMMANDS:
+        assert commands.split_command("some text ", name) == (name, "some text")
+        assert commands.split_command(f"/{name}", None) == (name, "")
+        assert commands.split_command(f"/{name}  some text", None) == (name, "some text")
+        assert commands.split_command(f"/{name}\nsome text", None) == (name, "some text")
 
 
 @pytest.mark.parametrize(
     "text", ["see you /s", "/s", "/home/me/file", "/ teach", "//", "1/2", "/Teach x", "hi /teach"]
 )
 def test_other_slashes_are_messages(text):
-    assert split_command(text, None) == (None, text)
+    assert commands.split_command(text, None) == (None, text)
 
 
 def test_a_mistyped_command_is_answered_with_the_commands():
@@ -61,20 +56,20 @@ def test_a_mistyped_command_is_answered_with_the_commands():
 
 
 def test_the_page_offers_every_command_with_words_and_an_icon():
-    assert [each["id"] for each in command_list()] == list(COMMANDS)
-    assert all(each["description"] and each["icon"] for each in command_list())
+    assert [each["id"] for each in commands.command_list()] == list(commands.COMMANDS)
+    assert all(each["description"] and each["icon"] for each in commands.command_list())
 
 
 def test_help_lists_every_command():
     (text,) = command("help").messages
-    assert all(f"/{name}" in text for name in COMMANDS)
+    assert all(f"/{name}" in text for name in commands.COMMANDS)
 
 
 # --- again, or all of them ----------------------------------------------------------------------
 
 
 def test_compare_asks_both_methods_about_the_last_message():
-    chat = Chat()
+    chat = state.Chat()
     chat.turns.add(Turn("1", "win cash", Settings(), Reply(())))
     assert command("compare", chat=chat).messages == ["Both say spam."]
 
@@ -86,7 +81,7 @@ def test_without_a_message_there_is_nothing_to_look_back_at():
 
 
 def test_the_table_lists_what_was_answered_oldest_first():
-    chat = Chat()
+    chat = state.Chat()
     asking = make_workers()
     for text in ("win cash", "see you"):
         command("compare", text, chat, asking)
@@ -111,13 +106,13 @@ def test_the_table_lists_what_was_answered_oldest_first():
     ],
 )
 def test_a_label_may_be_the_tasks_or_the_pages(given, label, text):
-    assert labelled(given, LABELS) == (label, text)
+    assert commands.labelled(given, LABELS) == (label, text)
 
 
 @pytest.mark.parametrize("given", ["spam", "spam  ", "spammy text", "hello there", "not", "spam:"])
 def test_teaching_without_a_label_or_a_message_says_how(given):
     with pytest.raises(TuneshotError, match=r"label first \(not spam or spam\)"):
-        labelled(given, LABELS)
+        commands.labelled(given, LABELS)
 
 
 def test_what_is_taught_belongs_to_its_chat_and_task():
@@ -127,7 +122,7 @@ def test_what_is_taught_belongs_to_its_chat_and_task():
         seen.append(settings.added)
         return Model("reader", WordSpotter())
 
-    one, other = Chat(), Chat()
+    one, other = state.Chat(), state.Chat()
     asking = make_workers(few_shot=few_shot)
     sent = command("teach", "spam win a walrus", one, asking)
     command("compare", "hello", other, asking)
@@ -144,7 +139,7 @@ def test_when_the_language_model_is_not_convinced_it_says_so():
 
 
 def test_teaching_lists_what_is_known_and_shows_how():
-    chat = Chat()
+    chat = state.Chat()
     assert "Nothing has been taught" in command("teach", chat=chat).messages[0]
     chat.add_example("sms_spam", Example("<b>win</b>", "spam"))
     (listed,) = command("teach", chat=chat).messages
@@ -153,7 +148,7 @@ def test_teaching_lists_what_is_known_and_shows_how():
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(LABELS)), max_size=12))
 def test_of_a_message_the_last_label_counts(lessons):
-    chat = Chat()
+    chat = state.Chat()
     for text, label in lessons:
         chat.add_example("sms_spam", Example(text, label))
     known = chat.settings(None).added
@@ -162,27 +157,27 @@ def test_of_a_message_the_last_label_counts(lessons):
 
 
 def test_a_chat_holds_so_many_lessons_and_turns():
-    chat = Chat()
-    for number in range(MAX_ADDED_EXAMPLES):
+    chat = state.Chat()
+    for number in range(state.MAX_ADDED_EXAMPLES):
         chat.add_example("sms_spam", Example(f"message {number}", "ham"))
     chat.add_example("sms_spam", Example("message 3", "spam"))  # known: no more than before
     with pytest.raises(TuneshotError, match="100 messages"):
         chat.add_example("sms_spam", Example("one more", "ham"))
-    turns = [Turn(str(n), str(n), Settings(), Reply(())) for n in range(MAX_TURNS + 1)]
+    turns = [Turn(str(n), str(n), Settings(), Reply(())) for n in range(state.MAX_TURNS + 1)]
     for turn in turns:
         chat.turns.add(turn)
-    assert len(chat.turns) == MAX_TURNS
+    assert len(chat.turns) == state.MAX_TURNS
     assert chat.turns.newest() is turns[-1]
     with pytest.raises(TuneshotError, match="not remembered"):
         chat.turns.find(turns[0].id)
 
 
 def test_what_a_chat_has_learned_outlives_the_process_as_plain_json():
-    chat = Chat(panel={"balance": "none"})
+    chat = state.Chat(panel={"balance": "none"})
     chat.add_example("sms_spam", Example("win", "spam"))
-    again = Chat.from_dict(json.loads(json.dumps(chat.to_dict())))
+    again = state.Chat.from_dict(json.loads(json.dumps(chat.to_dict())))
     assert (again.added, again.panel) == (chat.added, chat.panel)
-    assert Chat.from_dict({}) == Chat()
+    assert state.Chat.from_dict({}) == state.Chat()
 
 
 # --- the panel ----------------------------------------------------------------------------------
@@ -190,7 +185,7 @@ def test_what_a_chat_has_learned_outlives_the_process_as_plain_json():
 
 def test_the_panel_offers_what_settings_take():
     offers = {"lm": ["one", "two"], "checkpoint": ["a", "b"]}
-    widgets = {widget.id: widget for widget in panel(offers)}
+    widgets = {widget.id: widget for widget in controls.panel(offers)}
     assert list(widgets) == ["task", "balance", "lm", "checkpoint"]
     assert list(widgets["task"].items.values()) == list(CHOICES["task"])
     for widget in widgets.values():
@@ -199,14 +194,14 @@ def test_the_panel_offers_what_settings_take():
 
 
 def test_one_model_is_nothing_to_choose_from():
-    assert [widget.id for widget in panel({"lm": ["one"], "checkpoint": ["a"]})] == [
+    assert [widget.id for widget in controls.panel({"lm": ["one"], "checkpoint": ["a"]})] == [
         "task",
         "balance",
     ]
 
 
 def test_every_free_prompt_can_be_picked():
-    (picker,) = form_pickers()
+    (picker,) = controls.form_pickers()
     assert [option.id for option in picker.options] == list(FREE_PROMPTS)
 
 
@@ -216,7 +211,7 @@ def test_every_free_prompt_can_be_picked():
 def upload(tmp_path, content, name="messages.csv", asking=None, methods=("fine_tuned", "few_shot")):
     path = tmp_path / "upload"
     path.write_text(content)
-    return handle(classify_file, asking or make_workers(), path, name, methods, Settings())
+    return handle(uploads.classify_file, asking or make_workers(), path, name, methods, Settings())
 
 
 def test_a_file_is_answered_with_figures_a_table_and_a_file_of_results(tmp_path):
@@ -248,7 +243,7 @@ def test_stopping_a_file_shows_what_was_answered(tmp_path):
     async def stopped(path):
         nonlocal stopping
         asking = make_workers(fine_tuned=lambda settings: Model("tiny", Slow()))
-        job = classify_file(asking, path, "m.txt", ["fine_tuned"], Settings())
+        job = uploads.classify_file(asking, path, "m.txt", ["fine_tuned"], Settings())
         stopping = asyncio.ensure_future(job)
         with pytest.raises(asyncio.CancelledError):
             await stopping
@@ -279,7 +274,7 @@ def test_the_name_of_the_results_is_harmless(tmp_path):
 
 
 def test_uploads_accept_what_the_reader_reads():
-    endings = {ending for known in ACCEPT.values() for ending in known}
+    endings = {ending for known in uploads.ACCEPT.values() for ending in known}
     assert endings == {".csv", ".tsv", ".txt"}
 
 
@@ -289,7 +284,7 @@ def test_uploads_accept_what_the_reader_reads():
 @pytest.mark.slow
 @pytest.mark.parametrize(("selector", "pictures"), [("topk", 2), ("votek_pool", 3), ("knn", 2)])
 def test_why_draws_the_words_the_map_and_vote_ks_graph(selector, pictures):
-    chat = Chat(panel={"selector": selector})
+    chat = state.Chat(panel={"selector": selector})
     sent = command("why", "Call me now, it is urgent", chat, real_workers())
     drawn = [card for card in sent.cards if card["type"] == "plotly"]
     assert len(drawn) == pictures
@@ -301,7 +296,7 @@ def test_the_exact_prompt_and_a_sweep_are_of_the_message():
     asking, text = real_workers(), "Call me now, it is urgent"
     (prompt,) = command("prompt", text, asking=asking).messages
     assert prompt.count(text) == 1
-    sent = command("sweep", text, Chat(panel={"k": "2"}), asking)
+    sent = command("sweep", text, state.Chat(panel={"k": "2"}), asking)
     assert [card["type"] for card in sent.cards] == ["plotly"]
     assert any("2 orders of the same 2" in message for message in sent.messages)
 
@@ -320,7 +315,7 @@ def test_a_stopped_sweep_asks_no_further_question():
     async def stopped():
         nonlocal loop, stopping
         loop = asyncio.get_running_loop()
-        stopping = asyncio.ensure_future(sweep(asking, "win cash", Settings()))
+        stopping = asyncio.ensure_future(commands.sweep(asking, "win cash", Settings()))
         with pytest.raises(asyncio.CancelledError):
             await stopping
 
@@ -331,6 +326,6 @@ def test_a_stopped_sweep_asks_no_further_question():
 
 
 def test_a_vote_has_no_prompt_to_show():
-    chat = Chat(panel={"selector": "knn"})
+    chat = state.Chat(panel={"selector": "knn"})
     with pytest.raises(TuneshotError, match="the examples vote"):
         command("prompt", "hello", chat, real_workers())

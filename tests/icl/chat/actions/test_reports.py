@@ -7,13 +7,15 @@ import pytest
 from playwright.sync_api import expect
 
 from clfcore.errors import TuneshotError
-from icl.chat.actions.commands import Invocation, run_command
-from icl.chat.actions.reports import FILE_NAME
-from icl.chat.state import Chat
 from icl.report.findings import Findings
 from icl.report.page import report_page
 from tests.support.chat import handle, make_workers
+from tests.support.lazy import lazy
 from tests.support.summaries import make_summary
+
+commands = lazy("icl.chat.actions.commands")
+reports = lazy("icl.chat.actions.reports")
+state = lazy("icl.chat.state")
 
 
 def put_comparison(folder, summary=None):
@@ -22,7 +24,8 @@ def put_comparison(folder, summary=None):
 
 
 def report():
-    return handle(run_command, "report", Invocation(make_workers(), Chat(), "", None))
+    invocation = commands.Invocation(make_workers(), state.Chat(), "", None)
+    return handle(commands.run_command, "report", invocation)
 
 
 def test_the_report_sends_the_answer_two_figures_and_the_file(monkeypatch, tmp_path):
@@ -37,7 +40,7 @@ def test_the_report_sends_the_answer_two_figures_and_the_file(monkeypatch, tmp_p
     assert "milliseconds for one message" in second
     assert r"SMS Spam Collection\, 200 test messages\, 2026\-11\-28" in last
     assert [(card["type"], card["name"]) for card in sent.cards] == [
-        ("plotly", "crossover"), ("plotly", "cost"), ("file", FILE_NAME)
+        ("plotly", "crossover"), ("plotly", "cost"), ("file", reports.FILE_NAME)
     ]  # fmt: skip
 
 
@@ -53,7 +56,7 @@ def test_where_nothing_was_compared_it_says_how(monkeypatch, tmp_path):
 def ask_for_report(tab):
     tab.locator("#chat-input").fill("/report")
     tab.locator("#chat-submit").click()
-    link = tab.locator(f"a:has-text('{FILE_NAME}')")
+    link = tab.locator(f"a:has-text('{reports.FILE_NAME}')")
     expect(link).to_be_visible(timeout=60_000)
     return link
 
@@ -68,7 +71,7 @@ def test_the_page_draws_the_figures_and_hands_out_the_report(visit, page, tmp_pa
     with chat.tab.expect_download() as coming:
         link.click()
     coming.value.save_as(tmp_path / "report.html")
-    assert coming.value.suggested_filename == FILE_NAME
+    assert coming.value.suggested_filename == reports.FILE_NAME
     assert (tmp_path / "report.html").read_bytes() == report_page(make_summary())
     opened = chat.tab.context.new_page()
     opened.context.set_offline(True)

@@ -7,12 +7,13 @@ import pytest
 from clfcore.errors import TuneshotError
 from clfcore.training.background import TrainingDone, TrainingFailed, TrainingProgress
 from clfcore.types import Example
-from icl.chat.actions import training
-from icl.chat.actions.training import MAX_PENDING_TRAININGS, fine_tune
-from icl.chat.state import Chat
 from icl.session.session import Model
 from icl.session.settings import Settings
 from tests.support.chat import Sent, WordSpotter, handle, make_session
+from tests.support.lazy import lazy
+
+training = lazy("icl.chat.actions.training")
+state = lazy("icl.chat.state")
 
 STEPS = [TrainingProgress(step, 3, 0.5, 0.4, 0.9, 1.0) for step in range(1, 4)]
 
@@ -44,7 +45,7 @@ def played(monkeypatch):
         return Training(out)
 
     monkeypatch.setattr(training.BackgroundTraining, "start", start)
-    monkeypatch.setattr(training, "REFRESH_SECONDS", 0.0)
+    monkeypatch.setattr("icl.chat.actions.training.REFRESH_SECONDS", 0.0)
     return Played
 
 
@@ -57,21 +58,21 @@ def session(tmp_path):
 
 
 def chat_with_an_example():
-    chat = Chat()
+    chat = state.Chat()
     chat.add_example("sms_spam", Example("new number", "spam"))
     return chat
 
 
 def test_it_trains_the_sessions_model_on_what_the_chat_was_taught(played, session, tmp_path):
     chat = chat_with_an_example()
-    handle(fine_tune, session, chat, chat.settings(None))
+    handle(training.fine_tune, session, chat, chat.settings(None))
     assert played.started == [((Example("new number", "spam"),), tmp_path)]
     assert chat.settings(None).trained is not None
 
 
 def test_the_page_shows_each_step_and_the_curve_in_one_message(played, session):
     chat = chat_with_an_example()
-    sent = handle(fine_tune, session, chat, chat.settings(None))
+    sent = handle(training.fine_tune, session, chat, chat.settings(None))
     assert sent.messages == ["The training starts …"]
     assert len(sent.cards) == 4
     assert len({element["id"] for element in sent.cards}) == 1
@@ -82,7 +83,7 @@ def test_after_a_failure_the_old_model_goes_on_and_a_line_says_why(played, sessi
     played.events = [STEPS[0], TrainingFailed("the training process was killed")]
     chat = chat_with_an_example()
     with pytest.raises(TuneshotError, match="was killed"):
-        handle(fine_tune, session, chat, chat.settings(None))
+        handle(training.fine_tune, session, chat, chat.settings(None))
     assert chat.settings(None).trained is None
     assert played.stopped == 1
 
@@ -93,7 +94,7 @@ def test_stopping_it_ends_the_process_and_changes_nothing(played, session):
 
     async def stopped():
         sent.listen()
-        run = asyncio.create_task(fine_tune(session, chat, chat.settings(None)))
+        run = asyncio.create_task(training.fine_tune(session, chat, chat.settings(None)))
         await asyncio.sleep(0.08)
         run.cancel()
         await asyncio.wait([run])
@@ -130,14 +131,14 @@ def test_one_at_a_time_and_the_others_are_told_how_many_are_before_them(played, 
 
     async def crowd():
         sent.listen()
-        chats = [chat_with_an_example() for _ in range(MAX_PENDING_TRAININGS + 1)]
+        chats = [chat_with_an_example() for _ in range(training.MAX_PENDING_TRAININGS + 1)]
         return await asyncio.gather(
-            *(fine_tune(session, chat, chat.settings(None)) for chat in chats),
+            *(training.fine_tune(session, chat, chat.settings(None)) for chat in chats),
             return_exceptions=True,
         )
 
     *trained, refused = asyncio.run(crowd())
-    assert trained == [None] * MAX_PENDING_TRAININGS
+    assert trained == [None] * training.MAX_PENDING_TRAININGS
     assert isinstance(refused, TuneshotError)
     assert "waiting already" in str(refused)
     assert most == 1
@@ -145,27 +146,23 @@ def test_one_at_a_time_and_the_others_are_told_how_many_are_before_them(played, 
 
 
 @pytest.mark.parametrize(
-    ("chat", "settings", "complaint"),
+    ("added", "task", "complaint"),
     [
-        (Chat(), Settings(), "first: /teach spam MESSAGE"),
-        (
-            Chat(added={"sst2": (Example("fine", "positive"),)}),
-            Settings(task="sst2"),
-            "trains for sms_spam only",
-        ),
+        ({}, "sms_spam", "first: /teach spam MESSAGE"),
+        ({"sst2": (Example("fine", "positive"),)}, "sst2", "trains for sms_spam only"),
     ],
 )
-def test_what_cannot_be_trained_says_why(session, chat, settings, complaint):
+def test_what_cannot_be_trained_says_why(session, added, task, complaint):
     with pytest.raises(TuneshotError, match=complaint):
-        handle(fine_tune, session, chat, settings)
+        handle(training.fine_tune, session, state.Chat(added=added), Settings(task=task))
 
 
 def test_a_model_that_had_to_give_way_is_not_asked(played, session, monkeypatch):
-    monkeypatch.setattr(training, "MAX_KEPT_MODELS", 1)
-    monkeypatch.setattr(training, "_models", [])
+    monkeypatch.setattr("icl.chat.actions.training.MAX_KEPT_MODELS", 1)
+    monkeypatch.setattr("icl.chat.actions.training._models", [])
     first, second = chat_with_an_example(), chat_with_an_example()
-    handle(fine_tune, session, first, first.settings(None))
-    handle(fine_tune, session, second, second.settings(None))
+    handle(training.fine_tune, session, first, first.settings(None))
+    handle(training.fine_tune, session, second, second.settings(None))
     assert first.settings(None).trained is None
     assert second.settings(None).trained is not None
 

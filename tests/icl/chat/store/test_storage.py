@@ -18,22 +18,24 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-import asyncpg
-import chainlit as cl
 import pytest
 import socketio
-from chainlit.context import init_http_context
-from chainlit.types import Feedback, Pagination, ThreadFilter
-from sqlalchemy import URL, func, insert, select
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from clfcore.errors import TuneshotError
-from icl.chat.store import database, files, schema, storage
-from icl.chat.store.files import ROUTE, ElementFiles
-from icl.chat.store.storage import ChatStore
+from tests.support.lazy import lazy
 from tests.support.pages import PROJECT, free_port
+
+asyncpg = lazy("asyncpg")
+cl = lazy("chainlit")
+contexts = lazy("chainlit.context")
+database = lazy("icl.chat.store.database")
+files = lazy("icl.chat.store.files")
+schema = lazy("icl.chat.store.schema")
+storage = lazy("icl.chat.store.storage")
+sqlalchemy = lazy("sqlalchemy")
 
 BIN = Path("/usr/lib/postgresql/15/bin")
 
@@ -85,7 +87,7 @@ class Postgres:
             await connection.close()
 
         asyncio.run(create())
-        return URL.create(
+        return sqlalchemy.URL.create(
             "postgresql+asyncpg",
             username="tuneshot",
             database=name,
@@ -112,19 +114,19 @@ def url(request, tmp_path):
 
 
 def sqlite_url(folder):
-    return URL.create("sqlite+aiosqlite", database=str(folder / "chat.db"))
+    return sqlalchemy.URL.create("sqlite+aiosqlite", database=str(folder / "chat.db"))
 
 
 @pytest.fixture
 def elements(tmp_path):
-    return ElementFiles(tmp_path / "elements", "key")
+    return files.ElementFiles(tmp_path / "elements", "key")
 
 
 def use(url, elements, work):
     """Runs ``work(store)`` as one process would, and closes the store."""
 
     async def run():
-        store = ChatStore(url, elements)
+        store = storage.ChatStore(url, elements)
         try:
             return await work(store)
         finally:
@@ -137,7 +139,7 @@ async def enter(store, name="anna", thread=None):
     """``name`` opens a chat; returns its thread id."""
     user = await store.create_user(cl.User(identifier=name, metadata={"group": [1, 2]}))
     thread = thread or str(uuid.uuid4())
-    init_http_context(thread_id=thread, user=user)
+    contexts.init_http_context(thread_id=thread, user=user)
     return thread
 
 
@@ -154,7 +156,9 @@ def said(thread, text="win cash", **fields):
 
 
 async def count(store, table):
-    (row,) = await store._read(select(func.count().label("n")).select_from(table))
+    (row,) = await store._read(
+        sqlalchemy.select(sqlalchemy.func.count().label("n")).select_from(table)
+    )
     return row["n"]
 
 
@@ -194,7 +198,7 @@ def test_a_chat_comes_back_with_everything_that_was_in_it(url, elements):
         for element in (card, chart, video):
             element.for_id = step["id"]
             await store.create_element(element)
-        thumb = Feedback(forId=step["id"], value=1, comment="good", threadId=thread)
+        thumb = cl.types.Feedback(forId=step["id"], value=1, comment="good", threadId=thread)
         thumb_id = await store.upsert_feedback(thumb)
         return (
             await store.get_thread(thread),
@@ -287,8 +291,10 @@ def test_a_thumb_can_be_given_changed_and_taken_back(url, elements):
         thread = await enter(store)
         step = said(thread)
         await store.create_step(step)
-        first = await store.upsert_feedback(Feedback(forId=step["id"], value=1))
-        again = await store.upsert_feedback(Feedback(forId=step["id"], value=0, comment="no"))
+        first = await store.upsert_feedback(cl.types.Feedback(forId=step["id"], value=1))
+        again = await store.upsert_feedback(
+            cl.types.Feedback(forId=step["id"], value=0, comment="no")
+        )
         assert again == first
         (kept,) = (await store.get_thread(thread))["steps"]
         assert (kept["feedback"]["value"], kept["feedback"]["comment"]) == (0, "no")
@@ -296,7 +302,7 @@ def test_a_thumb_can_be_given_changed_and_taken_back(url, elements):
         (kept,) = (await store.get_thread(thread))["steps"]
         assert kept["feedback"] is None
         with pytest.raises(TuneshotError, match="not kept"):
-            await store.upsert_feedback(Feedback(forId="nothing", value=1))
+            await store.upsert_feedback(cl.types.Feedback(forId="nothing", value=1))
 
     use(url, elements, work)
 
@@ -315,7 +321,7 @@ def test_chats_are_listed_newest_first_page_by_page(url, elements):
         pages, cursor = [], None
         while True:
             page = await store.list_threads(
-                Pagination(first=10, cursor=cursor), ThreadFilter(userId=user.id)
+                cl.types.Pagination(first=10, cursor=cursor), cl.types.ThreadFilter(userId=user.id)
             )
             pages.append([thread["id"] for thread in page.data])
             cursor = page.pageInfo.endCursor
@@ -349,7 +355,7 @@ def test_search_looks_at_names_and_messages_and_takes_signs_as_they_are(
             await store.create_step(said(thread, "secret step", type="run"))
         user = await store.get_user("anna")
         return await store.list_threads(
-            Pagination(first=10), ThreadFilter(userId=user.id, search=search)
+            cl.types.Pagination(first=10), cl.types.ThreadFilter(userId=user.id, search=search)
         )
 
     assert {t["name"].split()[0] for t in use(url, elements, work).data} == found
@@ -362,11 +368,11 @@ def test_chats_can_be_filtered_by_thumb(url, elements):
             threads.append(await enter(store))
             step = said(threads[-1])
             await store.create_step(step)
-            await store.upsert_feedback(Feedback(forId=step["id"], value=value))
+            await store.upsert_feedback(cl.types.Feedback(forId=step["id"], value=value))
         user = await store.get_user("anna")
         for value in (0, 1):
             page = await store.list_threads(
-                Pagination(first=10), ThreadFilter(userId=user.id, feedback=value)
+                cl.types.Pagination(first=10), cl.types.ThreadFilter(userId=user.id, feedback=value)
             )
             assert [t["id"] for t in page.data] == [threads[value]]
 
@@ -378,7 +384,7 @@ def test_deleting_a_chat_deletes_everything_and_no_late_write_brings_it_back(url
         thread = await enter(store)
         step = said(thread)
         await store.create_step(step)
-        await store.upsert_feedback(Feedback(forId=step["id"], value=1))
+        await store.upsert_feedback(cl.types.Feedback(forId=step["id"], value=1))
         chart = cl.Text(name="chart", content="{}")
         chart.for_id = step["id"]
         await store.create_element(chart)
@@ -448,7 +454,7 @@ def test_nobody_writes_into_the_chat_of_another(url, elements):
 
 def test_a_chat_without_an_owner_is_not_kept(url, elements, caplog):
     async def work(store):
-        init_http_context(thread_id="t")
+        contexts.init_http_context(thread_id="t")
         await store.create_step(said("t"))
         return await count(store, schema.threads), await count(store, schema.steps)
 
@@ -461,7 +467,7 @@ def test_a_chat_without_an_owner_is_not_kept(url, elements, caplog):
 
 def test_two_servers_share_one_database(url, elements):
     async def work(store):
-        other = ChatStore(url, elements)
+        other = storage.ChatStore(url, elements)
         thread = await enter(store)
         await asyncio.gather(
             *(layer.create_step(said(thread)) for _ in range(40) for layer in (store, other))
@@ -476,11 +482,13 @@ def test_two_servers_share_one_database(url, elements):
 def test_tables_of_a_newer_version_are_refused_in_one_line(url, elements):
     async def work(store):
         async with store._writer.begin() as connection:
-            await connection.execute(insert(schema.version).values(version=schema.VERSION + 1))
+            await connection.execute(
+                sqlalchemy.insert(schema.version).values(version=schema.VERSION + 1)
+            )
 
     use(url, elements, work)
     with pytest.raises(TuneshotError, match="newer version") as refused:
-        ChatStore(url, elements)
+        storage.ChatStore(url, elements)
     assert "\n" not in str(refused.value)
 
 
@@ -501,7 +509,7 @@ def test_a_lock_that_is_released_costs_nothing_but_time(tmp_path, elements):
 def test_a_lock_that_stays_is_one_line_for_each_write_and_soon_over(
     tmp_path, elements, monkeypatch, caplog
 ):
-    monkeypatch.setattr(storage, "PATIENCE", 0.3)
+    monkeypatch.setattr("icl.chat.store.storage.PATIENCE", 0.3)
 
     async def work(store):
         thread = await enter(store)
@@ -521,7 +529,7 @@ def test_a_lock_that_stays_is_one_line_for_each_write_and_soon_over(
 
 @pytest.mark.slow
 def test_a_restarted_postgresql_is_found_again(postgres, elements, monkeypatch, caplog):
-    monkeypatch.setattr(storage, "PATIENCE", 0.5)
+    monkeypatch.setattr("icl.chat.store.storage.PATIENCE", 0.5)
 
     async def work(store):
         thread = await enter(store)
@@ -529,7 +537,7 @@ def test_a_restarted_postgresql_is_found_again(postgres, elements, monkeypatch, 
         postgres.stop()
         await store.create_step(said(thread, "lost"))
         assert caplog.text.count("part of a chat is not kept") == 1
-        monkeypatch.setattr(storage, "PATIENCE", 20)
+        monkeypatch.setattr("icl.chat.store.storage.PATIENCE", 20)
         late = asyncio.create_task(store.create_step(said(thread, "late")))
         await asyncio.sleep(0.2)
         await asyncio.to_thread(postgres.start)
@@ -600,7 +608,7 @@ def test_an_address_of_something_else_is_refused_without_its_password(monkeypatc
 
 
 def test_a_database_that_is_not_there_is_one_line_without_its_password(tmp_path):
-    url = URL.create(
+    url = sqlalchemy.URL.create(
         "postgresql+asyncpg", "a", "hunter22", database="b", query={"host": str(tmp_path)}
     )
     with pytest.raises(TuneshotError, match="cannot use the database") as refused:
@@ -629,7 +637,7 @@ def test_without_a_login_nothing_is_stored(monkeypatch, tmp_path):
 
 
 def get(elements, address):
-    app = Starlette(routes=[Route(ROUTE + "/{key:path}", elements.serve)])
+    app = Starlette(routes=[Route(files.ROUTE + "/{key:path}", elements.serve)])
     return TestClient(app).get(address)
 
 
@@ -658,13 +666,13 @@ def test_a_changed_link_gives_nothing(elements, name):
 def test_a_link_is_good_for_one_file_and_one_key(elements, tmp_path):
     link = elements.link(elements.write("thread", "one", b"x"), "text/plain")
     other = elements.write("thread", "two", b"y")
-    assert get(elements, f"{ROUTE}/{other}?{link.split('?')[1]}").status_code == 404
-    elsewhere = ElementFiles(elements.folder, "another key")
+    assert get(elements, f"{files.ROUTE}/{other}?{link.split('?')[1]}").status_code == 404
+    elsewhere = files.ElementFiles(elements.folder, "another key")
     assert get(elsewhere, link).status_code == 404
 
 
 def test_an_old_link_says_so(elements, monkeypatch):
-    monkeypatch.setattr(files, "LIFETIME", -1)
+    monkeypatch.setattr("icl.chat.store.files.LIFETIME", -1)
     answer = get(elements, elements.link(elements.write("thread", "one", b"x"), "text/plain"))
     assert answer.status_code == 403
     assert "reload" in answer.text
