@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from statistics import mean, variance
 from typing import Any
 
-from scipy.stats import binomtest
-from scipy.stats import t as student
-
 
 @dataclass(frozen=True, slots=True)
 class Interval:
@@ -47,6 +44,8 @@ class Share(Interval):
         """``hits`` successes in ``of`` trials."""
         if of == 0:
             return cls(math.nan, math.nan, math.nan, 0, 0)
+        from scipy.stats import binomtest  # here, as it takes a second
+
         interval = binomtest(hits, of).proportion_ci(0.95, method="wilson")
         return cls(hits / of, float(interval.low), float(interval.high), hits, of)
 
@@ -74,6 +73,8 @@ def over_seeds(shares: Sequence[Mapping[str, Any]], *, spread: bool = True) -> I
     within = p * (1 - p) / n
     freedom = (seeds - 1) * ((within + among) / among) ** 2 if among else math.inf
     n_effective = n * within / (within + among) if among else n
+    from scipy.stats import t as student
+
     z2 = float(student.ppf(0.975, freedom)) ** 2 / n_effective
     middle = (p + z2 / 2) / (1 + z2)
     half = math.sqrt(z2 * p * (1 - p) + z2**2 / 4) / (1 + z2)

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from clfcore.evaluation.intervals import Interval
 from clfcore.evaluation.metrics import METRICS, LabelledPredictions
@@ -190,6 +189,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """
     if only_a + only_b == 0:
         return 1.0
+    from scipy.stats import binomtest  # here, as it takes a second
+
     return float(binomtest(only_a, only_a + only_b).pvalue)
 
 

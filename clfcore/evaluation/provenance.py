@@ -7,8 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from clfcore import __version__
 from clfcore.evaluation.records import Record
 
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
 
 def machine(accelerator: "Accelerator | None") -> dict[str, Any]:
     """The processor, its cores, the threads of torch, and the device, by name."""
+    import torch  # here, as it takes seconds
+
     device = accelerator.device if accelerator else torch.device("cpu")
     return {
         "cpu": cpu_name(),

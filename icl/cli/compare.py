@@ -1,75 +1,157 @@
-"""The work of ``tuneshot compare``: checks everything first, runs, writes what was found."""
+"""``tuneshot compare``: checks everything first, runs, writes what came out."""
 
 import json
 import os
 import shlex
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.table import Table
 
-from clfcore.cli.terminal import ProgressBars, printable, stderr, stdout
+from clfcore.cli.options import with_settings
+from clfcore.cli.terminal import (
+    MESSAGES,
+    OUTPUT,
+    Data,
+    ProgressBars,
+    printable,
+    stderr,
+    stdout,
+    with_examples,
+)
 from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write
 from clfcore.wording import duration
-from icl.compare.disagreements import explain
+from icl.cli.options import TASK
 from icl.compare.methods import METHODS
-from icl.compare.plan import Plan, budgets_of
-from icl.compare.run import run
-from icl.compare.summary import ComparisonSummary, summarize
+from icl.compare.plan import MEASURED, MODELS, Plan, budgets_of
 from icl.compare.task_split import split_task
 from icl.lm.open import API, BF16
-from icl.report.page import markdown, write_report
 
+if TYPE_CHECKING:
+    from icl.compare.summary import ComparisonSummary
+
+DEFAULT_METHODS = (
+    "fine_tuned,fine_tuned_all,few_shot_topk,few_shot_votek_pool,knn,tfidf,zero,majority"
+)
 MAX_JOBS = 4  # each holds a language model
+RUN = "The run"  # a heading of --help
 
 
+@with_examples(
+    "--methods knn,tfidf,majority --budgets 8,64,all --no-robust",
+    "--data mine.tsv --seeds 5 --metric f1 --out runs/mine",
+    "--list",
+)
+@with_settings(Plan, defaults=True)
 def compare(
     *,
-    data: str | None,
-    methods: str,
-    budgets: str,
-    seeds: int,
-    out: Path,
-    jobs: int | None,
-    ray: str | None,
-    same_model: bool,
-    metric: str,
-    **options: Any,  # noqa: ANN401
+    data: Data = None,
+    also: Annotated[
+        str | None,
+        typer.Option(
+            help="Another corpus, as --data: who does well there, too?", rich_help_panel=MESSAGES
+        ),
+    ] = None,
+    test_size: Annotated[
+        int, typer.Option(min=1, help="Messages to ask about, at most.", rich_help_panel=MESSAGES)
+    ] = 200,
+    split_seed: Annotated[
+        int, typer.Option(min=0, help="Which messages are asked about.", rich_help_panel=MESSAGES)
+    ] = 0,
+    methods: Annotated[
+        str,
+        typer.Option(help="Names, separated by commas; see --list.", rich_help_panel=MEASURED),
+    ] = DEFAULT_METHODS,
+    budgets: Annotated[
+        str,
+        typer.Option(
+            help="Numbers of labelled messages, separated by commas; all: the pool.",
+            rich_help_panel=MEASURED,
+        ),
+    ] = "8,16,64,256,1024,all",
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="Runs of each method and budget.", rich_help_panel=MEASURED),
+    ] = 3,
+    settings: dict[str, Any],
+    same_model: Annotated[
+        bool,
+        typer.Option(
+            "--same-model", help="Fine-tune the language model of --lm.", rich_help_panel=MODELS
+        ),
+    ] = False,
+    task: Annotated[
+        str,
+        typer.Option(
+            help="Whose prompt format, see icl tasks; default: by the labels.",
+            rich_help_panel=TASK,
+        ),
+    ] = "",
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of records, summary.json, table.md and report.html.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = Path("runs/compare"),
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help=f"Cells at a time; default: one a core, at most {MAX_JOBS}.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Ray cluster to spread the cells over.", rich_help_panel=RUN
+        ),
+    ] = None,
+    only_list: Annotated[
+        bool, typer.Option("--list", help="Show the methods.", rich_help_panel=OUTPUT)
+    ] = False,
 ) -> None:
-    """See ``tuneshot compare``; ``options`` are further ones of ``split_task`` and ``Plan``.
+    """Find out from how many labelled messages on fine-tuning beats prompting, on your data.
 
-    Raises:
-        TuneshotError: before any work, if something is not allowed or not to be had.
-        SystemExit: 1, after all work, if some cells failed.
+    A killed comparison continues where it was when it is started again.
     """
+    if only_list:
+        _print_methods()
+        return
     command = _command(
         data=data, methods=methods, budgets=budgets, seeds=seeds, same_model=same_model,
-        metric=metric, out=out, **options,
+        out=out, test_size=test_size, also=also, task=task,
+        split_seed=split_seed, **settings,
     )  # fmt: skip
-    named = tuple(dict.fromkeys(name.strip() for name in methods.split(",") if name.strip()))
-    also = options.pop("also")
+    if same_model:
+        settings["base"] = _fine_tunable(settings["lm"])
+    plan = Plan(  # before any message is read; how many there are is known later
+        methods=tuple(dict.fromkeys(name for m in methods.split(",") if (name := m.strip()))),
+        budgets=budgets_of(budgets, sys.maxsize),
+        seeds=tuple(range(seeds)),
+        **settings,
+    )
     split = split_task(
         load_messages(data),
-        options.pop("task"),
-        test_size=options.pop("test_size"),
-        balanced=options["balanced"],
-        split_seed=options.pop("split_seed"),
+        task,
+        test_size=test_size,
+        balanced=plan.balanced,
+        split_seed=split_seed,
         second=None if also is None else load_messages(also),
     )
-    if same_model:
-        options["base"] = _fine_tunable(options["lm"])
-    plan = Plan(
-        methods=named,
-        budgets=budgets_of(budgets, len(split.pool)),
-        seeds=tuple(range(seeds)),
-        metric=metric,
-        **options,
-    )
-    if jobs is None:
-        jobs = min(os.cpu_count() or 1, MAX_JOBS)
+    plan = replace(plan, budgets=budgets_of(budgets, len(split.pool)))
+    from icl.compare.disagreements import explain
+    from icl.compare.run import run
+    from icl.compare.summary import summarize
+
+    jobs = jobs or min(os.cpu_count() or 1, MAX_JOBS)
     stderr.print(
         f"{printable(split.source)}: {len(split.pool):,} messages that may be labelled, "
         f"{len(split.test):,} to ask about; task {split.task.name}"
@@ -83,7 +165,7 @@ def compare(
         plan, split, records, out / "answers",
         command=command, jobs=jobs, disagreements=disagreements,
     )  # fmt: skip
-    write(summary, out)
+    _write(summary, out)
     _print_summary(summary, out)
     failed = [record for record in records if "error" in record]
     for record in failed:
@@ -91,15 +173,17 @@ def compare(
         where = f"{config['method']}, {config['budget']} labels, seed {config['seed']}"
         stderr.print(f"failed: {where}: {printable(record['error'])}")
     if failed:
-        raise SystemExit(1)
+        raise typer.Exit(1)
 
 
-def write(summary: ComparisonSummary, out: Path) -> None:
+def _write(summary: "ComparisonSummary", out: Path) -> None:
     """Writes ``summary.json``, ``table.md`` and ``report.html``.
 
     Raises:
         TuneshotError: they cannot be written.
     """
+    from icl.report.page import markdown, write_report
+
     with atomic_write(out / "summary.json") as new:
         new.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     with atomic_write(out / "table.md") as new:
@@ -107,7 +191,7 @@ def write(summary: ComparisonSummary, out: Path) -> None:
     write_report(summary, out / "report.html")
 
 
-def show_methods() -> None:
+def _print_methods() -> None:
     """Lists the methods and who chooses what they learn from."""
     chooses = {"random": "at random", "votek": "by vote-k", "": "none are needed"}
     table = Table("method", "what it is", "family", "messages to label")
@@ -131,19 +215,20 @@ def _fine_tunable(lm: str) -> str:
 
 
 def _command(**options: Any) -> str:  # noqa: ANN401
-    """The command with all that was chosen, to run it again."""
+    """The command with all that was asked, to run it again."""
     words = ["tuneshot", "compare"]
     for name, value in options.items():
-        if value is None or value == "" or value is False:
-            continue
-        flag = "-k" if name == "k" else f"--{name.replace('_', '-')}"
-        words += [flag] if value is True else [flag, str(value)]
-    if options.get("robust") is False:
-        words.append("--no-robust")
+        option = "-k" if name == "k" else f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif name == "robust":
+            words.append("--no-robust")
+        elif value not in (None, "", False):
+            words += [option, str(value)]
     return shlex.join(words)
 
 
-def _print_summary(summary: ComparisonSummary, out: Path) -> None:
+def _print_summary(summary: "ComparisonSummary", out: Path) -> None:
     """The answer in a few lines."""
     metric, last = summary["metric"], summary["budgets"][-1]
     names = {method["key"]: method["name"] for method in summary["methods"]}

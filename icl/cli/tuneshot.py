@@ -17,7 +17,6 @@ from rich.table import Table
 from clfcore.cli.clf import evaluate, load_fine_tuned
 from clfcore.cli.terminal import (
     Checkpoint,
-    Data,
     File,
     Json,
     ProgressBars,
@@ -39,6 +38,7 @@ from clfcore.errors import TuneshotError
 from clfcore.types import Classifier, Prediction
 from icl.chat import serve as page
 from icl.chat.__main__ import chat
+from icl.cli.compare import compare
 from icl.cli.few_shot import load_few_shot
 from icl.cli.options import (
     TASK,
@@ -52,11 +52,8 @@ from icl.cli.options import (
 from icl.session.login_codes import login_configured
 from icl.settings import FewShotConfig
 
-DEFAULT_METHODS = (
-    "fine_tuned,fine_tuned_all,few_shot_topk,few_shot_votek_pool,knn,tfidf,zero,majority"
-)
 SHUTDOWN_SECONDS = 5  # open pages are let go after this long when the server stops
-ADDRESS, COMPARED = "Address", "What is compared"  # headings of --help
+ADDRESS = "Address"  # a heading of --help
 
 app = new_app(
     "Two ways to teach a language model one task: fine-tune it, or show it a few examples. "
@@ -64,9 +61,8 @@ app = new_app(
 )
 votes = new_app("What people said is right.", version=False)
 app.add_typer(votes, name="votes")
-app.command()(chat)
-app.command()(train)  # these two are commands of clf
-app.command()(evaluate)
+for command in (chat, train, evaluate, compare):  # two of them are commands of clf
+    app.command()(command)
 
 
 @votes.command()
@@ -81,66 +77,6 @@ def export(
     result = write(None, out, task)
     ties = f"; {result.ties} tied, left out" if result.ties else ""
     typer.echo(f"{out}: {len(result.examples)} labelled messages{ties}")
-
-
-@app.command()
-def compare(
-    data: Data = None,
-    methods: Annotated[
-        str, typer.Option(help="Names, separated by commas; see --list.")
-    ] = DEFAULT_METHODS,
-    budgets: Annotated[
-        str, typer.Option(help="Numbers of labelled messages, separated by commas; all: the pool.")
-    ] = "8,16,64,256,1024,all",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each method and budget.")] = 3,
-    test_size: Annotated[int, typer.Option(min=1, help="Messages to ask about, at most.")] = 200,
-    balanced: Annotated[
-        bool, typer.Option(help="Ask about as many of each label, or the data's own shares.")
-    ] = False,
-    also: Annotated[
-        str | None, typer.Option(help="Another corpus, as --data: who does well there, too?")
-    ] = None,
-    task: Annotated[
-        str, typer.Option(help="Whose prompt format, see icl tasks; default: by the labels.")
-    ] = "",
-    base: Annotated[str, typer.Option(help="What is fine-tuned, as clf train.")] = "gpt2-mini",
-    lm: Annotated[
-        str, typer.Option(help="What is shown examples, as icl --lm.")
-    ] = "bf16:SmolLM2-135M-Instruct",
-    same_model: Annotated[
-        bool, typer.Option("--same-model", help="Fine-tune the language model of --lm.")
-    ] = False,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many examples are shown.")] = 4,
-    metric: Annotated[str, typer.Option(help="What decides who is better.")] = "balanced_accuracy",
-    robust: Annotated[
-        bool, typer.Option(help="Also ask in other words and orders, and weigh each method.")
-    ] = True,
-    split_seed: Annotated[int, typer.Option(min=0, help="Which messages are asked about.")] = 0,
-    out: Annotated[
-        Path, typer.Option(help="Folder of records, summary.json, table.md and report.html.")
-    ] = Path("runs/compare"),
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Cells at a time; default: one a core, at most 4.")
-    ] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Address of a Ray cluster to spread the cells over.")
-    ] = None,
-    only_list: Annotated[bool, typer.Option("--list", help="Show the methods.")] = False,
-) -> None:
-    """Find out from how many labelled messages on fine-tuning beats prompting, on your data.
-
-    A killed comparison continues where it was when it is started again.
-    """
-    from icl.cli import compare as compare_command
-
-    if only_list:
-        compare_command.show_methods()
-        return
-    compare_command.compare(
-        data=data, methods=methods, budgets=budgets, seeds=seeds, test_size=test_size,
-        balanced=balanced, also=also, task=task, base=base, lm=lm, same_model=same_model, k=k,
-        metric=metric, robust=robust, split_seed=split_seed, out=out, jobs=jobs, ray=ray,
-    )  # fmt: skip
 
 
 @app.command()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from clfcore.config import DEFAULT_LM, Checked
+from clfcore.config import DEFAULT_LM, Checked, at_least, setting
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.metrics import METRICS
 from clfcore.evaluation.perturb import PERTURBATIONS
@@ -86,19 +86,17 @@ class ComparisonCell(Checked):
         return False
 
 
+MODELS, MEASURED = "Models", "What is measured"  # headings of ``tuneshot compare --help``
+
+
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(Checked):
     """Which cells are run, and what their figures are to say.
 
     Attributes:
         methods: keys of ``METHODS``.
         budgets: ascending; the last is the whole pool, if ``all`` was asked for.
         seeds: at least one.
-        base, lm, k: as in ``ComparisonCell``.
-        balanced: as in ``split_task``.
-        metric: a key of ``METRICS``, what the crossover is about.
-        robust: also measure memory, other words, other orders and the second corpus, at the
-            largest budget and with the first seed.
 
     Raises:
         TuneshotError: nothing to run, or an unknown name.
@@ -107,22 +105,34 @@ class Plan:
     methods: tuple[str, ...]
     budgets: tuple[int, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
-    base: str = MINI
-    lm: str = COMPARED_LM
-    k: int = 4
-    balanced: bool = False
-    metric: str = "balanced_accuracy"
-    robust: bool = True
+    base: str = setting(MINI, "What is fine-tuned, as clf train.", MODELS)
+    lm: str = setting(COMPARED_LM, "What is shown examples, as icl --lm.", MODELS)
+    k: int = setting(4, "How many examples are shown.", MODELS, bound=at_least(1), option="-k")
+    balanced: bool = setting(
+        False, "Ask about as many of each label, or the data's own shares.", MEASURED
+    )
+    metric: str = setting(
+        "balanced_accuracy", "What decides who is better.", MEASURED, choices=METRICS
+    )
+    robust: bool = setting(
+        True,
+        "Also ask in other words and orders, and weigh each method: at the largest budget, with "
+        "the first seed.",
+        MEASURED,
+    )
 
-    def __post_init__(self) -> None:
-        for what in ("methods", "budgets", "seeds"):
-            if not getattr(self, what):
-                raise TuneshotError(f"a comparison needs {what}; name at least one")
-        for name in self.methods:
-            if name not in METHODS:
-                raise unknown_choice("method", name, METHODS)
-        if self.metric not in METRICS:
-            raise unknown_choice("metric", self.metric, METRICS)
+    def problems(self) -> list[str]:
+        problems = [
+            f"a comparison needs {what}; name at least one"
+            for what in ("methods", "budgets", "seeds")
+            if not getattr(self, what)
+        ]
+        problems += [
+            str(unknown_choice("method", name, METHODS))
+            for name in self.methods
+            if name not in METHODS
+        ]
+        return problems + super().problems()
 
     def cells(self, split: TaskSplit) -> tuple[ComparisonCell, ...]:
         """All budgets and methods with the first seed, then with the next.

@@ -1,0 +1,168 @@
+"""What all three command lines promise: examples that work, groups, a version, quick refusals."""
+
+import shlex
+import subprocess
+import sys
+
+import pytest
+import typer
+
+from clfcore import __version__
+from clfcore.cli import clf
+from icl.chat import __main__ as chat
+from icl.cli import icl, tuneshot
+
+APPS = {"clf": clf.app, "icl": icl.app, "tuneshot": tuneshot.app, "chat": chat.app}
+HEAVY = ("torch", "transformers", "sentence_transformers", "sklearn", "scipy", "networkx",
+         "chainlit", "fastapi", "plotly", "matplotlib", "datasets")  # fmt: skip
+
+
+def commands():
+    """Every command with the words that call it."""
+
+    def within(command, words):
+        for name, each in getattr(command, "commands", {}).items():
+            yield from within(each, (*words, name))
+        if not hasattr(command, "commands"):
+            yield pytest.param(command, words, id=" ".join(words))
+
+    for name, app in APPS.items():
+        yield from within(typer.main.get_command(app), (name,))
+
+
+def help_of(command, words):
+    with command.make_context(words[-1], ["--help"], resilient_parsing=True) as context:
+        return command.get_help(context)
+
+
+@pytest.mark.parametrize(("command", "words"), commands())
+def test_every_help_has_three_examples_whose_options_exist(command, words):
+    examples = command.callback.examples
+    takes_nothing = [option.name for option in command.params] == []
+    assert len(examples) >= (1 if takes_nothing else 3)
+    for example in examples:
+        command.make_context(words[-1], shlex.split(example))
+        assert example in help_of(command, words)
+
+
+@pytest.mark.parametrize(("command", "words"), commands())
+def test_every_option_stands_under_a_heading_of_its_own_kind(command, words):
+    """Only what belongs to no group is under Options: help, and the seed of everything."""
+    general = help_of(command, words).partition("\nOptions:\n")[2].partition("\n\n")[0]
+    options = [line.split()[0] for line in general.splitlines() if line.startswith("  -")]
+    assert set(options) <= {"--seed", "--help"}
+    assert "--help" in options
+
+
+@pytest.mark.parametrize("module", [clf, icl, tuneshot])
+def test_the_version_is_that_of_the_package(command, module):
+    status, out, _ = command(module.main, module.__name__, "--version")
+    assert (status, out) == (0, f"tuneshot {__version__}\n")
+
+
+def test_the_front_door_knows_all_and_names_the_other_two(command):
+    status, out, _ = command(tuneshot.main, "tuneshot", "--help")
+    assert status == 0
+    for name in ("chat", "serve", "classify", "train", "evaluate", "compare", "votes"):
+        assert f"\n  {name} " in out
+    assert " clf " in out
+    assert " icl " in out
+
+
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_train_and_evaluate_are_those_of_clf(name):
+    ours, theirs = (typer.main.get_command(APPS[app]).commands[name] for app in ("tuneshot", "clf"))
+    assert [each.opts for each in ours.params] == [each.opts for each in theirs.params]
+    assert ours.callback.__wrapped__ is theirs.callback.__wrapped__
+
+
+MISTAKES = {
+    "clf train --layers some": "choose from last_layer",
+    "clf train --epochs 0": "epochs must be 1 or more",
+    "clf train --balance smote": "smote invents points",
+    "clf train --out .": "is not a checkpoint",
+    "clf train --data missing.tsv": "is not a file or folder here",
+    "clf evaluate --part some": "choose from train, val, test, all",
+    "clf evaluate --checkpoint missing": "no checkpoint at missing",
+    "clf classify hi --checkpoint missing": "no checkpoint at missing",
+    "clf classify --file missing.txt": "cannot read missing.txt",
+    "clf inspect --checkpoint missing": "is not a checkpoint",
+    "clf plot --checkpoint missing": "is not a checkpoint",
+    "clf merge --checkpoint missing --out merged": "is not a checkpoint",
+    "clf merge --checkpoint missing": "Missing option",
+    "clf experiments bok": "unknown suite 'bok'",
+    "clf experiments --rows book-99": "unknown row 'book-99'",
+    "clf experiments --vary epochs=two": "epochs must be a whole number",
+    "clf experiments --table --out missing": "no records in missing",
+    "clf data show --data missing.tsv": "is not a file or folder here",
+    "clf data show --text-column text": "add --data",
+    "clf data fetch --from messages": "not the original SMS Spam Collection",
+    "icl classify --selector topK hi": "choose from zero, random",
+    "icl classify -k -1 hi": "k must be 0 or more",
+    "icl classify -k 5000 --pool messages hi": "choose k from 0 to",
+    "icl classify --task nothing hi": "unknown task 'nothing'",
+    "icl classify --pool missing.tsv hi": "cannot read missing.tsv",
+    "icl classify --file missing.txt": "cannot read missing.txt",
+    "icl classify --set k1=2 hi": "topk has no option 'k1'",
+    "icl show-prompt --selector knn hi": "has no prompt",
+    "icl select --near 2 hi": "near must be in (0, 1]",
+    "icl evaluate --data missing.tsv": "cannot read missing.tsv",
+    "icl evaluate --limit 0": "Invalid value for '--limit'",
+    "icl complete nothing hi": "unknown prompt 'nothing'",
+    "icl grid --tasks nothing --selectors topk": "unknown task 'nothing'",
+    "icl grid --tasks sms_spam --selectors nothing": "unknown selector 'nothing'",
+    "icl grid --tasks sms_spam --selectors topk --k two": "--k wants numbers",
+    "icl grid --tasks sms_spam --selectors topk --order up": "unknown order 'up'",
+    "icl grid --tasks a --selectors a --table --out missing": "no records in missing",
+    "tuneshot compare --methods nothing": "unknown method 'nothing'",
+    "tuneshot compare --metric nothing": "unknown metric 'nothing'",
+    "tuneshot compare --budgets few": "--budgets wants numbers",
+    "tuneshot compare -k 0": "k must be 1 or more",
+    "tuneshot compare --task nothing": "unknown task 'nothing'",
+    "tuneshot compare --same-model --lm api:openai/gpt-4o-mini": "cannot be fine-tuned here",
+    "tuneshot compare --data missing.tsv": "is not a file or folder here",
+    "tuneshot serve --host 0.0.0.0": "nobody has to log in",
+    "tuneshot serve --host 192.0.2.7 --port 0": "Invalid value for '--port'",
+    "tuneshot chat --port 70000": "Invalid value for '--port'",
+    "tuneshot classify --file missing.txt": "cannot read missing.txt",
+    "tuneshot classify --selector nothing hi": "unknown selector 'nothing'",
+    "tuneshot train --layers some": "choose from last_layer",
+    "tuneshot evaluate --part some": "choose from train, val, test, all",
+    "tuneshot votes export": "Missing argument",
+    "tuneshot votes export votes.txt": "votes.txt",
+}
+PROGRAM = """
+import sys
+from {module} import main
+sys.argv = {words}
+try:
+    main()
+except SystemExit as ended:
+    print(ended.code, *[name for name in {heavy} if name in sys.modules])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_answered_before_anything_heavy_is_imported(line, tmp_path):
+    (tmp_path / "messages").write_text("ham\thello\n")
+    name, *_ = words = line.split()
+    module = {"clf": clf, "icl": icl, "tuneshot": tuneshot}[name].__name__
+    program = PROGRAM.format(module=module, words=words, heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert MISTAKES[line] in " ".join(done.stderr.split())
+    assert done.stdout.strip() in ("1", "2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", ["clf inspect", "icl tasks", "icl selectors", "tuneshot --help"])
+def test_what_needs_no_model_imports_no_model_library(line):
+    name, *_ = words = line.split()
+    module = {"clf": clf, "icl": icl, "tuneshot": tuneshot}[name].__name__
+    program = PROGRAM.format(module=module, words=words, heavy=HEAVY)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "0"
