@@ -221,7 +221,9 @@ class FewShot:
         return self._shown(selection)
 
     def _select(self, texts: Sequence[str]) -> list[Selection]:
-        vectors = self.embedder.embed(texts) if self.selector.needs_vectors else None
+        vectors = np.empty((len(texts), 0), np.float32)
+        if self.selector.needs_vectors:
+            vectors = self.embedder.embed(texts)
         selections: list[Selection] = self.selector.select(texts, vectors, self.config.k)
         return selections
 

@@ -88,7 +88,7 @@ class FewShotConfig(Checked):
 
 def options_of(selector: str) -> dict[str, Any]:
     """The options of a selector and their defaults."""
-    options = fields(SELECTORS[selector])  # type: ignore[arg-type]
+    options = fields(SELECTORS[selector])
     return {option.name: option.default for option in options if option.name != "seed"}
 
 

@@ -12,28 +12,13 @@ from icl.chat.language import say
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.tasks import TASKS
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
+from icl.selectors.table import SELECTORS
 from icl.session.settings import CHAT_SELECTORS, Settings
 
 K_CHOICES = (1, 2, 4, 6, 8, 16)
 
 # Picker names: short enough for a phone, clear without a heading. A new entry of a registry shows
 # up under its own name until it gets words here.
-SELECTOR_WORDS = {
-    "zero": ("Zero-shot", "No examples: what the language model knows by itself"),
-    "random": ("Random", "Any messages, whatever their label"),
-    "balanced_random": ("Balanced random", "Any messages, as many spam as not spam"),
-    "topk": ("Top-k", "The messages most similar to yours"),
-    "mmr": ("MMR", "Similar to yours, and not all alike"),
-    "dpp": ("DPP", "A varied set of similar messages"),
-    "bm25": ("BM25", "Messages that share rare words with yours"),
-    "hybrid": ("Hybrid", "Similar in meaning and in words"),
-    "kcenter": ("k-center + top-k", "From 100 that leave no message far away"),
-    "facility": ("Facility + top-k", "From the 100 that cover the pool best"),
-    "votek": ("Vote-k list", "The same examples for every message"),
-    "votek_pool": ("Vote-k + top-k", "From 100 that vote-k finds worth labelling"),
-    "mdl": ("MDL", "The list that makes the language model most certain"),
-    "knn": ("kNN vote", "The most similar messages vote; no language model"),
-}
 ORDER_WORDS = {
     "similar_last": ("Similar last", "The most similar example next to your message"),
     "similar_first": ("Similar first", "The most similar example at the top"),
@@ -69,7 +54,8 @@ TASK_WORDS = {
 
 def selector_words(name: str) -> tuple[str, str]:
     """Title and description of a selector."""
-    return _translated(SELECTOR_WORDS, name)
+    selector = SELECTORS[name]
+    return say(selector.title), say(selector.description)
 
 
 def order_words(name: str) -> tuple[str, str]:

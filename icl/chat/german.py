@@ -117,6 +117,10 @@ TRANSLATIONS: dict[str, str] = {
     "From 100 that vote-k finds worth labelling": (
         "Aus 100, deren Label sich nach Vote-k am meisten lohnt"
     ),
+    "Two-stage vote-k": "Zweistufiges Vote-k",
+    "From 100 that vote-k and the language model find worth labelling": (
+        "Aus 100, deren Label sich nach Vote-k und dem Sprachmodell am meisten lohnt"
+    ),
     "MDL": "MDL",
     "The list that makes the language model most certain": (
         "Die Liste, mit der sich das Sprachmodell am sichersten ist"

@@ -3,7 +3,6 @@
 Models are imported inside the commands, so that ``--help`` answers at once.
 """
 
-import inspect
 import shlex
 from functools import partial
 from pathlib import Path
@@ -366,9 +365,8 @@ def list_selectors() -> None:
     """Lists the selectors, what they do, and their options."""
     table = Table("selector", "what it shows", "options")
     for name, selector in SELECTORS.items():
-        about = (inspect.getdoc(selector) or "").split("\n")[0]
         options = ", ".join(f"{option}={value}" for option, value in options_of(name).items())
-        table.add_row(name, about, options)
+        table.add_row(name, f"{selector.title}: {selector.description}", options)
     stdout.print(table)
 
 

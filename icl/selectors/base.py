@@ -1,17 +1,19 @@
-"""What every selector shares: its promises, the form of its answer, the walk down a ranking.
+"""What all selectors share: the interface, the result, the walk down a ranking.
 
 A selector ranks; how many of each label are kept (``BALANCES``) and in which order they are
-shown (``ARRANGEMENTS``) are separate stages, in ``prompt.py``. Every selector keeps two promises:
+shown (``ARRANGEMENTS``) are separate stages, in ``arrange.py``. Every selector keeps two promises:
 no two candidates are copies of each other, and none is a copy of the query. (Without them, 13 %
 of the messages in the SMS corpus would be shown their own text, with its label.)
 """
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
+from clfcore.config import Checked, setting
 from clfcore.errors import TuneshotError
 from icl.pool.pool import Pool
 
@@ -51,7 +53,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class ListScore:
-    """What the language model makes of one list of demonstrations before one query.
+    """The language model's scores of one query after one list of demonstrations.
 
     Attributes:
         labels: (C,) float64, log P(label | list, query) in nats, summed over the label's tokens.
@@ -71,68 +73,76 @@ class Reader(Protocol):
     def read(
         self, query: str, lists: Sequence[Sequence[int]], whole: bool = False
     ) -> list[ListScore]:
-        """How each list of pool rows, in prompt order, makes the model see ``query``.
+        """Scores of the labels of ``query`` after each list of demonstrations.
 
         Args:
             query: the message.
-            lists: rows of the pool.
+            lists: rows of the pool, in prompt order.
             whole: score the query's own tokens as well, which costs a quarter more.
         """
-        ...
 
 
-class Selector(Protocol):
-    """Chooses candidates from a pool. The fields of a selector (a dataclass) are its options.
+@dataclass
+class Selector(Checked, ABC):
+    """Chooses candidates from a pool. The fields of a selector are its options.
 
     Attributes:
+        title, description: its name and what it shows, as pages and ``icl selectors`` say it.
         needs_vectors: whether ``select`` reads the queries' vectors.
         votes: whether the candidates' labels are the answer, without a language model.
-        reads: whether ``fit`` needs a ``Reader``.
         arranges: whether its order is the prompt's, so that no balance or order applies.
         balance: the only ``BALANCES`` entry that makes sense with it; ``None`` = the user's choice.
+        in_chat: whether ``fit`` is quick enough to wait for in a chat.
+        pool: what it was fitted to.
+
+    Raises:
+        TuneshotError: options that are not allowed.
     """
 
+    title: ClassVar[str]
+    description: ClassVar[str]
     needs_vectors: ClassVar[bool] = False
     votes: ClassVar[bool] = False
-    reads: ClassVar[bool] = False
     arranges: ClassVar[bool] = False
     balance: ClassVar[str | None] = None
-
-    def __init__(self, seed: int = 0) -> None: ...
+    in_chat: ClassVar[bool] = True
+    seed: int = setting(0, "The seed of everything random.")
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         """Prepares for ``pool``; returns itself.
 
         Raises:
-            TuneshotError: an option that this pool does not allow.
+            TuneshotError: an option that this pool does not allow, or no ``reader`` where one is
+                needed.
         """
-        ...
+        self.pool = pool
+        return self
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+    @abstractmethod
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         """Candidates for each query; the answer for one never depends on the others.
 
         Args:
             texts: Q queries.
-            vectors: (Q, d) float32, rows of length 1; ``None`` where ``needs_vectors`` is false.
+            vectors: (Q, d) float32, rows of length 1; (Q, 0) where ``needs_vectors`` is false.
             k: demonstrations wanted, at least 0.
 
         Raises:
             TuneshotError: ``k`` is negative, or larger than what the pool can offer a query.
         """
-        ...
 
 
 def candidates(
-    pool: Pool, query: str, order: Iterable[int], k: int, usable: int | None = None
+    pool: Pool, query: str, order: Iterable[int], k: int, groups: Collection[int] | None = None
 ) -> tuple[list[int], tuple[PassedOver, ...]]:
     """Rows in the given order of preference, one of each group, none of the query's, k per label.
 
     Args:
         pool: the messages.
         query: the message to classify.
-        order: rows, best first; ends early if it is a generator and enough were found.
+        order: rows, best first; it is read only as far as needed.
         k: demonstrations wanted.
-        usable: how many of the pool's different messages ``order`` may offer, where not all.
+        groups: the groups of the rows in ``order``, if these are a part of the pool.
 
     Returns:
         The rows, and what was passed over on the way.
@@ -141,12 +151,14 @@ def candidates(
         TuneshotError: ``k`` is negative, or more than there are.
     """
     own = pool.group_of(query)
-    if usable is None:
-        usable = len(pool.representatives) - (own is not None)
+    total = len(pool.representatives)
+    usable = total - (own is not None) if groups is None else len(groups) - (own in groups)
     if not 0 <= k <= usable:
+        is_part = k > 0 and groups is not None and len(groups) < total
         raise TuneshotError(
-            f"cannot show k={k} examples: the pool has {usable} different messages besides this "
-            f"one; choose k from 0 to {usable}"
+            f"cannot show k={k} examples: the {'chosen part of the ' if is_part else ''}pool has "
+            f"{usable} different messages besides this one; choose k from 0 to {usable}"
+            f"{', or a larger annotate' if is_part else ''}"
         )
     wanted = dict.fromkeys(pool.label_names, k)
     taken: dict[int, int] = {}  # group -> row
@@ -169,38 +181,30 @@ def candidates(
 
 def top_k_among(
     pool: Pool,
-    chosen_rows: Sequence[int] | np.ndarray,
+    rows: Sequence[int],
     texts: Sequence[str],
     vectors: np.ndarray,
     k: int,
 ) -> list[Selection]:
-    """Top-k among the chosen rows, by cosine; ties go to the lower row.
+    """Top-k among some rows of the pool, by cosine; ties go to the lower row.
 
     Args:
         pool: the messages.
-        chosen_rows: (M,) rows that may be shown, in any order.
+        rows: M rows that may be shown, in any order.
         texts: Q queries.
         vectors: (Q, d) float32, rows of length 1.
         k: demonstrations wanted.
 
     Raises:
-        TuneshotError: ``k`` is negative, or more than the chosen rows can offer a query.
+        TuneshotError: ``k`` is negative, or more than these rows can offer a query.
     """
-    chosen = np.unique(np.asarray(chosen_rows, np.int64))
-    groups = set(pool.groups[chosen].tolist())
-    is_part = len(groups) < len(pool.representatives)
-    cosines = (vectors @ pool.vectors[chosen].T).round(6)  # (Q, d) (d, M) -> (Q, M); ties stay ties
-    found = []
+    among = np.unique(np.asarray(rows, np.int64))
+    groups = set(pool.groups[among].tolist())
+    cosines = (vectors @ pool.vectors[among].T).round(6)  # (Q, d) (d, M) -> (Q, M); ties stay ties
+    selections = []
     for text, cosine in zip(texts, cosines, strict=True):
-        usable = len(groups - {pool.group_of(text)})
-        if k > usable and is_part:
-            raise TuneshotError(
-                f"cannot show k={k} examples: the chosen part of the pool has {usable} different "
-                f"messages besides this one; choose k from 0 to {usable}, or a larger annotate"
-            )
-        order = chosen[np.argsort(-cosine, kind="stable")]
-        rows, passed_over = candidates(pool, text, order, k, usable)
-        found.append(
-            Selection(rows, cosine[np.searchsorted(chosen, rows)].tolist(), passed_over=passed_over)
-        )
-    return found
+        order = among[np.argsort(-cosine, kind="stable")]
+        shown, passed_over = candidates(pool, text, order, k, groups)
+        similarities = cosine[np.searchsorted(among, shown)].tolist()
+        selections.append(Selection(shown, similarities, passed_over=passed_over))
+    return selections

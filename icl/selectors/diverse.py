@@ -6,7 +6,7 @@ most similar messages of that part.
 """
 
 import heapq
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from clfcore.errors import TuneshotError
+from clfcore.config import POSITIVE, SHARE, at_least, setting
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
 from icl.selectors.base import Reader, Selection, Selector, candidates, top_k_among
@@ -37,20 +37,11 @@ SPARSE_NEIGHBOURS = 100
 
 
 @dataclass
-class Reranker(Selector, ABC):
+class Reranker(Selector):
     """The messages most similar to the query in a new order, then all others by similarity."""
 
     needs_vectors: ClassVar[bool] = True
-    seed: int = 0
-    candidates: int = 30
-
-    def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise TuneshotError(f"candidates must be 1 or more, not {self.candidates}")
-
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        self.pool = pool
-        return self
+    candidates: int = setting(30, "How many are put into a new order.", bound=at_least(1))
 
     @abstractmethod
     def rerank(self, similarity: np.ndarray, alike: np.ndarray) -> list[tuple[int, float]]:
@@ -65,8 +56,7 @@ class Reranker(Selector, ABC):
     def score_of_other(self, similarity: float) -> float:
         """The score of a message that is not a candidate; not above any candidate's."""
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
-        assert vectors is not None, "re-ranking needs the queries' vectors"
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [
             self._select(text, similarity, k)
             for text, similarity in zip(texts, similarities(self.pool, vectors), strict=True)
@@ -87,9 +77,9 @@ class Reranker(Selector, ABC):
         rows, passed_over = candidates(self.pool, text, chain(head, order[end:]), k)
 
         cosines = similarity[rows].tolist()
-        known = {near[position]: score for position, score in ranked}
+        score_of = {near[position]: score for position, score in ranked}
         scores = [
-            known[row] if row in known else self.score_of_other(cosine)
+            score_of[row] if row in score_of else self.score_of_other(cosine)
             for row, cosine in zip(rows, cosines, strict=True)
         ]
         return Selection(rows, cosines, scores, passed_over)
@@ -97,14 +87,14 @@ class Reranker(Selector, ABC):
     def _nearest(self, text: str, order: np.ndarray) -> tuple[list[int], int]:
         """The first different messages of ``order``, none the query's, and where they end."""
         own = self.pool.group_of(text)
-        found: dict[int, int] = {}  # group -> row
+        nearest: dict[int, int] = {}  # group -> row
         for end, row in enumerate(order.tolist()):
-            if len(found) == self.candidates:
-                return list(found.values()), end
+            if len(nearest) == self.candidates:
+                return list(nearest.values()), end
             group = int(self.pool.groups[row])
             if group != own:
-                found.setdefault(group, row)
-        return list(found.values()), len(order)
+                nearest.setdefault(group, row)
+        return list(nearest.values()), len(order)
 
 
 @dataclass
@@ -115,12 +105,9 @@ class MMR(Reranker):
     · (largest cosine to those before it).
     """
 
-    relevance: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.relevance <= 1:
-            raise TuneshotError(f"relevance must be from 0 to 1, not {self.relevance}")
+    title: ClassVar[str] = "MMR"
+    description: ClassVar[str] = "Similar to yours, and not all alike"
+    relevance: float = setting(0.5, "Weight of the similarity to the query.", bound=SHARE)
 
     def rerank(self, similarity: np.ndarray, alike: np.ndarray) -> list[tuple[int, float]]:
         wanted = self.relevance * similarity
@@ -144,15 +131,12 @@ class DPP(Reranker):
     """The most probable set of a determinantal point process, greedily.
 
     The kernel is CEIL's (Ye et al. 2023): similarity to each other, weighted by similarity to the
-    query. A smaller ``scale`` weighs the query more.
+    query.
     """
 
-    scale: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.scale > 0:
-            raise TuneshotError(f"scale must be more than 0, not {self.scale}")
+    title: ClassVar[str] = "DPP"
+    description: ClassVar[str] = "A varied set of similar messages"
+    scale: float = setting(0.1, "A smaller one weighs the query more.", bound=POSITIVE)
 
     def rerank(self, similarity: np.ndarray, alike: np.ndarray) -> list[tuple[int, float]]:
         ranked = greedy_map(self.kernel(similarity, alike))
@@ -201,7 +185,7 @@ def greedy_map(kernel: np.ndarray) -> list[tuple[int, float]]:
 
 
 @dataclass
-class Representative(Selector, ABC):
+class Representative(Selector):
     """Chooses ``annotate`` messages of the pool, then the most similar of those for each query.
 
     Attributes:
@@ -209,24 +193,17 @@ class Representative(Selector, ABC):
     """
 
     needs_vectors: ClassVar[bool] = True
-    seed: int = 0
-    annotate: int = 100
-
-    def __post_init__(self) -> None:
-        if self.annotate < 1:
-            raise TuneshotError(f"annotate must be 1 or more, not {self.annotate}")
+    annotate: int = setting(100, "How many messages to choose.", bound=at_least(1))
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        self.pool = pool
         self.picks = self.choose(pool, min(self.annotate, len(pool.representatives)))
-        return self
+        return super().fit(pool)
 
     @abstractmethod
     def choose(self, pool: Pool, count: int) -> list[int]:
         """``count`` rows, no two of them copies."""
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
-        assert vectors is not None, "the most similar messages need the queries' vectors"
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return top_k_among(self.pool, self.picks, texts, vectors, k)
 
 
@@ -236,6 +213,9 @@ class KCenter(Representative):
 
     Begins with the most central message; then always the one least similar to all chosen so far.
     """
+
+    title: ClassVar[str] = "k-center + top-k"
+    description: ClassVar[str] = "From 100 that leave no message far away"
 
     def choose(self, pool: Pool, count: int) -> list[int]:
         vectors = pool.vectors[pool.representatives]  # (R, d)
@@ -258,6 +238,9 @@ class Facility(Representative):
     negative cosine counts as 0. The greedy choice is within 1 − 1/e of the best (Nemhauser et al.
     1978).
     """
+
+    title: ClassVar[str] = "Facility + top-k"
+    description: ClassVar[str] = "From the 100 that cover the pool best"
 
     def choose(self, pool: Pool, count: int) -> list[int]:
         rows = pool.representatives

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from clfcore.errors import TuneshotError
+from clfcore.config import SHARE, at_least, setting
 from icl.pool.pool import Pool
 from icl.selectors.base import Reader, Selection, Selector, candidates
 from icl.selectors.similar import similarities
@@ -33,30 +33,20 @@ class BM25(Selector):
     """Messages that share rare words with the query (Robertson and Zaragoza 2009); Okapi's form.
 
     A word in most messages has a negative weight in Okapi; it gets a quarter of the mean instead.
-
-    Attributes:
-        k1: how much a repeated word counts.
-        b: how much a long message is held back, from 0 to 1.
     """
 
-    seed: int = 0
-    k1: float = 1.5
-    b: float = 0.75
-
-    def __post_init__(self) -> None:
-        if self.k1 < 0:
-            raise TuneshotError(f"k1 must be 0 or more, not {self.k1}")
-        if not 0 <= self.b <= 1:
-            raise TuneshotError(f"b must be from 0 to 1, not {self.b}")
+    title: ClassVar[str] = "BM25"
+    description: ClassVar[str] = "Messages that share rare words with yours"
+    k1: float = setting(1.5, "How much a repeated word counts.", bound=at_least(0))
+    b: float = setting(0.75, "How much a long message is held back.", bound=SHARE)
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        self.pool = pool
         messages = [words(text) for text in pool.texts]
         self._columns: dict[str, int] = {}
         for word in (word for message in messages for word in message):
             self._columns.setdefault(word, len(self._columns))
         self._weights = self._okapi(self._count(messages)).T.tocsr()  # (V, N)
-        return self
+        return super().fit(pool)
 
     def scores(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
         """(N,) float64 scores of the pool's rows for each query; 0 where no word is shared."""
@@ -64,27 +54,28 @@ class BM25(Selector):
             queries = self._count(
                 [words(text) for text in texts[first : first + QUERIES_PER_BLOCK]]
             )
-            found = queries @ self._weights  # (B, V) (V, N) -> (B, N), sparse
-            for start, end in pairwise(found.indptr):
+            scores = queries @ self._weights  # (B, V) (V, N) -> (B, N), sparse
+            for start, end in pairwise(scores.indptr):
                 score = np.zeros(len(self.pool))
-                score[found.indices[start:end]] = found.data[start:end]
+                score[scores.indices[start:end]] = scores.data[start:end]
                 yield score
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
-        found = []
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
+        selections = []
         for text, score in zip(texts, self.scores(texts), strict=True):
             order = np.argsort(-score, kind="stable")
             rows, passed_over = candidates(self.pool, text, order, k)
-            found.append(Selection(rows, scores=score[rows].tolist(), passed_over=passed_over))
-        return found
+            scores = score[rows].tolist()
+            selections.append(Selection(rows, scores=scores, passed_over=passed_over))
+        return selections
 
     def _count(self, messages: Sequence[Sequence[str]]) -> "csr_array":
         """(M, V) float64: how often each known word occurs in each message."""
         from scipy.sparse import csr_array
 
-        known = [[self._columns[w] for w in message if w in self._columns] for message in messages]
-        columns = np.fromiter((column for row in known for column in row), np.int64)
-        ends = np.cumsum([0, *map(len, known)])
+        found = [[self._columns[w] for w in message if w in self._columns] for message in messages]
+        columns = np.fromiter((column for row in found for column in row), np.int64)
+        ends = np.cumsum([0, *map(len, found)])
         counts = csr_array(
             (np.ones(len(columns)), columns, ends), shape=(len(messages), len(self._columns))
         )
@@ -111,30 +102,26 @@ class Hybrid(BM25):
     it shares words with the query.
     """
 
+    title: ClassVar[str] = "Hybrid"
+    description: ClassVar[str] = "Similar in meaning and in words"
     needs_vectors: ClassVar[bool] = True
-    rank_constant: int = 60
+    rank_constant: int = setting(60, "How little the first ranks stand out.", bound=at_least(0))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rank_constant < 0:
-            raise TuneshotError(f"rank_constant must be 0 or more, not {self.rank_constant}")
-
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
-        assert vectors is not None, "the fusion needs the queries' vectors"
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         selections = []
         for text, similarity, lexical in zip(
             texts, similarities(self.pool, vectors), self.scores(texts), strict=True
         ):
             fused = np.zeros(len(self.pool))
-            for score, found in (
+            for score, rows in (
                 (similarity, np.arange(len(fused))),
                 (lexical, np.flatnonzero(lexical > 0)),
             ):
-                ranking = found[np.argsort(-score[found], kind="stable")]
+                ranking = rows[np.argsort(-score[rows], kind="stable")]
                 fused[ranking] += 1 / (self.rank_constant + np.arange(1, len(ranking) + 1))
             order = np.argsort(-fused, kind="stable")
-            rows, passed_over = candidates(self.pool, text, order, k)
+            shown, passed_over = candidates(self.pool, text, order, k)
             selections.append(
-                Selection(rows, similarity[rows].tolist(), fused[rows].tolist(), passed_over)
+                Selection(shown, similarity[shown].tolist(), fused[shown].tolist(), passed_over)
             )
         return selections

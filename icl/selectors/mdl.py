@@ -2,7 +2,7 @@
 
 Self-adaptive in-context learning (Wu et al. 2023): organisations (which examples, in which order)
 are drawn from the nearest messages, the language model reads the query after each, and the one
-under which its answer is most certain is shown. Nobody knows the label yet, so its code length is
+under which its answer is most certain is shown. The label is not known yet, so its code length is
 the expected one: the entropy of the label.
 
 Certain is not right. A list of one label makes almost any model certain of that label, and the
@@ -18,8 +18,9 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from clfcore.config import at_least, setting
 from clfcore.data.draw import generator
-from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.errors import TuneshotError
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CONTENT_FREE, Prior
 from icl.prompt.scoring import log_softmax
@@ -117,32 +118,25 @@ class MDL(Selector):
     The first trial is plain top-k (in a balanced space: of each label), the most similar last.
     The others depend on the seed and the query's text only. ``Selection.scores`` has, for each
     row, minus the code length of the list in nats; ``organisations`` shows all that were tried.
-
-    Attributes:
-        candidates: how many of the nearest messages lists are drawn from; shared equally by the
-            labels in a balanced list. At least k are used.
-        trials: how many different lists are tried; fewer where there are not so many.
-        score: a key of ``SCORES``.
-        space: a key of ``SPACES``.
     """
 
+    title: ClassVar[str] = "MDL"
+    description: ClassVar[str] = "The list that makes the language model most certain"
     needs_vectors: ClassVar[bool] = True
-    reads: ClassVar[bool] = True
     arranges: ClassVar[bool] = True
-    seed: int = 0
-    candidates: int = 30
-    trials: int = 10
-    score: str = "label_entropy"
-    space: str = "balanced"
-
-    def __post_init__(self) -> None:
-        for name, value in (("candidates", self.candidates), ("trials", self.trials)):
-            if value < 1:
-                raise TuneshotError(f"{name} must be 1 or more, not {value}")
-        if self.score not in SCORES:
-            raise unknown_choice("score", self.score, SCORES)
-        if self.space not in SPACES:
-            raise unknown_choice("space", self.space, SPACES)
+    candidates: int = setting(
+        30,
+        "How many of the nearest messages lists are drawn from; shared equally by the labels in a "
+        "balanced list. At least k are used.",
+        bound=at_least(1),
+    )
+    trials: int = setting(
+        10,
+        "How many different lists are tried; fewer where there are not so many.",
+        bound=at_least(1),
+    )
+    score: str = setting("label_entropy", "The code length of a list.", choices=SCORES)
+    space: str = setting("balanced", "Which lists are tried.", choices=SPACES)
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         if reader is None:
@@ -150,12 +144,11 @@ class MDL(Selector):
                 "mdl asks a language model that gives log-probabilities which examples make it "
                 "certain; give one, or choose topk"
             )
-        self.pool, self.reader = pool, reader
+        self.reader = reader
         self._topk = TopK().fit(pool)
-        return self
+        return super().fit(pool)
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
-        assert vectors is not None, "mdl needs the queries' vectors"
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [self._select(text, vector, k) for text, vector in zip(texts, vectors, strict=True)]
 
     def organisations(self, text: str, vector: np.ndarray, k: int) -> list[Organisation]:
@@ -182,21 +175,21 @@ class MDL(Selector):
     def _lists(self, text: str, vector: np.ndarray, k: int) -> list[tuple[int, ...]]:
         usable = len(self.pool.representatives) - (self.pool.group_of(text) is not None)
         reach = max(k, min(self.candidates, usable)) if k > 0 else k
-        (found,) = self._topk.select([text], vector[None], reach)
-        ranked = found.rows  # that many of each label
+        (nearest_of_each,) = self._topk.select([text], vector[None], reach)
+        ranked = nearest_of_each.rows  # that many of each label
 
         kinds = {row: "any" if self.space == "subset" else self.pool.labels[row] for row in ranked}
         nearest = equal([Demonstration("", kinds[row], None, row) for row in ranked], k, {})
-        plain = tuple(shown.row for shown in reversed(nearest))
-        counts = Counter(kinds[row] for row in plain)
+        first = tuple(shown.row for shown in reversed(nearest))
+        counts = Counter(kinds[row] for row in first)
         share = 0 if self.space == "permute" else ceil(self.candidates / max(1, len(counts)))
         near = {
             kind: [row for row in ranked if kinds[row] == kind][: max(count, share)]
             for kind, count in counts.items()
         }
         rng = generator(self.seed, text)
-        lists = {plain: None}  # each once, in order
-        head = plain[: k // 2]
+        lists = {first: None}  # each once, in order
+        head = first[: k // 2]
         for _ in range(self.trials):  # at most: where lists are few, draws are of known ones
             for _ in range(LISTS_PER_HEAD):
                 lists.setdefault(_completed(head, near, counts, rng))

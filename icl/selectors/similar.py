@@ -20,12 +20,13 @@ QUERIES_PER_BLOCK = 1024
 class Zero(Selector):
     """No demonstrations: what the language model knows by itself."""
 
-    seed: int = 0
+    title: ClassVar[str] = "Zero-shot"
+    description: ClassVar[str] = "No examples: what the language model knows by itself"
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         return self
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [Selection([]) for _ in texts]
 
 
@@ -37,27 +38,25 @@ class Random(Selector):
     demonstrations alone, in a batch, or in another order.
     """
 
+    title: ClassVar[str] = "Random"
+    description: ClassVar[str] = "Any messages, whatever their label"
     balance: ClassVar[str | None] = "none"
-    seed: int = 0
 
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        self.pool = pool
-        return self
-
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
-        found = []
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
+        selections = []
         for text in texts:
             # Representatives only: a mass mailing is not more likely than any other message.
             order = generator(self.seed, text).permutation(self.pool.representatives)
-            rows, _ = candidates(self.pool, text, order, k)
-            found.append(Selection(rows))
-        return found
+            selections.append(Selection(candidates(self.pool, text, order, k)[0]))
+        return selections
 
 
 @dataclass
 class BalancedRandom(Random):
     """A random draw with the same number of each label."""
 
+    title: ClassVar[str] = "Balanced random"
+    description: ClassVar[str] = "Any messages, as many spam as not spam"
     balance: ClassVar[str | None] = "equal"
 
 
@@ -69,23 +68,22 @@ class TopK(Selector):
     rows down the common ranking. Exact in pools of up to ``EXACT_ROWS`` messages.
     """
 
+    title: ClassVar[str] = "Top-k"
+    description: ClassVar[str] = "The messages most similar to yours"
     needs_vectors: ClassVar[bool] = True
-    seed: int = 0
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        self.pool = pool
         labels = np.array(pool.labels)
         self._sizes = Counter(pool.labels)
         self._indexes = [
             build_index(pool.vectors, np.flatnonzero(labels == name)) for name in self._sizes
         ]
-        return self
+        return super().fit(pool)
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
-        assert vectors is not None, "top-k needs the queries' vectors"
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         for text in texts:
             candidates(self.pool, text, (), k)  # refuses a k that no depth would satisfy
-        found: dict[int, Selection] = {}
+        done: dict[int, Selection] = {}
         waiting = list(range(len(texts)))
         depth = 2 * k + 8  # of each label: room for copies
         while waiting:
@@ -93,10 +91,10 @@ class TopK(Selector):
             for query, (ranking, cosines) in zip(waiting, rankings, strict=True):
                 selection, counts = self._walk(texts[query], ranking, cosines, k)
                 if all(counts[name] == k or size <= depth for name, size in self._sizes.items()):
-                    found[query] = selection
-            waiting = [query for query in waiting if query not in found]
+                    done[query] = selection
+            waiting = [query for query in waiting if query not in done]
             depth *= 8
-        return [found[query] for query in range(len(texts))]
+        return [done[query] for query in range(len(texts))]
 
     def _rankings(self, vectors: np.ndarray, depth: int) -> Iterator[tuple[list[int], list[float]]]:
         """For each query, the ``depth`` nearest rows of every label in one order; their cosines."""
@@ -128,6 +126,8 @@ class TopK(Selector):
 class KNN(TopK):
     """The vote of the k most similar messages: the baseline that needs no language model."""
 
+    title: ClassVar[str] = "kNN vote"
+    description: ClassVar[str] = "The most similar messages vote; no language model"
     votes: ClassVar[bool] = True
     balance: ClassVar[str | None] = "none"
 

@@ -10,11 +10,13 @@ OpenICL uses its own, older rule.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
 
-from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.config import Bound, at_least, setting
+from clfcore.errors import TuneshotError
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
 from icl.selectors.base import Reader, Selection, Selector, candidates, top_k_among
@@ -255,14 +257,6 @@ COMPAT: dict[str, Variant] = {
 class VoteK(Selector):
     """One list for all queries: the first picks. A copy of the query is skipped.
 
-    Args:
-        annotate: how many messages to pick (M); all, if the pool has fewer.
-        neighbours: how many each message votes for; 0 means 0.4 N / M, from 10 to 150.
-        rho: the discount.
-        center: whether to subtract the pool's mean vector before looking for neighbours.
-        compat: a key of ``COMPAT``: whose list to reproduce. Ours (``none``) votes among different
-            messages; the references count copies as well, and may pick them.
-
     Attributes:
         picks: M rows of the pool, in the order they were picked.
         scores: the score of each when it was picked.
@@ -272,61 +266,59 @@ class VoteK(Selector):
         received: (n,) int64, how many votes each got.
     """
 
-    seed: int = 0
-    annotate: int = 100
-    neighbours: int = 0
-    rho: float = 10.0
-    center: bool = True
-    compat: str = "none"
-
-    def __post_init__(self) -> None:
-        if self.annotate < 1:
-            raise TuneshotError(f"annotate must be 1 or more, not {self.annotate}")
-        if self.neighbours < 0:
-            raise TuneshotError(
-                f"neighbours must be 1 or more, or 0 for a number that suits the pool, "
-                f"not {self.neighbours}"
-            )
-        if not 1 <= self.rho < float("inf"):
-            raise TuneshotError(f"rho must be a number from 1 (no discount) up, not {self.rho}")
-        if self.compat not in COMPAT:
-            raise unknown_choice("compat", self.compat, COMPAT)
+    title: ClassVar[str] = "Vote-k list"
+    description: ClassVar[str] = "The same examples for every message"
+    annotate: int = setting(
+        100,
+        "How many messages to pick (M); all, if the pool has fewer.",
+        bound=at_least(1),
+    )
+    neighbours: int = setting(
+        0,
+        "How many each message votes for; 0: 0.4 N / M, from 10 to 150.",
+        bound=Bound("1 or more, or 0 for a number that suits the pool", lambda n: n >= 0),
+    )
+    rho: float = setting(
+        10.0,
+        "The discount.",
+        bound=Bound("a number from 1 (no discount) up", lambda rho: 1 <= rho < inf),
+    )
+    center: bool = setting(True, "Subtract the pool's mean vector before looking for neighbours.")
+    compat: str = setting(
+        "none",
+        "Whose list to reproduce. Ours (none) votes among different messages; the references "
+        "count copies as well, and may pick them.",
+        choices=COMPAT,
+    )
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        rules = COMPAT[self.compat]
-        self.pool = pool
-        self.nodes = np.arange(len(pool)) if rules.copies else pool.representatives
+        super().fit(pool)
+        variant = COMPAT[self.compat]
+        self.nodes = np.arange(len(pool)) if variant.copies else pool.representatives
         count = min(self.annotate, len(self.nodes))
         by_size = int(np.clip(round(0.4 * len(self.nodes) / count), 10, 150))
         vectors = pool.vectors[self.nodes]
-        if self.center and rules.centers:
+        if self.center and variant.centers:
             vectors = centered(vectors)
-        self.edges = rules.graph(vectors, self.neighbours or rules.neighbours or by_size)
-        found = self._choose(count, reader)
-        self.picks: list[int] = self.nodes[found.picks].tolist()
-        self.scores: list[float] = found.scores.tolist()
-        self.received = found.received
+        self.edges = variant.graph(vectors, self.neighbours or variant.neighbours or by_size)
+        result = self._choose(count, reader)
+        self.picks: list[int] = self.nodes[result.picks].tolist()
+        self.scores: list[float] = result.scores.tolist()
+        self.received = result.received
         return self
 
     def _choose(self, count: int, reader: Reader | None) -> VoteResult:
         return COMPAT[self.compat].choose(self.edges, count, self.rho)
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         groups = set(self.pool.groups[self.picks].tolist())
-        scores = dict(zip(self.picks, self.scores, strict=True))
-        found = []
+        score_of = dict(zip(self.picks, self.scores, strict=True))
+        selections = []
         for text in texts:
-            usable = len(groups - {self.pool.group_of(text)})
-            if k > usable and len(groups) < len(self.pool.representatives):
-                raise TuneshotError(
-                    f"cannot show k={k} examples: vote-k picked {usable} different messages "
-                    f"besides this one; choose k from 0 to {usable}, or a larger annotate"
-                )
-            rows, passed_over = candidates(self.pool, text, self.picks, k, usable)
-            found.append(
-                Selection(rows, scores=[scores[row] for row in rows], passed_over=passed_over)
-            )
-        return found
+            rows, passed_over = candidates(self.pool, text, self.picks, k, groups)
+            scores = [score_of[row] for row in rows]
+            selections.append(Selection(rows, scores=scores, passed_over=passed_over))
+        return selections
 
     def graph(self) -> "nx.DiGraph":
         """The graph of votes, to be drawn or exported: an edge goes from voter to supported.
@@ -355,13 +347,14 @@ class VoteK(Selector):
 class VoteKPool(VoteK):
     """The picks are the messages worth labelling; each query sees the most similar of them.
 
-    The paper's use. Arguments and attributes as for ``VoteK``.
+    The paper's use.
     """
 
+    title: ClassVar[str] = "Vote-k + top-k"
+    description: ClassVar[str] = "From 100 that vote-k finds worth labelling"
     needs_vectors: ClassVar[bool] = True
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
-        assert vectors is not None, "votek_pool needs the queries' vectors"
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return top_k_among(self.pool, self.picks, texts, vectors, k)
 
 
@@ -377,31 +370,29 @@ class VoteKTwoStage(VoteKPool):
     says and its reference does not do.
 
     ``fit`` calls the model for each message it asks about: ``questions`` times, or
-    n - max(1, M // 10) times if n different messages are fewer. Arguments and attributes as for
-    ``VoteK``, and:
-
-    Args:
-        questions: how many messages to ask about, drawn at random; at least ``annotate``.
-        shown: demonstrations in each of those prompts, at most.
+    n - max(1, M // 10) times if n different messages are fewer.
     """
 
-    reads: ClassVar[bool] = True
-    questions: int = 500
-    shown: int = 4
+    title: ClassVar[str] = "Two-stage vote-k"
+    description: ClassVar[str] = "From 100 that vote-k and the language model find worth labelling"
+    in_chat: ClassVar[bool] = False  # fit asks hundreds of questions
+    questions: int = setting(
+        500, "How many messages to ask about, drawn at random; at least annotate."
+    )
+    shown: int = setting(4, "Demonstrations in each of those prompts, at most.", bound=at_least(0))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def contradictions(self) -> list[str]:
+        problems = []
         if self.compat != "none":
-            raise TuneshotError(
-                f"two-stage vote-k reproduces no reference's list; set compat to none, "
-                f"not {self.compat}, or choose votek_pool"
+            problems.append(
+                "two-stage vote-k reproduces no reference's list; set compat to none, not "
+                f"{self.compat}, or choose votek_pool"
             )
         if self.questions < self.annotate:
-            raise TuneshotError(
+            problems.append(
                 f"questions must be at least annotate={self.annotate}, not {self.questions}"
             )
-        if self.shown < 0:
-            raise TuneshotError(f"shown must be 0 or more, not {self.shown}")
+        return problems
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         if reader is None:

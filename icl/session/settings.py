@@ -12,8 +12,7 @@ from icl.selectors.table import SELECTORS
 
 MAX_K = 32
 
-# The two-stage vote asks the language model hundreds of questions first: no chat waits for that.
-CHAT_SELECTORS = tuple(name for name in SELECTORS if name != "votek_two_stage")
+CHAT_SELECTORS = tuple(name for name, selector in SELECTORS.items() if selector.in_chat)
 
 # What a visitor chooses -> the methods that answer.
 PROFILES: dict[str, tuple[str, ...]] = {

@@ -186,7 +186,7 @@ class _FixedSelector:
     arranges: ClassVar[bool] = True
     rows: Sequence[int]
 
-    def select(self, texts: Sequence[str], vectors: np.ndarray | None, k: int) -> list[Selection]:
+    def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [Selection(list(self.rows)) for _ in texts]
 
 

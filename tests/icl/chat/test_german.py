@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from icl.chat.german import TRANSLATIONS
 from icl.chat.serve import PROJECT
+from icl.selectors.table import SELECTORS
 from icl.session.jobs import LABEL_WORDS
 from icl.session.settings import PROFILES
 from tests.support.chat import handle, make_workers
@@ -52,10 +53,11 @@ def said_by(name: str) -> set[str]:
 
 def said_by_tables() -> set[str]:
     """What reaches ``say`` out of a table."""
-    pairs = (controls.SELECTOR_WORDS, controls.ORDER_WORDS, controls.FORM_WORDS)
+    pairs = (controls.ORDER_WORDS, controls.FORM_WORDS)
     offered = asyncio.run(chat_app.profiles(None, "en"))
     return {
         *(words for table in pairs for pair in table.values() for words in pair),
+        *(words for each in SELECTORS.values() for words in (each.title, each.description)),
         *controls.BALANCE_WORDS.values(),
         *controls.TASK_WORDS.values(),
         *(command.description for command in commands.COMMANDS.values()),

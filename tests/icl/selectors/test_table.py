@@ -1,14 +1,22 @@
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clfcore.config import at_least, setting
 from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError
 from icl.pool.pool import Pool
-from icl.selectors.base import ListScore
+from icl.selectors.base import ListScore, Selection, Selector, candidates
 from icl.selectors.similar import TopK
 from icl.selectors.table import SELECTORS
+from icl.settings import FewShotConfig
 from tests.support.doubles import EXAMPLES, HashedWords, make_pool
 
 WORDS = ["win", "cash", "dinner", "call", "now", "later", "see", "you", "7", "!"]
@@ -136,3 +144,57 @@ def test_more_queries_than_a_block():
     found = select("topk", SMALL, queries, 2)
     assert len(found) == 1100
     assert found[1099] == select("topk", SMALL, queries[1099:], 2)[0]
+
+
+# --- a new selector: its class and its line in the table -----------------------------------------
+
+
+@dataclass
+class Newest(Selector):
+    """The last messages of the pool, whatever the query."""
+
+    title: ClassVar[str] = "Newest first"
+    description: ClassVar[str] = "The messages that came last"
+    size: int = setting(5, "How many of the last messages may be shown.", bound=at_least(1))
+
+    def select(self, texts, vectors, k):
+        order = range(len(self.pool) - 1, -1, -1)
+        return [Selection(candidates(self.pool, text, order, k)[0]) for text in texts]
+
+
+def test_a_new_selector_is_a_setting_with_options_and_under_contract(monkeypatch):
+    monkeypatch.setitem(SELECTORS, "newest", Newest)
+    assert FewShotConfig(selector="newest", options={"size": 3}).options == {"size": 3}
+    with pytest.raises(TuneshotError, match="size must be 1 or more, not 0"):
+        FewShotConfig(selector="newest", options={"size": 0})
+    with pytest.raises(TuneshotError, match=r"choose from zero, .*, newest"):
+        FewShotConfig(selector="latest")
+    test_an_answer_does_not_depend_on_the_batch("newest")
+    test_selector_never_returns_the_query("newest", EXAMPLES[0].text)
+    test_k_beyond_the_pool_is_refused_with_the_largest_k("newest", "new", 10)
+
+
+@pytest.mark.slow
+def test_a_new_selector_is_on_the_command_line_and_on_the_page():
+    program = """
+from tests.icl.selectors.test_table import SELECTORS, Newest
+SELECTORS["newest"] = Newest  # before anything else is imported, as in the table
+from typer.testing import CliRunner
+from icl.chat.controls import pickers
+from icl.cli.icl import app
+from icl.session.settings import Settings
+
+def run(*arguments):
+    return CliRunner().invoke(app, arguments).output
+
+assert "newest" in run("classify", "--help")
+assert "Newest first: The messages that came last" in run("selectors")
+assert Settings(selector="newest").selector == "newest"
+options = {option.id: option for option in pickers()[0].options}
+newest = options["newest"]
+assert (newest.name, newest.description) == ("Newest first", "The messages that came last")
+assert "votek_two_stage" not in options
+"""
+    wide = {**os.environ, "COLUMNS": "400", "TERMINAL_WIDTH": "400"}
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=wide)
+    assert run.returncode == 0, run.stderr
