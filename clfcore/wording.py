@@ -1,6 +1,7 @@
 """Figures and tables in plain words, for terminals, Markdown files and reports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def duration(seconds: float) -> str:
@@ -19,3 +20,9 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     lines = [titles, ["---"] * len(titles), *rows]
     cells = ((" ".join(text.split()).replace("|", "\\|") for text in line) for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def assignments(values: Mapping[str, Any], separator: str = ", ") -> str:
+    """``causal=true, epochs=2``: settings as the command lines read them."""
+    texts = {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()}
+    return separator.join(f"{name}={text}" for name, text in texts.items())

@@ -18,8 +18,9 @@ from clfcore.cli.terminal import (
     with_examples,
 )
 from clfcore.errors import TuneshotError
-from clfcore.experiments.suites import SUITES, choose_rows, free_grid, settings_from, shown
+from clfcore.experiments.suites import SUITES, choose_rows, free_grid, settings_from
 from clfcore.model.spec import MINI
+from clfcore.wording import assignments
 
 QUESTIONS = "Questions"  # a heading of --help
 
@@ -126,9 +127,7 @@ def _print_suites() -> None:
     table = Table("suite", "row", "question", "what differs from the lecture")
     for suite, rows in SUITES.items():
         for row in rows:
-            changes = [f"{name}={shown(value)}" for name, value in row.changes.items()]
-            if row.size:
-                changes.insert(0, row.size)
-            table.add_row(suite, row.key, row.question, ", ".join(changes) or "nothing")
+            changes = ", ".join(filter(None, [row.size, assignments(row.changes)]))
+            table.add_row(suite, row.key, row.question, changes or "nothing")
         table.add_section()
     stdout.print(table)

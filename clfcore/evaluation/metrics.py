@@ -7,7 +7,7 @@ options that choose a metric read them all from there.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -331,21 +331,7 @@ def measure(
 # --- calibration, drawn ---------------------------------------------------------------------------
 
 
-class Bin(NamedTuple):
-    """LabelledPredictions of about the same confidence.
-
-    Attributes:
-        confidence: their mean probability.
-        accuracy: share that is right.
-        answers: how many.
-    """
-
-    confidence: float
-    accuracy: float
-    answers: int
-
-
-def reliability(runs: Sequence[LabelledPredictions], bins: int = 10) -> list[Bin]:
+def reliability(runs: Sequence[LabelledPredictions], bins: int = 10) -> list[dict[str, float]]:
     """How often answers of some confidence are right; those of all seeds together.
 
     Args:
@@ -353,17 +339,19 @@ def reliability(runs: Sequence[LabelledPredictions], bins: int = 10) -> list[Bin
         bins: of equal width, from 0 to 1.
 
     Returns:
-        the bins that are not empty, ascending. As for ``ece``, the answer is the most probable
-        label, even where a threshold made the classifier say another.
+        The bins that are not empty, ascending: ``confidence``, the mean probability of their
+        answers; ``accuracy``, the share that is right; ``count``, how many. As for the calibration
+        error, the answer is the most probable label, even where a threshold made the classifier
+        say another.
     """
     pairs = [_most_probable(run) for run in runs]
     confidence, correct = (np.concatenate(column) for column in zip(*pairs, strict=True))
     which = _bins(confidence, bins)
     return [
-        Bin(
-            float(confidence[which == b].mean()),
-            float(correct[which == b].mean()),
-            int((which == b).sum()),
-        )
+        {
+            "confidence": float(confidence[which == b].mean()),
+            "accuracy": float(correct[which == b].mean()),
+            "count": int((which == b).sum()),
+        }
         for b in np.unique(which)
     ]

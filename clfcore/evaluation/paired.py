@@ -136,21 +136,23 @@ def estimate(metric: str, runs: Sequence[LabelledPredictions], resamples: Resamp
     )
 
 
-def difference(a: Estimate, b: Estimate) -> Interval | None:
-    """``a - b`` with its paired interval: in each resample, both answer the same messages.
+def difference(a: Estimate, b: Estimate, *, paired: bool = True) -> Interval | None:
+    """``a - b`` with its interval.
+
+    Args:
+        a: a metric of one classifier.
+        b: the same metric of the other.
+        paired: whether both answer the same messages in each resample; else their messages are
+            different ones, and their resamples independent.
 
     Returns:
         ``None`` if one of the two is undefined.
 
     Raises:
-        ValueError: they are different metrics, or of different resamples.
+        ValueError: paired, and they are different metrics, or of different resamples.
     """
-    check_paired([a, b])
-    return _percentiles(a.value - b.value, a.draws - b.draws)
-
-
-def unpaired(a: Estimate, b: Estimate) -> Interval | None:
-    """``a - b`` of different messages, whose resamples are independent; else as ``difference``."""
+    if paired:
+        check_paired([a, b])
     return _percentiles(a.value - b.value, a.draws - b.draws)
 
 

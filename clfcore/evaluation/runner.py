@@ -49,17 +49,14 @@ class Cell(Protocol):
     @property
     def record(self) -> Record:
         """What is evaluated, as its record begins: plain values for JSON, with a ``config``."""
-        ...
 
     @property
     def name(self) -> str:
         """For people, and for the name of a file; not unique."""
-        ...
 
     @property
     def wants_gpu(self) -> bool:
         """Whether a GPU, where there is one, is of use."""
-        ...
 
 
 class Run(Protocol):
@@ -216,13 +213,13 @@ def run_cells(
     for record in spread(list(waiting.values()), folder, run):
         (written,) = append_lines(path, [record])
         records.append(written)
-        _write_table(out, form, records)
+        write_table(out, form, records)
         del waiting[form.identity(written)]
         worked += written.get("seconds", 0.0)
         pace = (time.perf_counter() - start) / worked if worked else 1.0  # < 1: several at a time
         left = remaining(waiting.values(), records, form, pace)
         on_progress("cells", total - len(waiting), total, left)
-    _write_table(out, form, records)
+    write_table(out, form, records)
     newest = {form.identity(record): record for record in current(records, form.identity)}
     return [newest[form.identity(cell.record)] for cell in cells]
 
@@ -260,19 +257,20 @@ def read_records(out: Path, form: RecordFormat) -> list[Record]:
     return records
 
 
-def write_table(out: Path, form: RecordFormat) -> str:
+def write_table(out: Path, form: RecordFormat, records: Sequence[Record] | None = None) -> str:
     """Writes the table of a folder's records as ``table.md``, and returns it.
+
+    Args:
+        out: the folder.
+        form: of its records; without a table, nothing is written.
+        records: all of them, if they have been read already.
 
     Raises:
         TuneshotError: the records cannot be read, or the table cannot be written.
     """
-    return _write_table(out, form, read_records(out, form))
-
-
-def _write_table(out: Path, form: RecordFormat, records: Sequence[Record]) -> str:
     if form.table is None:
         return ""
-    text = form.table(records)
+    text = form.table(read_records(out, form) if records is None else records)
     with atomic_write(out / "table.md") as new:
         new.write_text(text, encoding="utf-8")
     return text

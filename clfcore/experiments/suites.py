@@ -13,6 +13,7 @@ from clfcore.data.balance import BALANCERS
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.model.adapters import ADAPTERS
 from clfcore.training.settings import NOTHING, TrainConfig
+from clfcore.wording import assignments
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +185,8 @@ def free_grid(varied: Iterable[str], overrides: Mapping[str, Any]) -> tuple[Suit
     choices = [[(name, value) for value in dict.fromkeys(each)] for name, each in values.items()]
     question = f"Which {', '.join(values)}?"
     rows = tuple(
-        SuiteRow(
-            ",".join(f"{name}={shown(value)}" for name, value in chosen), question, dict(chosen)
-        )
-        for chosen in product(*choices)
+        SuiteRow(assignments(dict(changes), ","), question, dict(changes))
+        for changes in product(*choices)
     )
     for name, value in (pair for pairs in choices for pair in pairs):
         _require_one([row for row in rows if row.changes[name] == value], overrides)
@@ -209,11 +208,6 @@ def _value(name: str, text: str) -> Any:  # noqa: ANN401
     if name not in defaults:
         raise unknown_choice("setting", name, [each for each in defaults if each != "seed"])
     return read_value(name, text, type(defaults[name]))
-
-
-def shown(value: Any) -> str:  # noqa: ANN401
-    """A setting as ``settings_from`` reads it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def config_of(row: SuiteRow, overrides: Mapping[str, Any], seed: int) -> TrainConfig:

@@ -7,9 +7,9 @@ from statistics import mean
 from clfcore.evaluation.intervals import Share, complement, mean_of, over_seeds
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat
-from clfcore.experiments.suites import SUITES, shown
+from clfcore.experiments.suites import SUITES
 from clfcore.training.settings import TrainConfig
-from clfcore.wording import markdown_table
+from clfcore.wording import assignments, markdown_table
 
 PUBLISHED_TEST = 300  # messages of the book's test part, half of them spam
 
@@ -98,9 +98,9 @@ def _line(group: Sequence[Record], two: Sequence[str]) -> list[str]:
     """The cells of one row; ``two`` are the labels if there are exactly two."""
     first = group[0]
     usual = TrainConfig().to_dict()
-    differs = [f"{name}={shown(value)}" for name, value in first["config"].items()
-               if name != "seed" and value != usual.get(name)]  # fmt: skip
-    head = [first["key"], first["question"], first["base"], ", ".join(differs) or "nothing"]
+    differs = {name: value for name, value in first["config"].items()
+               if name != "seed" and value != usual.get(name)}  # fmt: skip
+    head = [first["key"], first["question"], first["base"], assignments(differs) or "nothing"]
     published = "–"
     if first["published"]:
         hits = round(first["published"][2] * PUBLISHED_TEST)

@@ -60,16 +60,11 @@ class MethodInput:
     order: str = "similar_last"
     seed: int = 0
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """All labels of the task."""
-        return self.task.labels
-
     @cached_property
     def seen(self) -> tuple[str, ...]:
         """Those of them that the labelled messages show, in the task's order."""
         shown = {example.label for example in self.labelled}
-        return tuple(label for label in self.labels if label in shown)
+        return tuple(label for label in self.task.labels if label in shown)
 
 
 @dataclass(frozen=True)
@@ -102,20 +97,15 @@ class Method:
 class MajorityClass:
     """Always the commonest label; probabilities are the labels' shares, (n + 1) / (N + C)."""
 
-    def __init__(self, labelled: Sequence[Example], labels: tuple[str, ...]) -> None:
-        counts = Counter(example.label for example in labelled)
-        total = len(labelled) + len(labels)
-        self.labels = labels
-        self._p = {label: (counts[label] + 1) / total for label in labels}
-        self._label = max(labels, key=self._p.__getitem__)  # a tie: the earlier label
+    def __init__(self, inputs: MethodInput) -> None:
+        self.labels = inputs.task.labels
+        counts = Counter(example.label for example in inputs.labelled)
+        total = len(inputs.labelled) + len(self.labels)
+        self._p = {label: (counts[label] + 1) / total for label in self.labels}
+        self._label = max(self.labels, key=self._p.__getitem__)  # a tie: the earlier label
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         return [Prediction(self._label, self._p, ms=0.0) for _ in texts]
-
-
-def majority(inputs: MethodInput) -> Classifier:
-    """The commonest label of the labelled messages."""
-    return MajorityClass(inputs.labelled, inputs.labels)
 
 
 class WithAllLabels:
@@ -137,9 +127,9 @@ class WithAllLabels:
 def from_seen(learn: Callable[[MethodInput], Classifier], inputs: MethodInput) -> Classifier:
     """``learn`` for methods that need two labels and see only those of the messages."""
     if len(inputs.seen) < 2:
-        return majority(inputs)
-    classifier = learn(inputs)
-    return classifier if inputs.seen == inputs.labels else WithAllLabels(classifier, inputs.labels)
+        return MajorityClass(inputs)
+    classifier, labels = learn(inputs), inputs.task.labels
+    return classifier if inputs.seen == labels else WithAllLabels(classifier, labels)
 
 
 # --- fine-tuning --------------------------------------------------------------------------------
@@ -198,7 +188,7 @@ def few_shot(selector: str, inputs: MethodInput) -> Classifier:
 def zero_shot(inputs: MethodInput) -> Classifier:
     """Shows it nothing but the question."""
     # A pool is never empty; of this one nothing is shown.
-    return few_shot("zero", replace(inputs, labelled=(Example("-", inputs.labels[0]),)))
+    return few_shot("zero", replace(inputs, labelled=(Example("-", inputs.task.labels[0]),)))
 
 
 _embedder = SentenceEmbedder()
@@ -272,7 +262,7 @@ def tfidf(inputs: MethodInput) -> Classifier:
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
     fitted = make_pipeline(words, _regression()).fit(*_texts_and_labels(inputs))
-    return SklearnClassifier(inputs.labels, fitted.classes_, fitted.predict_proba)
+    return SklearnClassifier(inputs.task.labels, fitted.classes_, fitted.predict_proba)
 
 
 def vectors_and_regression(inputs: MethodInput) -> Classifier:
@@ -280,7 +270,9 @@ def vectors_and_regression(inputs: MethodInput) -> Classifier:
     texts, labels = _texts_and_labels(inputs)
     fitted = _regression().fit(vectors_of(texts), labels)
     return SklearnClassifier(
-        inputs.labels, fitted.classes_, lambda texts: fitted.predict_proba(embedder().embed(texts))
+        inputs.task.labels,
+        fitted.classes_,
+        lambda texts: fitted.predict_proba(embedder().embed(texts)),
     )
 
 
@@ -310,7 +302,7 @@ def setfit(inputs: MethodInput) -> Classifier:
         rows = Dataset.from_dict({"text": texts, "label": labels})
         Trainer(model, arguments, train_dataset=rows).train()
     predict_proba = partial(model.predict_proba, as_numpy=True)
-    return SklearnClassifier(inputs.labels, model.model_head.classes_, predict_proba)
+    return SklearnClassifier(inputs.task.labels, model.model_head.classes_, predict_proba)
 
 
 def _regression() -> Any:  # noqa: ANN401
@@ -399,5 +391,5 @@ METHODS: dict[str, Method] = {
     # Its pairs of messages grow with their number: 256 take minutes.
     "setfit": Method("SetFit", "other", partial(from_seen, setfit), most=256),
     "zero": Method("zero-shot", "baseline", zero_shot, chooses="", asks_lm=True),
-    "majority": Method("always the commonest label", "baseline", majority),
+    "majority": Method("always the commonest label", "baseline", MajorityClass),
 }

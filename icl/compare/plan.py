@@ -43,29 +43,18 @@ class ComparisonCell(Checked):
         TuneshotError: an unknown name, or values that cannot be meant.
     """
 
-    method: str
-    budget: int
-    seed: int
+    method: str = setting("", "Which method.", choices=METHODS)
+    budget: int = setting(0, "Labelled messages.", bound=at_least(0))
+    seed: int = setting(0, "Which of them.", bound=at_least(0))
     sha256: str
     task: str
     split_seed: int = 0
-    test_size: int = 200
+    test_size: int = setting(200, "Messages asked about.", bound=at_least(1))
     balanced: bool = False
     base: str = MINI
     lm: str = COMPARED_LM
-    k: int = 4
+    k: int = setting(4, "Examples shown.", bound=at_least(1))
     more: tuple[str, ...] = ()
-
-    def problems(self) -> list[str]:
-        problems = []
-        if self.method not in METHODS:
-            problems.append(f"unknown method {self.method!r}; choose from {', '.join(METHODS)}")
-        problems += [
-            f"{name} must be {least} or more, not {getattr(self, name)}"
-            for name, least in (("budget", 0), ("seed", 0), ("test_size", 1), ("k", 1))
-            if getattr(self, name) < least
-        ]
-        return problems
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "more": list(self.more)}  # as JSON gives it back

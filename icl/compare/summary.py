@@ -4,6 +4,7 @@ Intervals resample messages and seeds, tests are paired: see ``clfcore.evaluatio
 every key means is said where it is made; ``icl.report`` draws it.
 """
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -29,7 +30,6 @@ from clfcore.evaluation.paired import (
     holm,
     mcnemar,
     resamples,
-    unpaired,
 )
 from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.provenance import cpu_name
@@ -204,10 +204,7 @@ class _Results:
                 "labels_used": point.records[0]["labels_used"] if METHODS[key].chooses else 0,
                 "metrics": {name: _figure(each) for name, each in point.estimates.items()},
                 "confusion": np.sum([test["confusion"] for test in tests], axis=0).tolist(),
-                "reliability": [
-                    {"confidence": b.confidence, "accuracy": b.accuracy, "count": b.answers}
-                    for b in reliability(point.runs[: len(point.records)])
-                ],
+                "reliability": reliability(point.runs[: len(point.records)]),
                 "learn_seconds": mean(record["learn_seconds"] for record in point.records),
                 "ms": mean(test["ms_per_message"] for test in tests),
                 "prompt_tokens": sum(record["prompt_tokens"] for record in point.records)
@@ -266,9 +263,9 @@ class _Results:
                 yield {
                     "of": of,
                     "over": over,
-                    "budget": crossing.value.budget,
-                    "low": crossing.low.budget,
-                    "high": crossing.high.budget,
+                    "budget": _finite(crossing.value),
+                    "low": _finite(crossing.low),
+                    "high": _finite(crossing.high),
                     "sentence": _sentence(METHODS[of].name, METHODS[over].name, crossing),
                 }
 
@@ -336,7 +333,7 @@ class _Results:
                     "method": key,
                     "metrics": {name: _figure(each) for name, each in estimates.items()},
                     "first": first.value,
-                    "drop": _interval(unpaired(first, estimates[metric])),
+                    "drop": _interval(difference(first, estimates[metric], paired=False)),
                 }
             )
         return {
@@ -376,9 +373,13 @@ class _Results:
 
 def _sentence(of: str, over: str, crossover: Crossover) -> str:
     """For instance: A is at least as good as B from about 70 labels on (95 %: 31 to 180)."""
-    if crossover.value.region == "beyond":
+    if crossover.value == math.inf:
         return f"{of} does not catch up with {over} {crossover.sentence().removeprefix('not ')}"
     return f"{of} is at least as good as {over} {crossover.sentence()}"
+
+
+def _finite(budget: float) -> float | None:
+    return None if math.isinf(budget) else budget
 
 
 def _figure(figure: Estimate) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from clfcore.config import at_least, setting
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import config_identity
@@ -31,17 +32,14 @@ class GridCell(FewShotConfig):
 
     task: str
     lm: str | None
-    limit: int = 300
+    limit: int = setting(300, "Test messages at most.", bound=at_least(1))
     balanced: bool = True
 
-    def problems(self) -> list[str]:
-        if problems := super().problems():
-            return problems
+    def contradictions(self) -> list[str]:
+        problems = super().contradictions()
         if not (self.task in TASKS or "/" in self.task or Path(self.task).exists()):
             choices = ", ".join(TASKS)
             problems.append(f"unknown task {self.task!r}; choose from {choices}, or a file")
-        if self.limit < 1:
-            problems.append(f"limit must be 1 or more, not {self.limit}")
         if (self.k == 0) != (self.selector == "zero"):
             problems.append(f"k must not be {self.k} for {self.selector}; zero is the one with k=0")
         if not self.lm and not SELECTORS[self.selector].votes:

@@ -3,14 +3,14 @@
 Rows are models and selectors, columns are tasks.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import mean
 from typing import Any
 
 from clfcore.evaluation.intervals import mean_of, over_seeds
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat, config_identity, current
-from clfcore.wording import markdown_table
+from clfcore.wording import assignments, markdown_table
 from icl.settings import FewShotConfig
 
 SURVEY_TASKS = ("sst5", "sst2", "commonsense_qa", "snli", "ag_news")
@@ -94,7 +94,7 @@ def table(records: Iterable[Record]) -> str:
             for name, value in record["config"].items()
             if name not in _VARIED and (name in _DRAWN or value != usual.get(name))
         }
-        sections.setdefault(_assignments(settings), []).append(record)
+        sections.setdefault(assignments(settings), []).append(record)
     columns = {_column(record) for record in newest}
     notes = [_NOTES]
     if columns.issuperset(map(_shown, SURVEY_TASKS)):
@@ -149,7 +149,7 @@ def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]
         config = record["config"]
         selector = config["selector"]
         if config["options"]:
-            selector += f" ({_assignments(config['options'])})"
+            selector += f" ({assignments(config['options'])})"
         rows.setdefault((_model(record), selector, str(config["k"])), []).append(record)
     models = list(dict.fromkeys(["no model", *map(_model, records)]))
     run = {(model, selector) for model, selector, _ in rows}
@@ -200,13 +200,6 @@ def _column(record: Record) -> str:
 
 def _shown(task: str) -> str:
     return COLUMNS.get(task, task)
-
-
-def _assignments(values: Mapping[str, Any]) -> str:
-    def shown(value: Any) -> str:  # noqa: ANN401
-        return str(value).lower() if isinstance(value, bool) else str(value)
-
-    return ", ".join(f"{name}={shown(value)}" for name, value in values.items())
 
 
 def _duration_group(record: Record) -> str:

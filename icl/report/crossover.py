@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -24,8 +24,8 @@ def crossover(findings: Findings) -> Drawing:
     """
     look, metric = styles(findings), findings.metric
     curves, flat, budgets = _lines(findings)
-    crossings = _crossings(findings)
-    figure = _frame(budgets, crossings)
+    marked = crossings(findings)
+    figure = _frame(budgets, len(marked))
 
     for key, side in zip(flat, ("top left", "bottom left", "top right"), strict=False):
         _add_baseline(figure, findings, key, flat[key], side)
@@ -34,13 +34,12 @@ def crossover(findings: Findings) -> Drawing:
         if banded:
             _add_band(figure, key, curve, look[key].color)
         _add_curve(figure, findings, key, curve, look[key], 1.0 if banded else shift, not banded)
-    for place, crossing in enumerate(crossings, start=1):
+    for place, crossing in enumerate(marked, start=1):
         heights = [
-            flat[side] if side in flat else _height(curves[side], crossing.labels)
-            for side in crossing.sides
+            flat[key] if key in flat else _height(curves[key], crossing["budget"])
+            for key in (crossing["of"], crossing["over"])
         ]
-        height = sum(heights) / 2
-        _add_crossing(figure, place, crossing, height, budgets, len(crossings) > 1)
+        _add_crossing(figure, place, crossing, sum(heights) / 2, budgets, len(marked) > 1)
     values = [q[end] for curve in curves.values() for _, q in curve for end in ("low", "high")]
     values += flat.values()
     scale_up(figure, metric, values)
@@ -51,7 +50,7 @@ def crossover(findings: Findings) -> Drawing:
     said = f"{capital(metric.name)} with {least}{most} labelled messages"
     said += f": {', '.join(ends)}" if ends else ""
     said += f"; dashed, {listed(level)}" if level else ""
-    said += f"; {count(len(crossings), 'crossing')} marked with a diamond" if crossings else ""
+    said += f"; {count(len(marked), 'crossing')} marked with a diamond" if marked else ""
     return described(figure, said + ".")
 
 
@@ -76,9 +75,9 @@ def _lines(findings: Findings) -> tuple[dict[str, Curve], dict[str, float], list
     return curves, flat, budgets or findings.budgets or [1]
 
 
-def _frame(budgets: Sequence[int], crossings: Sequence["_Crossing"]) -> go.Figure:
+def _frame(budgets: Sequence[int], crossings: int) -> go.Figure:
     """Axes: the budgets across; up, the metric, and below it a row for each crossing."""
-    strip = 26 * len(crossings) + 12 if crossings else 0  # pixels
+    strip = 26 * crossings + 12 if crossings else 0  # pixels
     area = 380 + strip
     figure = new_figure(height=area + 90)
     low, high = math.log10(budgets[0]), math.log10(budgets[-1])
@@ -92,7 +91,7 @@ def _frame(budgets: Sequence[int], crossings: Sequence["_Crossing"]) -> go.Figur
     )
     figure.update_yaxes(domain=[(strip + 14) / area if crossings else 0, 1])
     if crossings:
-        places = list(range(1, len(crossings) + 1))
+        places = list(range(1, crossings + 1))
         names = [f"crossing {place}" for place in places] if places[1:] else ["crossing"]
         figure.update_xaxes(anchor="y2")
         figure.update_layout(
@@ -193,29 +192,17 @@ def _add_baseline(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Crossing:
-    """Where two methods' lines cross: labels, with their interval."""
+def crossings(findings: Findings) -> list[Mapping[str, Any]]:
+    """The summary's crossovers that the figure marks, in the order of their numbers.
 
-    sides: tuple[str, str]
-    labels: float
-    low: float | None
-    high: float | None
-    sentence: str
-
-
-def crossings(findings: Findings) -> list[str]:
-    """The sentences of the crossings that the figure marks, in the order of their numbers."""
-    return [found.sentence for found in _crossings(findings)]
-
-
-def _crossings(findings: Findings) -> list[_Crossing]:
-    """Those that were found, between lines that are drawn."""
+    Those within the budgets, between lines that are drawn.
+    """
     curves, flat, _ = _lines(findings)
     return [
-        _Crossing((f["of"], f["over"]), f["budget"], f["low"], f["high"], f["sentence"])
-        for f in findings.summary["crossovers"]
-        if f["budget"] is not None and {f["of"], f["over"]} <= curves.keys() | flat.keys()
+        crossover
+        for crossover in findings.summary["crossovers"]
+        if crossover["budget"] is not None
+        and {crossover["of"], crossover["over"]} <= curves.keys() | flat.keys()
     ]
 
 
@@ -232,18 +219,19 @@ def _height(curve: Curve, labels: float) -> float:
 def _add_crossing(
     figure: go.Figure,
     place: int,
-    crossing: _Crossing,
+    crossing: Mapping[str, Any],
     height: float,
     budgets: Sequence[int],
     several: bool,
 ) -> None:
     """A diamond where the lines cross, and one with the interval in the strip below."""
-    low = budgets[0] if crossing.low is None else crossing.low
-    high = budgets[-1] if crossing.high is None else crossing.high
+    labels, low, high = (crossing[end] for end in ("budget", "low", "high"))
+    low = budgets[0] if low is None else low
+    high = budgets[-1] if high is None else high
     look = {"symbol": "diamond-open", "color": ACCENT, "line": {"width": 3}}
-    said = {"hovertext": [escaped(crossing.sentence)], "hoverinfo": "text", "showlegend": False}
+    said = {"hovertext": [escaped(crossing["sentence"])], "hoverinfo": "text", "showlegend": False}
     figure.add_scatter(
-        x=[crossing.labels],
+        x=[labels],
         y=[height],
         mode="markers+text",
         marker={**look, "size": 17},
@@ -252,14 +240,14 @@ def _add_crossing(
         **said,
     )
     figure.add_scatter(
-        x=[crossing.labels],
+        x=[labels],
         y=[place],
         yaxis="y2",
         mode="markers",
         marker={**look, "size": 11},
         error_x={
-            "array": [high - crossing.labels],
-            "arrayminus": [crossing.labels - low],
+            "array": [high - labels],
+            "arrayminus": [labels - low],
             "color": ACCENT,
             "thickness": 2.5,
             "width": 5,

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from clfcore.evaluation.metrics import Metric
+from clfcore.evaluation.metrics import METRICS, Metric
 from icl.figures.look import ACCENT, COLORS, SYMBOLS, TEXT, Drawing, described, escaped, new_figure
-from icl.report.findings import Findings, MethodPoint, capital, count, number, share
+from icl.report.findings import Findings, MethodPoint, capital, count, number
 
+share = METRICS["accuracy"].show  # ``90.0 %``
 DASHES = {"fine_tuned": "solid", "few_shot": "dash", "other": "dot", "baseline": "longdash"}
 
 

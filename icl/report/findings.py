@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from clfcore.errors import TuneshotError
-from clfcore.evaluation.metrics import NBSP, Metric, metric_of
+from clfcore.evaluation.metrics import Metric, metric_of
 
 FORMAT = 1  # of summary.json
 SIGNIFICANT = 0.05  # a pair whose p, after Holm, is below this is told apart
@@ -200,11 +200,6 @@ def number(value: float | None, unit: str = "") -> str:
 def probability(p: float) -> str:
     """A p-value."""
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def share(value: float) -> str:
-    """``90.0 %``."""
-    return f"{100 * value:.1f}{NBSP}%"
 
 
 def moment(stamp: str) -> str:

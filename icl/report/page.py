@@ -111,7 +111,7 @@ def _render(findings: Findings) -> str:
         "duration": duration,
         "moment": words.moment,
         "number": words.number,
-        "share": words.share,
+        "share": METRICS["accuracy"].show,
         "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
         "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
     }

@@ -74,12 +74,12 @@ def test_a_label_that_was_never_shown_may_still_be_asked_about(key, models):
     assert np.isfinite(found.figures["nll"])
 
 
-def test_the_majority_counts_only_what_is_labelled():
+def test_the_majority_counts_only_what_is_labelled(models):
     some = [Example("a", "spam"), Example("b", "spam"), Example("c", "ham")]
-    (answer,) = MajorityClass(some, ("ham", "spam")).predict(["anything"])
+    (answer,) = MajorityClass(inputs(models, some)).predict(["anything"])
     assert answer.label == "spam"
     assert answer.probabilities == {"ham": 2 / 5, "spam": 3 / 5}
-    (undecided,) = MajorityClass([], ("ham", "spam")).predict(["anything"])
+    (undecided,) = MajorityClass(inputs(models, [])).predict(["anything"])
     assert undecided.label == "ham"
     assert undecided.probabilities == {"ham": 0.5, "spam": 0.5}
 

@@ -12,9 +12,12 @@ import numpy as np
 import psutil
 import pytest
 
+from clfcore.cli.terminal import print_evaluation
 from clfcore.data.messages import LabelledMessages, sample_messages
 from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.evaluate import evaluate
+from clfcore.evaluation.metrics import METRICS, Metric
 from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.records import read_lines
 from clfcore.types import Example
@@ -272,6 +275,28 @@ def test_answers_that_differ_are_explained_on_both_sides(tmp_path, monkeypatch):
         assert len(item["b"]["demonstrations"]) == 4
         assert item["text"] in item["b"]["prompt"]
     assert explain(plan(), split, records[:1], tmp_path / "out" / "answers") is None
+
+
+def test_a_new_metric_is_one_entry_of_the_table(tmp_path, monkeypatch, command, capfd):
+    """It decides the comparison, and stands in summary, table, report and ``clf evaluate``."""
+    ham = Metric("share called ham", lambda run, weights: weights @ (run.predicted == 0) / 40)
+    monkeypatch.setitem(METRICS, "ham_share", ham)
+    status, said, news = command(main, "tuneshot", *asked(tmp_path, "--metric", "ham_share"))
+    assert status == 0, news
+    assert "ham_share" in said.replace(" ", "_")
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["metric"] == "ham_share"
+    assert all(point["metrics"]["ham_share"] for point in summary["points"])
+    assert (tmp_path / "table.md").read_text().startswith("| method | labels | share called ham |")
+    assert "Share called ham (95 %)" in (tmp_path / "report.html").read_text()
+    for line in (tmp_path / "records.jsonl").read_text().splitlines():
+        assert 0 <= json.loads(line)["test"]["ham_share"] <= 1
+    split = split_task(MESSAGES, test_size=40)
+    classifier = METHODS["majority"].learn(method_input(split, cell(split, "majority", 8)))
+    print_evaluation(evaluate(classifier, split.test), "test")
+    assert "share called ham" in capfd.readouterr().out
+    with pytest.raises(TuneshotError, match=r"unknown metric 'x'; choose from .*, ham_share"):
+        plan(metric="x")
 
 
 # --- the command --------------------------------------------------------------------------------
