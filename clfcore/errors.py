@@ -1,5 +1,7 @@
 """The one exception a user is meant to read."""
 
+from collections.abc import Iterable
+
 
 class TuneshotError(Exception):
     """Something the user can fix: shown as one line, without a stack trace.
@@ -9,13 +11,12 @@ class TuneshotError(Exception):
     """
 
 
-def unknown_choice(what: str, given: object, allowed: object) -> TuneshotError:
+def unknown_choice(kind: str, name: object, choices: Iterable[object]) -> TuneshotError:
     """The error for a name that is not in a registry; lists the names that are.
 
     Args:
-        what: the kind of thing, e.g. ``"selector"``.
-        given: what the user asked for.
-        allowed: an iterable of names, usually the registry dict itself.
+        kind: e.g. ``"selector"``.
+        name: the user's.
+        choices: the known names, usually the registry dict itself.
     """
-    names = ", ".join(str(name) for name in allowed)  # type: ignore[attr-defined]
-    return TuneshotError(f"unknown {what} {given!r}; choose from {names}")
+    return TuneshotError(f"unknown {kind} {name!r}; choose from {', '.join(map(str, choices))}")

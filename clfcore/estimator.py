@@ -34,15 +34,15 @@ SETTINGS = tuple(f.name for f in fields(TrainConfig) if f.name not in ("seed", "
 
 
 class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A language model with a classification head, for scikit-learn; learns on the CPU.
+    """A language model with a classification head, for scikit-learn; trained on the CPU.
 
-    ``fit`` sets a validation part aside, by duplicate group and stratified. Nothing is learnt from
-    it: it calibrates the probabilities and, with ``keep="best"``, picks the epoch. There is no
-    test part, because ``cross_val_score`` and ``train_test_split`` make one.
+    ``fit`` sets a validation part aside, by duplicate group and stratified. It is not trained on:
+    it calibrates the probabilities and, with ``keep="best"``, picks the epoch. There is no test
+    part, because ``cross_val_score`` and ``train_test_split`` make one.
 
-    By default nothing but a head learns, on vectors of the frozen SmolLM2 (the feature-based
-    approach): no fold needs a trunk of its own. A message of 36 tokens takes a tenth of a second
-    on one core, to learn from or to answer. ``layers="last_block"``, an adapter, … fine-tune.
+    By default only a head is trained, on vectors of the frozen SmolLM2 (the feature-based
+    approach): no fold needs its own trunk. A message of 36 tokens takes a tenth of a second
+    on one core, to train on or to answer. ``layers="last_block"``, an adapter, … fine-tune.
 
     ``TuneshotClassifier("gpt2-mini", layers=None)`` fine-tunes all of a small model: 1,000
     messages take 25 seconds. ``clf train`` distils its trunk from the training messages. Those
@@ -113,7 +113,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             UnusableInput: not messages, not at least two labels, too few messages of one for a
                 validation part, or a bad ``validation_share``.
-            TuneshotError: settings that do not suit the messages, or a base that cannot be had.
+            TuneshotError: settings that do not suit the messages, or a base that cannot be loaded.
             ValueError: labels that are numbers on a scale, or not as many as messages.
         """
         texts = _texts(X)
@@ -154,7 +154,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             UnusableInput: not messages.
-            NotFittedError: nothing was learnt yet.
+            NotFittedError: it has not been fitted.
         """
         check_is_fitted(self)
         answers = self.fine_tuned_.predict(_texts(X))
@@ -173,7 +173,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             UnusableInput: not messages.
-            NotFittedError: nothing was learnt yet.
+            NotFittedError: it has not been fitted.
         """
         check_is_fitted(self)
         number = {label: i for i, label in enumerate(self.fine_tuned_.labels)}
@@ -188,7 +188,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Raises:
             TuneshotError: ``path`` is something else than a checkpoint, or cannot be written.
-            NotFittedError: nothing was learnt yet.
+            NotFittedError: it has not been fitted.
         """
         check_is_fitted(self)
         save_checkpoint(Path(path), self.fine_tuned_.model, self.fine_tuned_.meta)

@@ -37,8 +37,8 @@ def package_file(package: str, relative: str, install: str) -> Path:
 
 def cache_dir() -> Path:
     """Where downloads and derived files are kept: ``$TUNESHOT_CACHE`` or the user's cache."""
-    if chosen := os.environ.get("TUNESHOT_CACHE"):
-        return Path(chosen)
+    if folder := os.environ.get("TUNESHOT_CACHE"):
+        return Path(folder)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "tuneshot"
 

@@ -1,4 +1,4 @@
-"""The words both methods share: a labelled message, an answer, and what can give one."""
+"""What both methods share: labelled messages, answers, and the classifiers that give them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ OnProgress = Callable[[str, int, int, str], None]  # called with stage, done, to
 
 
 def ignore(*_: object) -> None:
-    """The callback of whoever did not ask for one."""
+    """The default callback: does nothing."""
 
 
 def without_lone_surrogates(text: str) -> str:

@@ -4,7 +4,7 @@ Works on the training part only; validation and test parts keep their natural ra
 itself is imbalanced-learn's (Lemaître et al. 2017). A strategy is of one of four kinds:
 
     rows        chooses or repeats messages; needs labels only
-    neighbours  chooses messages; looks at their vectors
+    neighbours  chooses messages by their vectors
     points      invents vectors, which have no text: for the feature-based approach only
     weights     takes every message as it is, and weighs the loss
 """

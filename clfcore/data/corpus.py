@@ -74,7 +74,7 @@ def _get(place: str) -> bytes:
 
 
 def _corpus_file(raw: bytes) -> bytes:
-    """The text file itself, taken out of the UCI zip where that is what we were given."""
+    """The text file itself, taken out of the UCI zip if need be."""
     if not zipfile.is_zipfile(io.BytesIO(raw)):
         return raw
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
@@ -93,9 +93,9 @@ def check_corpus(raw: bytes, place: str) -> None:
     Raises:
         TuneshotError: the hash is another one.
     """
-    found = hashlib.sha256(raw).hexdigest()
-    if found != CORPUS_SHA256:
+    digest = hashlib.sha256(raw).hexdigest()
+    if digest != CORPUS_SHA256:
         raise TuneshotError(
-            f"{place} is not the original SMS Spam Collection: its sha256 is {found[:12]}…, "
+            f"{place} is not the original SMS Spam Collection: its sha256 is {digest[:12]}…, "
             f"expected {CORPUS_SHA256[:12]}…"
         )

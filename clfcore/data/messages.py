@@ -1,4 +1,4 @@
-"""Labelled messages: load them, group duplicates, split without leaks."""
+"""Where labelled messages come from: the user's data, the corpus, or the bundled sample."""
 
 import os
 from pathlib import Path
@@ -11,11 +11,6 @@ from clfcore.data.tables import read_labelled
 from clfcore.errors import TuneshotError
 from clfcore.paths import ASSETS
 from clfcore.types import Example
-
-SPAM_LABELS = ("ham", "spam")
-
-
-# --- loading ------------------------------------------------------------------------------------
 
 
 class LabelledMessages(NamedTuple):
@@ -65,10 +60,9 @@ def load_messages(
 
 
 def load_pool(source: str | Path | None = None) -> LabelledMessages:
-    """What few-shot examples are chosen from: all of the named data, else the training part.
+    """The messages that few-shot examples are chosen from: the named data, else the training part.
 
-    The bundled model has learnt from the same part, and a message of the test part is new to
-    both.
+    The bundled model was trained on the same part, and a message of the test part is new to both.
 
     Raises:
         TuneshotError: as ``load_messages``.

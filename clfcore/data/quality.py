@@ -64,8 +64,9 @@ class DataQuality:
         else:
             for label, count in self.rare.items():
                 yield (
-                    f"label {label!r} has {_count(count, 'different message')}; the split refuses "
-                    f"fewer than {MIN_PER_LABEL}: add some, or remove the label"
+                    f"label {label!r} has "
+                    f"{_count(count, 'different message', 'different messages')}; the split "
+                    f"refuses fewer than {MIN_PER_LABEL}: add some, or remove the label"
                 )
         if self.imbalance >= _IMBALANCE_WARNING:
             yield (
@@ -73,30 +74,29 @@ class DataQuality:
                 "see --balance"
             )
         if self.empty:
-            verb = "holds" if self.empty == 1 else "hold"
-            yield f"{_count(self.empty, 'message')} {verb} no text; remove them, or they are learnt"
-        if self.copies:
-            verb = "repeats" if self.copies == 1 else "repeat"
             yield (
-                f"{_count(self.copies, 'message')} {verb} another one; copies stay in one part of "
-                "the split"
+                f"{_count(self.empty, 'message holds', 'messages hold')} no text; remove them, or "
+                "they are learnt"
+            )
+        if self.copies:
+            yield (
+                f"{_count(self.copies, 'message repeats', 'messages repeat')} another one; "
+                "copies stay in one part of the split"
             )
         if self.conflicts:
-            verb = "carries" if self.conflicts == 1 else "carry"
             shown = "; ".join(
                 f"{shorten(text, 60, placeholder=' …')!r} ({', '.join(labels)})"
                 for text, labels in self.conflicts_shown.items()
             )
             more = "; …" if self.conflicts > len(self.conflicts_shown) else ""
             yield (
-                f"{_count(self.conflicts, 'message')} {verb} more than one label: {shown}{more}; "
-                "correct them, or all of the labels are learnt"
+                f"{_count(self.conflicts, 'message carries', 'messages carry')} more than one "
+                f"label: {shown}{more}; correct them, or all of the labels are learnt"
             )
         if self.truncated:
-            verb = "has" if self.truncated == 1 else "have"
             yield (
-                f"{_count(self.truncated, 'message')} {verb} more than {self.limit:,} tokens; only "
-                f"the first {self.limit:,} are read"
+                f"{_count(self.truncated, 'message has', 'messages have')} more than "
+                f"{self.limit:,} tokens; only the first {self.limit:,} are read"
             )
 
 
@@ -145,5 +145,5 @@ def _labels(examples: Sequence[Example]) -> tuple[str, ...]:
     return tuple(sorted({example.label for example in examples}))
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number:,} {singular if number == 1 else plural}"

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +69,7 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
             f"all messages have one label: {', '.join(counts) or 'none'}; "
             "a classifier needs messages of at least two"
         )
-    for label, count in sorted(counts.items()):
-        if count < MIN_PER_LABEL:
-            raise TuneshotError(
-                f"label {label!r} has {count} messages, copies not counted; a split needs at "
-                f"least {MIN_PER_LABEL} of each label: add some or remove the label"
-            )
+    _check_counts(counts, MIN_PER_LABEL, "a split", "remove the label")
     folds = grouped_folds(examples, 10, seed)
     return Split(
         train=sorted(row for fold in folds[3:] for row in fold),
@@ -134,14 +129,18 @@ def validation_split(
             f"a classifier needs messages of at least 2 classes, found {len(counts)}; add some"
         )
     parts = round(1 / share)
-    for label, count in sorted(counts.items()):
-        if count < parts:
-            raise UnusableInput(
-                f"label {label!r} has {count} messages, copies not counted; a validation part of "
-                f"{share} needs at least {parts} of each label: add some, or raise validation_share"
-            )
+    _check_counts(counts, parts, f"a validation part of {share}", "raise validation_share")
     val = set(grouped_folds(examples, parts, seed)[0])
     return (
         [example for row, example in enumerate(examples) if row not in val],
         [example for row, example in enumerate(examples) if row in val],
     )
+
+
+def _check_counts(counts: Mapping[str, int], least: int, purpose: str, remedy: str) -> None:
+    for label, count in sorted(counts.items()):
+        if count < least:
+            raise UnusableInput(
+                f"label {label!r} has {count} messages, copies not counted; {purpose} needs at "
+                f"least {least} of each label: add some, or {remedy}"
+            )

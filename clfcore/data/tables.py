@@ -65,7 +65,7 @@ def find_columns(header: Sequence[str], wanted: ColumnNames, place: str) -> list
     Raises:
         TuneshotError: one of them is not there, or more than one could be meant.
     """
-    return [_find(header, role, chosen, place) for role, chosen in wanted.items()]
+    return [_find(header, role, name, place) for role, name in wanted.items()]
 
 
 def to_examples(rows: Iterable[NumberedRow], place: str) -> list[Example]:
@@ -120,10 +120,10 @@ def _kind(value: object) -> str:
 # --- columns ------------------------------------------------------------------------------------
 
 
-def _find(header: Sequence[str], role: str, chosen: str | None, place: str) -> int:
+def _find(header: Sequence[str], role: str, name: str | None, place: str) -> int:
     option = f"--{role}-column"
     shown = shorten(", ".join(header), 200, placeholder=" …") or "empty"
-    for names in ((chosen,),) if chosen else ((role,), ALIASES[role]):
+    for names in ((name,),) if name else ((role,), ALIASES[role]):
         columns = _named(header, names)
         if len(columns) > 1:
             which = ", ".join(repr(header[column]) for column in columns)
@@ -134,7 +134,7 @@ def _find(header: Sequence[str], role: str, chosen: str | None, place: str) -> i
         if columns:
             return columns[0]
     raise TuneshotError(
-        f"{place} has no column {chosen or role!r}; its header is: {shown}; "
+        f"{place} has no column {name or role!r}; its header is: {shown}; "
         f"say which column it is with {option}"
     )
 

@@ -1,6 +1,6 @@
 """Any causal language model of transformers as a trunk, among them the one in our wheel.
 
-Few-shot asks a language model; fine-tuning may teach the very same one, so that the two methods
+Few-shot asks a language model; fine-tuning may train the same one, so that the two methods
 can be compared on equal terms.
 """
 
@@ -81,7 +81,7 @@ class HuggingFaceTrunk(nn.Module):
         """The largest depth up to ``depth`` at which ``lower`` and ``upper`` may be cut.
 
         Some decoders treat their blocks differently by number, and then a part of them is not a
-        decoder of its own.
+        complete decoder.
         """
         return depth if self._splits or depth == len(self.trf_blocks) else 0
 

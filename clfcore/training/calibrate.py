@@ -57,9 +57,9 @@ def calibrate(model: TextClassifier, val: Encoded) -> tuple[float, list[float]]:
 
     bounds = [(_SMALLEST_SLOPE, None), *[(None, None)] * (classes - 1)]
     start = np.r_[1.0, np.zeros(classes - 1)]
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
+    solution = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
                      options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}).x  # fmt: skip
-    slope, shifts = float(found[0]), [0.0, *found[1:].tolist()]
+    slope, shifts = float(solution[0]), [0.0, *solution[1:].tolist()]
     last = last_linear(model.trunk.out_head)
     last.weight.mul_(slope)
     last.bias.mul_(slope).add_(torch.tensor(shifts, dtype=last.bias.dtype))

@@ -1,4 +1,4 @@
-"""Training curves: loss and accuracy while a model learns, as in the book (figures 6.16 and 6.17).
+"""Training curves: loss and accuracy during training, as in the book (figures 6.16 and 6.17).
 
 Figures are made without pyplot, which keeps a list of windows behind the scenes.
 """
@@ -23,7 +23,7 @@ from clfcore.training.loop import StepMetrics
 FORMATS = (".png", ".svg", ".pdf")
 _DPI = 150
 _TEXT, _TITLE = 15, 18  # points; read from the last row
-_BETWEEN_NAMES = 0.08  # of the height of a panel, at least
+_MIN_NAME_DISTANCE = 0.08  # of the height of a panel
 
 
 class Curve(NamedTuple):
@@ -40,18 +40,18 @@ VALIDATION = Curve("validation", "#D55E00", "--", "s")
 
 
 def history_of(about: Mapping[str, Any]) -> list[StepMetrics]:
-    """The looks at the validation part that a checkpoint remembers.
+    """The validations that a checkpoint records.
 
     Args:
         about: of its ``Meta``, or of its ``meta.json``.
 
     Raises:
-        TuneshotError: it remembers none, or they are damaged.
+        TuneshotError: it records none, or they are damaged.
     """
     rows = about.get("train", {}).get("history")
     if not rows:
         raise TuneshotError(
-            "this checkpoint has no training curves: a chapter-6 file remembers none, and with "
+            "this checkpoint has no training curves: a chapter-6 file records none, and with "
             "--layers none scikit-learn fits the head at once; make one with other layers: "
             "clf train --layers last_block"
         )
@@ -66,31 +66,31 @@ def history_of(about: Mapping[str, Any]) -> list[StepMetrics]:
 def training_curves(history: Sequence[StepMetrics], title: str) -> Figure:
     """Loss and accuracy side by side, over epochs and, on top, over the examples seen.
 
-    A training figure is the mean over the messages since the look before, each as it was when it
-    was learnt from; so it lags behind, and validation may look better at first.
+    A training figure is the mean over the messages since the previous validation, each as it was
+    in its own step; so it lags behind, and validation may seem better at first.
 
     Args:
-        history: at least one look at the validation part. Figures that it lacks are not drawn.
+        history: at least one validation. Figures that it lacks are not drawn.
         title: of the whole figure.
 
     Raises:
         TuneshotError: no loss is a finite number.
     """
-    # A look at the end of an epoch has the most steps an epoch: all of them.
-    steps_an_epoch = max(look.step / look.epoch for look in history)
-    epochs = [look.step / steps_an_epoch for look in history]
+    # A validation at the end of an epoch has the most steps an epoch: all of them.
+    steps_an_epoch = max(each.step / each.epoch for each in history)
+    epochs = [each.step / steps_an_epoch for each in history]
     figure = Figure(figsize=(13, 5.5), layout="constrained")
     figure.suptitle(title, fontsize=_TITLE, parse_math=False)  # a name may have $ signs
     loss, accuracy = figure.subplots(1, 2)
     figure.get_layout_engine().set(w_pad=0.15)  # type: ignore[union-attr, call-arg]
 
-    curves = _curves([look.train_loss for look in history], [look.val_loss for look in history])
+    curves = _curves([each.train_loss for each in history], [each.val_loss for each in history])
     loss.set_ylabel("loss (nats)", fontsize=_TEXT)
     loss.set_ylim(0, 1.05 * max(map(np.nanmax, curves.values())))
     _draw(loss, epochs, curves)
 
     curves = _curves(
-        [look.train_accuracy for look in history], [look.val_accuracy for look in history]
+        [each.train_accuracy for each in history], [each.val_accuracy for each in history]
     )
     lowest = min(map(np.nanmin, curves.values()))
     low = max(0, math.floor(10 * lowest - 0.2) / 10)  # a tenth, and not the lowest point itself
@@ -155,7 +155,7 @@ def _apart(heights: Mapping[Curve, float]) -> dict[Curve, float]:
     if len(order) < 2:
         return dict(heights)
     below, above = order
-    missing = max(0.0, _BETWEEN_NAMES - (heights[above] - heights[below])) / 2
+    missing = max(0.0, _MIN_NAME_DISTANCE - (heights[above] - heights[below])) / 2
     return {below: heights[below] - missing, above: heights[above] + missing}
 
 
@@ -185,7 +185,7 @@ def tensorboard_watch(folder: Path) -> Iterator[Callable[[StepMetrics], None]]:
         folder: created where it is missing; one for each run, or TensorBoard mixes them.
 
     Yields:
-        A function that takes every step: ``learn(..., on_step=…)``.
+        A function that takes every step: ``fine_tune(..., on_step=…)``.
 
     Raises:
         TuneshotError: the package tensorboard is missing, or ``folder`` cannot be written.

@@ -122,7 +122,7 @@ def fit(
 
 
 def planned_steps(labels: Sequence[int], config: TrainConfig) -> int:
-    """Optimiser steps of a run; strategies that look at neighbours may leave out a few."""
+    """Optimiser steps of a run; strategies that compare neighbours may leave out a few."""
     rows: Sequence[int] = range(len(labels))
     if BALANCERS[config.balance].kind == "rows":
         rows = balanced_rows(labels, config.balance, config.seed, config.balance_ratio)
@@ -351,17 +351,11 @@ def _optimizer(
     model: TextClassifier, config: TrainConfig, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW over three groups: token embedding, matrices (decayed), vectors (not decayed)."""
-    embedding: list[nn.Parameter] = []
-    matrices: list[nn.Parameter] = []
-    vectors: list[nn.Parameter] = []
-    for weight in model.parameters():
-        if not weight.requires_grad:
-            continue
-        group = (
-            embedding if weight is model.trunk.tok_emb.weight
-            else matrices if weight.squeeze().dim() > 1 else vectors
-        )  # fmt: skip
-        group.append(weight)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    embedding = [weight for weight in trained if weight is model.trunk.tok_emb.weight]
+    others = [weight for weight in trained if weight is not model.trunk.tok_emb.weight]
+    matrices = [weight for weight in others if weight.squeeze().dim() > 1]
+    vectors = [weight for weight in others if weight.squeeze().dim() <= 1]
     groups: list[dict[str, Any]] = [
         {"params": embedding, "lr": config.embedding_learning_rate, "weight_decay": 0.0},
         {"params": matrices, "lr": config.learning_rate, "weight_decay": config.weight_decay},

@@ -203,8 +203,8 @@ def _check(parent: FineTuned, taught: Sequence[Example], source: LabelledMessage
         raise TuneshotError("no message has been taught; add at least one, with its label")
     if parent.meta.adapter is not None:
         raise TuneshotError(
-            f"{parent.name} carries an adapter, and its last block cannot learn beside it; fold "
-            "the adapter in first: clf merge"
+            f"{parent.name} carries an adapter, and its last block cannot be trained beside it; "
+            "fold the adapter in first: clf merge"
         )
     if unknown := sorted({example.label for example in taught} - set(parent.labels)):
         raise TuneshotError(

@@ -1,4 +1,4 @@
-"""What fine-tuning starts from: a trunk, its tokenizer, and where its weights can be had again."""
+"""What fine-tuning starts from: a trunk, its tokenizer, and the source of its weights."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -28,8 +28,8 @@ from clfcore.weights.pretrained import is_gpt2, load_gpt2
 TRUNK = ASSETS / "gpt2-mini-trunk.safetensors"
 _PRACTICE_TEXTS = 24_000
 _PRACTICE_EPOCHS = 3
-_DROP_RATE = 0.1  # of gpt2-mini, which is small enough to learn its few messages by heart
-_DISTILLATION = 1  # counts changes of distill.py, so that no old trunk is taken from the cache
+_DROP_RATE = 0.1  # of gpt2-mini, which is small enough to memorise its few messages
+_DISTILLATION_VERSION = 1  # of distill.py, so that no old trunk is taken from the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Base:
         name: what to call it.
         trunk: the model.
         encode: text -> token ids, never empty.
-        source: where the trunk's weights can be had again; ``None`` if nowhere.
+        source: the name by which ``load_base`` loads the trunk again; ``None`` if it cannot.
     """
 
     name: str
@@ -67,12 +67,12 @@ def load_base(
         weights: ``pretrained``, or ``random`` ones in the same shape.
         texts: unlabelled training messages; only ``gpt2-mini`` is made of them, which takes
             minutes. None: the bundled trunk, made of the sample messages, without their labels.
-        texts_seed: of what ``gpt2-mini`` learns before fine-tuning.
+        texts_seed: of the distillation of ``gpt2-mini``.
         seed: of the random weights.
         on_progress: called with (stage, done, total, figures).
 
     Raises:
-        TuneshotError: the base is not to be had, or is no causal language model.
+        TuneshotError: the base cannot be loaded, or is no causal language model.
     """
     torch.manual_seed(seed)
     trunk: Trunk
@@ -128,7 +128,7 @@ def fingerprint(trunk: nn.Module) -> str:
 def _distilled(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict[str, Tensor]:
     """gpt2-mini before fine-tuning; made once for a training part and kept in the user's cache."""
     digest = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
-    key = f"{MINI}-trunk-{_DISTILLATION}-{digest[:16]}-{seed}.safetensors"
+    key = f"{MINI}-trunk-{_DISTILLATION_VERSION}-{digest[:16]}-{seed}.safetensors"
     path = cache_dir() / "models" / key
     if not path.exists():
         state = _distil(texts, seed, on_progress)

@@ -3,8 +3,8 @@
     meta.json           format, trunk, labels, reading, threshold, data, training, metrics
     model.safetensors   the weights (never pickle)
 
-A GPT-2 is stored whole. Of a trunk that can be had again from where it came (a Hugging Face
-model, or any base under an adapter) only what was learnt is stored, beside the trunk's name and
+A GPT-2 is stored whole. Of a trunk that can be loaded again from its source (a Hugging Face
+model, or any base under an adapter) only what was trained is stored, beside the trunk's name and
 fingerprint.
 
 Written to a scratch name and renamed when complete, so a crash or a full disk leaves the old
@@ -40,7 +40,7 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool 
     Args:
         folder: created, or replaced if it is a checkpoint already.
         model: a classifier. Where ``meta.source`` is given, the weights that require gradients
-            are what was learnt.
+            are what was trained.
         meta: must describe ``model``.
         int8: store matrices as one int8 row and one scale each, about a quarter of the size.
 
@@ -49,10 +49,10 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool 
     """
     check_free(folder)
     trunk = model.trunk
-    learnt = {name for name, weight in trunk.named_parameters() if weight.requires_grad}
-    learnt |= {name for name in trunk.state_dict() if name.startswith("out_head.")}
+    trained = {name for name, weight in trunk.named_parameters() if weight.requires_grad}
+    trained |= {name for name in trunk.state_dict() if name.startswith("out_head.")}
     state = {name: tensor.detach().contiguous() for name, tensor in trunk.state_dict().items()
-             if meta.source is None or name in learnt}  # fmt: skip
+             if meta.source is None or name in trained}  # fmt: skip
     weights = save(to_int8(state) if int8 else state)
     record = {
         "format": FORMAT,
@@ -92,7 +92,7 @@ def load_checkpoint(folder: Path) -> Loaded:
 
     Raises:
         TuneshotError: missing, truncated, altered, of a newer format or another kind, without its
-            head, or on a trunk that is not to be had or is another one now. Nothing is ever
+            head, or on a trunk that cannot be loaded or is another one now. Nothing is ever
             filled in with random weights.
     """
     record = read_meta(folder)
@@ -122,7 +122,7 @@ def load_checkpoint(folder: Path) -> Loaded:
     if meta.adapter is not None:
         adapt(model, **meta.adapter)
     needed = model.trunk.state_dict()
-    if meta.source is not None:  # only what was learnt is here
+    if meta.source is not None:  # only what was trained is here
         needed = {name: tensor for name, tensor in needed.items() if name in state}
     check_state(state, needed, name=str(path))
     if hashlib.sha256(raw).hexdigest() != expected:
@@ -159,7 +159,7 @@ def _base(meta: Meta, folder: Path) -> Base:
     base = load_base(meta.source, len(meta.labels))
     if fingerprint(base.trunk) != meta.fingerprint:
         raise TuneshotError(
-            f"{folder} was trained on other weights of {meta.source!r} than those found now; "
+            f"{folder} was trained on other weights of {meta.source!r} than those it has now; "
             "bring those back, or train again"
         )
     return base

@@ -1,4 +1,4 @@
-"""gpt2-mini before fine-tuning: a small GPT-2 that learnt what words mean from a teacher.
+"""gpt2-mini before fine-tuning: a small GPT-2 that was taught by a larger model what words mean.
 
 There is no pretrained GPT-2 on PyPI, and a small net trained on 4,000 old messages alone knows
 nothing of parcels or passcodes. So its knowledge is distilled from all-MiniLM-L6-v2 (Reimers &
@@ -63,11 +63,11 @@ def distilled_gpt2(
         model.tok_emb.weight[:END_OF_TEXT] = _reduced(vectors, cfg.emb_dim)
         model.tok_emb.weight[END_OF_TEXT:] = 0
 
-    lessons = [*texts, *practice_texts(texts, practice, rng)]
+    examples = [*texts, *practice_texts(texts, practice, rng)]
     targets = torch.from_numpy(
-        _embed(teacher, lessons, "embed practice texts", on_progress)
+        _embed(teacher, examples, "embed practice texts", on_progress)
     )  # (N, 384)
-    tokens = [encode(text)[: cfg.context_length] for text in lessons]
+    tokens = [encode(text)[: cfg.context_length] for text in examples]
     _imitate(model, tokens, targets, epochs, rng, on_progress)
     return model
 

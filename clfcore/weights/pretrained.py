@@ -51,7 +51,7 @@ def is_gpt2(source: str) -> bool:
     """Whether ``source``, as for ``load_gpt2``, is a GPT-2 and not another kind of model.
 
     Raises:
-        TuneshotError: its ``config.json`` cannot be had.
+        TuneshotError: its ``config.json`` cannot be loaded.
     """
     return _read_json(_file_of(source, "config.json")).get("model_type") == "gpt2"
 
