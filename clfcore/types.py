@@ -49,8 +49,6 @@ class Classifier(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels it knows, in a fixed order."""
-        ...
 
     def predict(self, texts: Sequence[str]) -> Sequence[Prediction]:
         """Answers for ``texts``, in input order."""
-        ...

@@ -32,11 +32,9 @@ class Embedder(Protocol):
     @property
     def name(self) -> str:
         """Identifies the model; vectors of equal names are interchangeable."""
-        ...
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """(N, d) float32, every row of length 1."""
-        ...
 
 
 class SentenceEmbedder:

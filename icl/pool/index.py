@@ -35,7 +35,6 @@ class Index(Protocol):
         Returns:
             (Q, k) int64 rows, best first, and (Q, k) float32 similarities.
         """
-        ...
 
 
 def build_index(vectors: np.ndarray, rows: np.ndarray | None = None) -> Index:

@@ -35,7 +35,6 @@ class MessageSource(Protocol):
 
     def load(self, part: str, folder: Path | None) -> list[Example]:
         """The messages of a part, from files in ``folder`` where one is given."""
-        ...
 
 
 @dataclass(frozen=True)
