@@ -6,7 +6,7 @@ loads no model library; making a ``LocalLM`` does.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal
@@ -219,7 +219,9 @@ class LocalLM:
         Labels are padded on the right, where causal attention cannot see.
         """
         rests: list[list[float]] = [[] for _ in tails]
-        for rows in _batches([row for row, tail in enumerate(tails) if len(tail) > 1]):
+        longer = [row for row, tail in enumerate(tails) if len(tail) > 1]
+        for start in range(0, len(longer), LABELS_PER_PASS):
+            rows = longer[start : start + LABELS_PER_PASS]
             longest = max(len(tails[row]) for row in rows)
             fed = [tails[row][:-1] + [0] * (longest - len(tails[row])) for row in rows]
             shared = _fork(cache)
@@ -294,7 +296,3 @@ def _shared_start(a: Sequence[int], b: Sequence[int]) -> int:
 def _pick(log_p: "Tensor", tokens: Sequence[int]) -> list[float]:
     """Row i at token i: (at least N, V), (N,) -> (N,)."""
     return [float(row[token]) for row, token in zip(log_p, tokens, strict=False)]
-
-
-def _batches(rows: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (rows[start : start + LABELS_PER_PASS] for start in range(0, len(rows), LABELS_PER_PASS))

@@ -185,35 +185,52 @@ class Provider:
         times = "" if tries == 1 else f" after {tries} tries"
         status = getattr(error, "status_code", None)
         detail = _without_secrets(str(error))
-        exceptions = self._litellm.exceptions
-        if status in (401, 403):  # the details may quote the key
-            problem = f"refused the key ({status})"
-            advice = (
-                f"put one that may use this model into {self._prefix}_API_KEY in the environment"
-            )
-        elif isinstance(error, exceptions.Timeout):
-            problem = f"did not answer within {self._timeout:g} s{times}"
-            advice = "raise the time-out, or try later"
-        elif status == 429:
-            problem = f"is over its limit{times}: {detail}"
-            advice = "set requests_a_minute, look at the plan's credit, or try later"
-            if (asked := _retry_after(error)) is not None:
-                advice = f"it asks to wait {asked:,.0f} s; {advice}"
-        elif status == 404:
-            problem = f"does not know this model or address: {detail}"
-            advice = "check the model's name, and that base_url ends as the server's manual says"
-        elif isinstance(error, exceptions.ContextWindowExceededError):
-            problem = f"finds the prompt too long: {detail}"
-            advice = "show fewer examples"
-        elif isinstance(error, exceptions.ContentPolicyViolationError):
-            problem = f"refused the prompt's content: {detail}"
-            advice = "leave this message out"
-        elif status is not None and status < 500:
-            problem = f"refused the request ({status}): {detail}"
-            advice = "if it names log-probabilities, use logprobs=False"
-        else:
-            problem = f"gave no usable reply{times}: {detail}"
-            advice = "check that the server runs, or try later"
+        asked = _retry_after(error)
+        wait = "" if asked is None else f"it asks to wait {asked:,.0f} s; "
+        known = self._litellm.exceptions
+        faults = (  # the first that applies
+            (
+                status in (401, 403),  # without the details, which may quote the key
+                f"refused the key ({status})",
+                f"put one that may use this model into {self._prefix}_API_KEY in the environment",
+            ),
+            (
+                isinstance(error, known.Timeout),
+                f"did not answer within {self._timeout:g} s{times}",
+                "raise the time-out, or try later",
+            ),
+            (
+                status == 429,
+                f"is over its limit{times}: {detail}",
+                f"{wait}set requests_a_minute, look at the plan's credit, or try later",
+            ),
+            (
+                status == 404,
+                f"does not know this model or address: {detail}",
+                "check the model's name, and that base_url ends as the server's manual says",
+            ),
+            (
+                isinstance(error, known.ContextWindowExceededError),
+                f"finds the prompt too long: {detail}",
+                "show fewer examples",
+            ),
+            (
+                isinstance(error, known.ContentPolicyViolationError),
+                f"refused the prompt's content: {detail}",
+                "leave this message out",
+            ),
+            (
+                status is not None and status < 500,
+                f"refused the request ({status}): {detail}",
+                "if it names log-probabilities, use logprobs=False",
+            ),
+            (
+                True,
+                f"gave no usable reply{times}: {detail}",
+                "check that the server runs, or try later",
+            ),
+        )
+        problem, advice = next((text, remedy) for applies, text, remedy in faults if applies)
         return TuneshotError(f"{self._model}{where} {problem}; {advice}")
 
 

@@ -1,4 +1,4 @@
-"""Calibration: taking out what a prompt says before there is a message.
+"""Calibration: removing the label probabilities that a prompt has before there is a message.
 
 Demonstrations make some labels likely whatever is asked: the frequent one, the last one shown,
 the common word. All three methods estimate these probabilities, the prior p̄, and answer with
@@ -10,9 +10,8 @@ p / p̄, made to add up to 1. They differ in what p̄ is the mean of:
 
 Contextual and domain calibration read their probes with the demonstrations of each prompt, and an
 answer depends on its own prompt only. Batch calibration makes answers depend on the batch, and on
-its order where the mean runs along. To keep that honest, make the prior once, from unlabelled
-messages of the training part, and leave it as it is: then an answer is the same alone or in
-company. ``Prior.update`` is for studies of the running form, which must say what came before.
+its order if the mean is updated on the way. So the prior is made once, from unlabelled messages of
+the training part, and stays as it is: an answer is the same alone or in a batch.
 
 p / p̄ takes all labels for equally frequent. Where they are not (13 % of SMS are spam), the shares
 π to be expected are known or guessed, and p · π / p̄ uses them.
@@ -36,11 +35,9 @@ class Prior:
 
     Attributes:
         log_mean: (C,) float64, log p̄.
-        count: of how many answers it is the mean.
     """
 
     log_mean: np.ndarray
-    count: int
 
     @classmethod
     def of(cls, scores: ArrayLike) -> Self:
@@ -50,16 +47,7 @@ class Prior:
             scores: (n, C) label scores in nats, at least one row.
         """
         log_p = log_softmax(scores)  # (n, C)
-        return cls(np.logaddexp.reduce(log_p, axis=0) - np.log(len(log_p)), len(log_p))
-
-    def update(self, scores: ArrayLike) -> Self:
-        """The mean of these answers and all before them; of one or two it would say nothing."""
-        new = type(self).of(scores)
-        count = self.count + new.count
-        log_sum = np.logaddexp(
-            np.log(self.count) + self.log_mean, np.log(new.count) + new.log_mean
-        )  # (C,)
-        return type(self)(log_sum - np.log(count), count)
+        return cls(np.logaddexp.reduce(log_p, axis=0) - np.log(len(log_p)))
 
     def calibrate(self, scores: ArrayLike, shares: ArrayLike | None = None) -> np.ndarray:
         """Log-probabilities without the prior: p · π / p̄, made to add up to 1.
@@ -77,7 +65,7 @@ class Prior:
         return log_softmax(log_softmax(scores) - bias + log_shares)
 
 
-# --- what is read in the message's place --------------------------------------------------------
+# --- what is read in place of the message --------------------------------------------------------
 
 CONTENT_FREE = ("N/A", "", "[MASK]")
 

@@ -31,7 +31,8 @@ class MessageSource(Protocol):
     """
 
     @property
-    def parts(self) -> tuple[str, ...]: ...
+    def parts(self) -> tuple[str, ...]:
+        """Names of the parts."""
 
     def load(self, part: str, folder: Path | None) -> list[Example]:
         """The messages of a part, from files in ``folder`` where one is given."""

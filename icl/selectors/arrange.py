@@ -5,10 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from icl.prompt.template import (
-    Demonstration as Demonstration,  # the next two: for our callers as well
-)
-from icl.prompt.template import Template as Template
+from icl.prompt.template import Demonstration, Template
 from icl.selectors.base import PassedOver
 
 MANY_EXAMPLES = 8  # "fewer than 8 examples by default"
@@ -23,7 +20,7 @@ def without_near_copies(
 ) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
     """Leaves out what is nearly the same as a better one; the rest stays best first.
 
-    A mailing that was sent with another code word is no copy, but teaches nothing new.
+    A mailing with another code word in it is no exact copy, but adds nothing new.
 
     Args:
         ranked: candidates, best first.
@@ -44,20 +41,19 @@ def without_near_copies(
 
 
 def without_long(
-    ranked: Sequence[Demonstration], count_tokens: Callable[[str], int], most: int
+    ranked: Sequence[Demonstration], count_tokens: Callable[[str], int], max_tokens: int
 ) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
-    """Leaves out messages of more than ``most`` tokens; the rest stays best first.
+    """Leaves out messages of more than ``max_tokens`` tokens; the rest stays best first.
 
     One long message would cost the room of many short ones.
     """
-    lengths = [count_tokens(shown.text) for shown in ranked]
-    kept = [shown for shown, tokens in zip(ranked, lengths, strict=True) if tokens <= most]
+    lengths = {shown.row: count_tokens(shown.text) for shown in ranked}
     passed_over = tuple(
-        PassedOver(shown.row, f"{tokens} tokens, and {most} are allowed")
-        for shown, tokens in zip(ranked, lengths, strict=True)
-        if tokens > most
+        PassedOver(row, f"{tokens} tokens, and {max_tokens} are allowed")
+        for row, tokens in lengths.items()
+        if tokens > max_tokens
     )
-    return kept, passed_over
+    return [shown for shown in ranked if lengths[shown.row] <= max_tokens], passed_over
 
 
 # --- balance: candidates (best first) -> the k that are shown, still best first -----------------
@@ -187,7 +183,7 @@ def demonstration_hints(
     template: Template,
     vectors: np.ndarray,
 ) -> list[str]:
-    """What a teacher would say about these examples, a sentence each; nothing if all is well.
+    """Doubts about these examples by the usual advice, a sentence each; nothing if all is well.
 
     Args:
         demonstrations: the ones that are shown.
@@ -195,26 +191,28 @@ def demonstration_hints(
         template: the format they are shown in.
         vectors: (n, d) float32, their embeddings, rows of length 1.
     """
-    found = []
+    advice = []
     shown_labels = {shown.label for shown in demonstrations}
     if len(demonstrations) > 1 and len(shown_labels) == 1 and len(labels) > 1:
-        found.append(
+        advice.append(
             f"all {len(demonstrations)} examples have one label, {demonstrations[0].label}: "
             "a language model tends to repeat it"
         )
     _, copies = without_near_copies(demonstrations, vectors)
-    found += [f"near-duplicates: the example of row {copy.row} is {copy.reason}" for copy in copies]
+    advice += [
+        f"near-duplicates: the example of row {copy.row} is {copy.reason}" for copy in copies
+    ]
     if len(demonstrations) > MANY_EXAMPLES:
-        found.append(
+        advice.append(
             f"{len(demonstrations)} examples: the usual advice is fewer than {MANY_EXAMPLES}"
         )
     mark = template.before_label.strip()
     for shown in demonstrations:
         if not shown.text.strip():
-            found.append(f"format: the example of row {shown.row} is empty")
+            advice.append(f"format: the example of row {shown.row} is empty")
         elif mark in shown.text:
-            found.append(
+            advice.append(
                 f"format: the example of row {shown.row} contains {mark!r}, which introduces a "
                 "label here"
             )
-    return found
+    return advice

@@ -382,17 +382,14 @@ class VoteKTwoStage(VoteKPool):
     shown: int = setting(4, "Demonstrations in each of those prompts, at most.", bound=at_least(0))
 
     def contradictions(self) -> list[str]:
-        problems = []
-        if self.compat != "none":
-            problems.append(
-                "two-stage vote-k reproduces no reference's list; set compat to none, not "
-                f"{self.compat}, or choose votek_pool"
-            )
-        if self.questions < self.annotate:
-            problems.append(
-                f"questions must be at least annotate={self.annotate}, not {self.questions}"
-            )
-        return problems
+        questions, annotate = self.questions, self.annotate
+        problems = {
+            "two-stage vote-k reproduces no reference's list; set compat to none, not "
+            f"{self.compat}, or choose votek_pool": self.compat != "none",
+            f"questions must be at least annotate={annotate}, not {questions}": questions
+            < annotate,
+        }
+        return [problem for problem, holds in problems.items() if holds]
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         if reader is None:
@@ -414,9 +411,9 @@ class VoteKTwoStage(VoteKPool):
         for _ in range(max(1, count // 10)):
             pick(tally.best())
         if missing := count - len(picks):
-            asked = self._least_confident_first(reader, np.array(picks))
-            asked = asked[: max(missing, int(0.9 * len(asked)))]
-            for bucket in np.array_split(asked, missing):
+            nodes = self._least_confident_first(reader, np.array(picks))
+            unsure = nodes[: max(missing, int(0.9 * len(nodes)))]
+            for bucket in np.array_split(unsure, missing):
                 pick(tally.best(bucket))
         return VoteResult(np.array(picks, np.int64), np.array(scores), tally.received)
 
@@ -424,16 +421,16 @@ class VoteKTwoStage(VoteKPool):
         """Some nodes that are not picked, by how sure the language model is of their label."""
         others = np.setdiff1d(np.arange(len(self.nodes)), picked)
         generator = np.random.default_rng(self.seed)
-        asked = generator.permutation(others)[: self.questions]
+        asked_about = generator.permutation(others)[: self.questions]
         rows = self.nodes[picked]
         confidence = []
-        for row in self.nodes[asked]:
+        for row in self.nodes[asked_about]:
             similarity = self.pool.vectors[rows] @ self.pool.vectors[row]  # (P, d) (d,) -> (P,)
             nearest = rows[np.argsort(-similarity, kind="stable")[: self.shown]]
             (read,) = reader.read(self.pool.texts[row], [nearest[::-1].tolist()])
             # The largest softmax probability: 1 / sum of exp(label - largest).
             confidence.append(1 / np.exp(read.labels - read.labels.max()).sum())
-        return asked[np.argsort(confidence, kind="stable")]
+        return asked_about[np.argsort(confidence, kind="stable")]
 
 
 def centered(vectors: np.ndarray) -> np.ndarray:
