@@ -1,7 +1,7 @@
 """Fine-tune a GPT-2 into a text classifier.
 
-Reading order: types, config, data, tokenizer, batching, gpt, pretrained, classifier, train,
-metrics, checkpoint, predict, cli.
+Reading order: types, data/, model/ (tokenizer, batching, gpt, classifier), weights/, fine_tuned,
+training/ (settings, loop, recipe), evaluation/, cli/.
 """
 
 __version__ = "0.1.0"

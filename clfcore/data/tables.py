@@ -92,7 +92,8 @@ def _text(value: object, where: str) -> str:
         raise TuneshotError(f"{where}: the text is missing; fill it in or remove the row")
     if not isinstance(value, str):
         raise TuneshotError(
-            f"{where}: the text is not a string but {_kind(value)}; choose another --text-column"
+            f"{where}: the text is not a string but of type {type(value).__name__}; "
+            "choose another --text-column"
         )
     return value
 
@@ -102,7 +103,7 @@ def _label(value: object, where: str) -> str:
         raise TuneshotError(f"{where}: the label is empty; fill it in or remove the row")
     if not isinstance(value, str | int | float):
         raise TuneshotError(
-            f"{where}: the label is not one word or number but {_kind(value)}; "
+            f"{where}: the label is not one word or number but of type {type(value).__name__}; "
             "choose another --label-column"
         )
     return str(value)
@@ -111,10 +112,6 @@ def _label(value: object, where: str) -> str:
 def _missing(value: object) -> bool:
     """No value, or the not-a-number that pandas writes in its place."""
     return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def _kind(value: object) -> str:
-    return f"of type {type(value).__name__}"
 
 
 # --- columns ------------------------------------------------------------------------------------

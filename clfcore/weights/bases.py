@@ -75,22 +75,17 @@ def load_base(
         TuneshotError: the base cannot be loaded, or is no causal language model.
     """
     torch.manual_seed(seed)
-    trunk: Trunk
+    random = weights == "random"
     if base == MINI:
         cfg = replace(GPT_PRESETS[MINI], drop_rate=_DROP_RATE)
-        state = None
-        if weights == "pretrained":
-            state = (
-                _distilled(texts, texts_seed, on_progress) if texts else from_int8(load_file(TRUNK))
-            )
-        trunk = _gpt2(cfg, classes, state)
-        start = Base(base, trunk, encode, source=None)
-    elif weights == "random" and base in GPT_PRESETS:
+        state = None if random else _distilled(texts, texts_seed, on_progress)
+        start = Base(base, _gpt2(cfg, classes, state), encode, source=None)
+    elif random and base in GPT_PRESETS:
         start = Base(base, _gpt2(GPT_PRESETS[base], classes, None), encode, source=None)
     elif base != DEFAULT_LM and is_gpt2(base):
         cfg, state = load_gpt2(base)
-        trunk = _gpt2(cfg, classes, state if weights == "pretrained" else None)
-        start = Base(Path(base).name, trunk, encode, base if weights == "pretrained" else None)
+        trunk = _gpt2(cfg, classes, None if random else state)
+        start = Base(Path(base).name, trunk, encode, source=None if random else base)
     else:
         start = _transformer(base, classes, weights)
     with torch.no_grad():
@@ -126,7 +121,12 @@ def fingerprint(trunk: nn.Module) -> str:
 
 
 def _distilled(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict[str, Tensor]:
-    """gpt2-mini before fine-tuning; made once for a training part and kept in the user's cache."""
+    """gpt2-mini before fine-tuning; made once for a training part and kept in the user's cache.
+
+    Without ``texts`` it is the bundled one.
+    """
+    if not texts:
+        return from_int8(load_file(TRUNK))
     digest = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
     key = f"{MINI}-trunk-{_DISTILLATION_VERSION}-{digest[:16]}-{seed}.safetensors"
     path = cache_dir() / "models" / key
