@@ -47,6 +47,7 @@ class Setting:
         choices: the registry, or other names, that its values come from; ``None``: any value.
         bound: which numbers are allowed; ``None``: any.
         option: its name on the command line, where that does not follow from the field's.
+        page: whether a visitor of the page and a program may set it, too.
     """
 
     help: str
@@ -54,6 +55,7 @@ class Setting:
     choices: Iterable[str] | None = None
     bound: Bound | None = None
     option: str = ""
+    page: bool = False
 
 
 def setting(default: Any, help: str, group: str = "", **more: Any) -> Any:  # noqa: ANN401

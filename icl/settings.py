@@ -37,9 +37,10 @@ class FewShotConfig(Checked):
         "How many of each label are shown; some selectors have their own rule.",
         EXAMPLES,
         choices=BALANCES,
+        page=True,
     )
     order: str = setting(
-        "similar_last", "Their order in the prompt.", EXAMPLES, choices=ARRANGEMENTS
+        "similar_last", "Their order in the prompt.", EXAMPLES, choices=ARRANGEMENTS, page=True
     )
     near: float = setting(
         1.0,

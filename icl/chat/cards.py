@@ -10,7 +10,7 @@ from typing import Any
 
 from clfcore.fine_tuned import FineTunedPrediction
 from clfcore.types import Prediction
-from icl.chat.controls import order_words, selector_words
+from icl.chat.controls import value_words
 from icl.chat.language import numeral, say
 from icl.few_shot import FewShotPrediction
 from icl.prompt.free_prompts import FREE_PROMPTS
@@ -174,11 +174,11 @@ def _facts(settings: Settings, prediction: Prediction) -> list[str]:
 
 def _relevant_settings(settings: Settings) -> list[str]:
     """Without examples, neither their number nor their order is relevant."""
-    words = [selector_words(settings.selector)[0]]
+    words = [value_words("selector", settings.selector)[0]]
     if settings.selector != "zero":
         words.append(f"k = {settings.k}")
         if not SELECTORS[settings.selector].votes:
-            words.append(order_words(settings.order)[0])
+            words.append(value_words("order", settings.order)[0])
     return words
 
 

@@ -3,17 +3,15 @@
 Their ids are the fields of ``Settings``.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import chainlit as cl
 from chainlit.input_widget import Select
 
 from icl.chat.language import say
 from icl.prompt.free_prompts import FREE_PROMPTS
-from icl.prompt.tasks import TASKS
-from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
-from icl.session.settings import CHAT_SELECTORS, Settings
+from icl.session.settings import CHOICES, Settings
 
 K_CHOICES = (1, 2, 4, 6, 8, 16)
 
@@ -52,25 +50,28 @@ TASK_WORDS = {
 }
 
 
-def selector_words(name: str) -> tuple[str, str]:
-    """Title and description of a selector."""
-    selector = SELECTORS[name]
-    return say(selector.title), say(selector.description)
+SELECTOR_WORDS = {name: (each.title, each.description) for name, each in SELECTORS.items()}
+
+# Setting -> what its picker is called, and the title and description of each value.
+PICKERS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
+    "selector": ("Selector", SELECTOR_WORDS),
+    "k": ("Examples", {}),
+    "order": ("Order", ORDER_WORDS),
+}
+# Setting -> what it is called in the panel, and its values; a session's models have their names.
+PANEL: dict[str, tuple[str, dict[str, str]]] = {
+    "task": ("Task", TASK_WORDS),
+    "balance": ("Balance of the examples", BALANCE_WORDS),
+    "lm": ("Language model", {}),
+    "checkpoint": ("Fine-tuned model", {}),
+}
 
 
-def order_words(name: str) -> tuple[str, str]:
-    """Title and description of an order."""
-    return _translated(ORDER_WORDS, name)
-
-
-def k_words(k: str) -> tuple[str, str]:
-    """Title and description of a number of examples."""
-    return f"k = {k}", say("one example") if k == "1" else say("{k} examples", k=k)
-
-
-def form_words(name: str) -> tuple[str, str]:
-    """Title and description of a free prompt."""
-    return _translated(FORM_WORDS, name)
+def value_words(setting: str, value: str) -> tuple[str, str]:
+    """Title and description of a value of one of ``PICKERS``."""
+    if setting == "k":
+        return f"k = {value}", say("one example") if value == "1" else say("{k} examples", k=value)
+    return _translated(PICKERS[setting][1], value)
 
 
 def _translated(words: Mapping[str, tuple[str, str]], name: str) -> tuple[str, str]:
@@ -81,71 +82,55 @@ def _translated(words: Mapping[str, tuple[str, str]], name: str) -> tuple[str, s
 def panel(
     offers: Mapping[str, Sequence[str]], chosen: Mapping[str, str] | None = None
 ) -> list[Select]:
-    """The settings panel.
+    """The settings panel; what has only one value is not in it.
 
     Args:
         offers: of the session: the models.
-        chosen: what this chat has chosen so far; the rest is the default of ``Settings``.
+        chosen: what this chat has chosen so far; the rest is the default.
     """
-    chosen, default = chosen or {}, Settings()
+    values = {**CHOICES, **offers}
+    defaults = {
+        **{name: names[0] for name, names in offers.items()},
+        **{name: getattr(Settings(), name) for name in CHOICES},
+        **(chosen or {}),
+    }
     return [
-        _select(
-            "task",
-            say("Task"),
-            {say(TASK_WORDS.get(name, name)): name for name in TASKS},
-            chosen.get("task", default.task),
-        ),
-        _select(
-            "balance",
-            say("Balance of the examples"),
-            {say(BALANCE_WORDS.get(name, name)): name for name in BALANCES},
-            chosen.get("balance", default.balance),
-        ),
-        *(
-            _select(
-                field,
-                title,
-                {name: name for name in offers[field]},
-                chosen.get(field, offers[field][0]),
-            )
-            for field, title in (
-                ("lm", say("Language model")),
-                ("checkpoint", say("Fine-tuned model")),
-            )
-            if len(offers.get(field, ())) > 1
-        ),
+        Select(
+            id=setting,
+            label=say(title),
+            items={say(words.get(name, name)): name for name in values[setting]},
+            initial_value=defaults[setting],
+        )
+        for setting, (title, words) in PANEL.items()
+        if len(values.get(setting, ())) > 1
     ]
-
-
-def _select(field: str, title: str, items: dict[str, str], default: str) -> Select:
-    return Select(id=field, label=title, items=items, initial_value=default)
 
 
 def form_pickers() -> list[cl.Mode]:
     """The picker of the free prompts."""
-    names = list(FREE_PROMPTS)
-    return [_picker("form", say("Prompt"), names, form_words, names[0])]
+    words = {name: _translated(FORM_WORDS, name) for name in FREE_PROMPTS}
+    return [_picker("form", say("Prompt"), words, next(iter(words)))]
 
 
 def pickers() -> list[cl.Mode]:
     """The pickers, set to the defaults of ``Settings``."""
-    default = Settings()
+    names = {**CHOICES, "k": [str(k) for k in K_CHOICES]}
     return [
         _picker(
-            "selector", say("Selector"), list(CHAT_SELECTORS), selector_words, default.selector
-        ),
-        _picker("k", say("Examples"), [str(k) for k in K_CHOICES], k_words, str(default.k)),
-        _picker("order", say("Order"), list(ARRANGEMENTS), order_words, default.order),
+            setting,
+            say(title),
+            {name: value_words(setting, name) for name in names[setting]},
+            str(getattr(Settings(), setting)),
+        )
+        for setting, (title, _) in PICKERS.items()
     ]
 
 
 def _picker(
-    field: str, name: str, ids: list[str], words: Callable[[str], tuple[str, str]], default: str
+    setting: str, title: str, words: Mapping[str, tuple[str, str]], default: str
 ) -> cl.Mode:
-    options = []
-    for id in ids:
-        title, description = words(id)
-        options.append(
-            cl.ModeOption(id=id, name=title, description=description, default=id == default)
-        )
-    return cl.Mode(id=field, name=name, options=options)
+    options = [
+        cl.ModeOption(id=id, name=name, description=description, default=id == default)
+        for id, (name, description) in words.items()
+    ]
+    return cl.Mode(id=setting, name=title, options=options)

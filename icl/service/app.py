@@ -7,7 +7,7 @@ Errors are ``{"error": "one line"}``.
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute, APIRouter
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, create_model
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message
 
@@ -26,7 +26,7 @@ from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import ignore
 from icl.session.queue import Busy
 from icl.session.session import MAX_CHARACTERS, MethodResult, error_line
-from icl.session.settings import CHOICES, MAX_K, Settings
+from icl.session.settings import CHOICES, MAX_K, PAGE_SETTINGS, Settings
 from icl.session.workers import Workers
 
 MAX_TEXTS = 256  # of one request
@@ -39,14 +39,8 @@ ALL_VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # --- what goes over the wire --------------------------------------------------------------------
 
 
-def _one_of(setting: str, allowed: Iterable[str], description: str) -> Any:  # noqa: ANN401
-    """A field for one of some names; what is none of them is refused in one line, later."""
-    names: dict[str, Any] = {"enum": list(allowed)}
-    return Field(getattr(Settings(), setting), json_schema_extra=names, description=description)
-
-
-class Asked(BaseModel):
-    """Texts, and how they are to be classified, on any server."""
+class Texts(BaseModel):
+    """What is to be classified, and by which methods."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -70,15 +64,30 @@ class Asked(BaseModel):
         min_length=1, max_length=MAX_TEXTS
     )
     method: Literal["fine_tuned", "few_shot", "both"] = "both"
-    selector: str = _one_of("selector", CHOICES["selector"], "Few-shot: how examples are chosen.")
-    k: StrictInt = Field(
-        Settings().k, ge=0, le=MAX_K, description="Few-shot: how many examples are shown."
+
+
+def _question(offers: Mapping[str, Sequence[str]]) -> type[Texts]:
+    """Texts and all settings of the page; wrong names are refused in one line, later.
+
+    Args:
+        offers: of the session: the names that ``lm`` and ``checkpoint`` take.
+    """
+    settings: dict[str, Any] = {}
+    for name, about in PAGE_SETTINGS.items():
+        allowed = CHOICES.get(name) or ("", *offers.get(name, ()))
+        kind: Any = str
+        limits: dict[str, Any] = {"json_schema_extra": {"enum": list(allowed)}}
+        if name == "k":
+            kind, limits = StrictInt, {"ge": 0, "le": MAX_K}
+        side = {"task": "", "checkpoint": "Fine-tuned: "}.get(name, "Few-shot: ")
+        default = getattr(Settings(), name)
+        settings[name] = (kind, Field(default, description=side + about.help, **limits))
+    return create_model(
+        "Question",
+        __base__=Texts,
+        __doc__="Texts, and how they are to be classified.",
+        **settings,
     )
-    order: str = _one_of("order", CHOICES["order"], "Few-shot: their order in the prompt.")
-    balance: str = _one_of(
-        "balance", CHOICES["balance"], "Few-shot: how many of each label are shown."
-    )
-    task: str = _one_of("task", CHOICES["task"], "What the labels are.")
 
 
 class MethodAnswer(BaseModel):
@@ -231,18 +240,7 @@ def _api(workers: Workers, token: str | None) -> APIRouter:
 
     models = {name: ("", *workers.session.offers[name]) for name in MODELS}
 
-    class Question(Asked):
-        """Texts, and how they are to be classified."""
-
-        lm: str = _one_of("lm", models["lm"], "Few-shot: what reads the prompt; empty: the first.")
-        checkpoint: str = _one_of(
-            "checkpoint",
-            models["checkpoint"],
-            "Fine-tuned: the model; empty: the first that knows the task's labels.",
-        )
-
-    @router.post("/classify", dependencies=[Depends(authorized)])
-    async def classify(question: Question) -> Answers:
+    async def classify(question: Texts) -> Answers:
         """Labels up to 256 texts. Several texts give way to people who type."""
         settings = Settings(**question.model_dump(exclude={"texts", "method"}))
         for name, known in models.items():
@@ -265,6 +263,10 @@ def _api(workers: Workers, token: str | None) -> APIRouter:
                 for results in zip(*by_method, strict=True)
             ]
         )
+
+    # FastAPI makes the schema from this; the settings are known only now.
+    classify.__annotations__["question"] = _question(workers.session.offers)
+    router.post("/classify", dependencies=[Depends(authorized)])(classify)
 
     @router.api_route("/{rest:path}", methods=ALL_VERBS, include_in_schema=False)
     async def elsewhere(rest: str) -> None:
@@ -297,5 +299,5 @@ def _invalid(problem: Mapping[str, Any]) -> str:
     """What Pydantic found, in one line."""
     place = [str(part) for part in problem["loc"] if part != "body"]
     if problem["type"] == "extra_forbidden":
-        return str(unknown_choice("field", place[-1], [*Asked.model_fields, *MODELS]))
+        return str(unknown_choice("field", place[-1], [*Texts.model_fields, *PAGE_SETTINGS]))
     return f"{'.'.join(place) or 'the request'}: {problem['msg']}"

@@ -1,6 +1,7 @@
 """Opens a session: loads models and pools when they are first needed."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import cache, lru_cache, partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
 from icl.session.session import Model, Session
 from icl.session.settings import Settings
+from icl.settings import FewShotConfig
 
 
 def open_session(
@@ -85,12 +87,9 @@ def open_session(
     def few_shot(settings: Settings) -> Model:
         classifier = FewShot(
             settings.task,
-            settings.selector,
             lm=None if SELECTORS[settings.selector].votes else language_model(settings),
             embedder=embedder,
-            k=settings.k,
-            order=settings.order,
-            balance=settings.balance,
+            **{each.name: getattr(settings, each.name) for each in fields(FewShotConfig)},
         ).fit(pool_of(settings.task).with_added(settings.added, embedder))
         return Model(embedder.name if classifier.lm is None else classifier.lm.name, classifier)
 

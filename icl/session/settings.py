@@ -1,14 +1,16 @@
 """What a visitor can set."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
+from clfcore.config import Bound, Setting, setting
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.tasks import TASKS
-from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
+from icl.settings import FewShotConfig, Option
 
 MAX_K = 32
 
@@ -23,40 +25,36 @@ PROFILES: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How a message is answered.
+class Settings(FewShotConfig):
+    """How a message is answered: the prompt, and what is answered by which model.
 
     Attributes:
-        selector: one of ``CHAT_SELECTORS``.
-        k: how many examples are shown, 0 to ``MAX_K``.
-        order: a key of ``ARRANGEMENTS``.
-        balance: a key of ``BALANCES``.
-        task: a key of ``TASKS``.
         lm: one of the session's language models; "": its first.
         checkpoint: one of its fine-tuned models; "": the first that knows the task's labels.
         added: labelled messages that were added to the pool in this chat.
         trained: a fine-tuned model that was made in this chat, and is asked instead.
 
     Raises:
-        TuneshotError: a name or a number that is not among them.
+        TuneshotError: a name or a number that is not allowed.
     """
 
-    selector: str = "topk"
-    k: int = 4
-    order: str = "similar_last"
-    balance: str = "equal"
-    task: str = "sms_spam"
-    lm: str = ""
-    checkpoint: str = ""
+    selector: str = setting("topk", "How examples are chosen.", choices=CHAT_SELECTORS, page=True)
+    options: Mapping[str, Option] = field(default_factory=dict, hash=False)  # not on the page
+    k: int = setting(
+        4,
+        "How many examples are shown.",
+        bound=Bound(f"a number from 0 to {MAX_K}", lambda k: 0 <= k <= MAX_K),
+        page=True,
+    )
+    task: str = setting("sms_spam", "What the labels are.", choices=TASKS, page=True)
+    lm: str = setting("", "What reads the prompt; empty: the first.", page=True)
+    checkpoint: str = setting("", "Empty: the first that knows the task's labels.", page=True)
     added: tuple[Example, ...] = ()
     trained: Path | None = None
 
-    def __post_init__(self) -> None:
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise unknown_choice(name, getattr(self, name), known)
-        if not 0 <= self.k <= MAX_K:
-            raise TuneshotError(f"k is {self.k}; choose a number from 0 to {MAX_K}")
+    def contradictions(self) -> list[str]:
+        """None: where only the prompt is impossible, the fine-tuned model can still answer."""
+        return []
 
     @classmethod
     def read(cls, choices: Mapping[str, str] | None) -> "Settings":
@@ -65,15 +63,20 @@ class Settings:
         Raises:
             TuneshotError: an unknown choice, or one that is not allowed.
         """
-        chosen = {name: str(value) for name, value in (choices or {}).items()}
-        known = [field.name for field in fields(cls) if field.type in (str, int)]
-        for name in chosen:
-            if name not in known:
-                raise unknown_choice("setting", name, known)
-        k = chosen.pop("k", str(cls().k))
-        if not (k.isascii() and k.isdecimal() and len(k) < 10):
-            raise TuneshotError(f"k is {k[:20]!r}; choose a number from 0 to {MAX_K}")
-        return cls(k=int(k), **chosen)  # type: ignore[arg-type]  # all others are str
+        values: dict[str, Any] = {}
+        for name, value in (choices or {}).items():
+            if name not in PAGE_SETTINGS:
+                raise unknown_choice("setting", name, PAGE_SETTINGS)
+            values[name] = text = str(value)
+            if isinstance(getattr(cls(), name), int):
+                if not (text.isascii() and text.isdecimal() and len(text) < 10):
+                    raise TuneshotError(f"{name} is {text[:20]!r}; choose a number")
+                values[name] = int(text)
+        return cls(**values)
+
+    def choices(self) -> dict[str, str | int]:
+        """The settings of the page, by name."""
+        return {name: getattr(self, name) for name in PAGE_SETTINGS}
 
     def relevant_to(self, method: str) -> "Settings":
         """These settings without those that make no difference to a method's answers."""
@@ -82,10 +85,12 @@ class Settings:
         return replace(self, checkpoint="", trained=None)
 
 
-# The settings whose values are known beforehand; pages offer these.
-CHOICES: dict[str, Sequence[str]] = {
-    "selector": CHAT_SELECTORS,
-    "order": tuple(ARRANGEMENTS),
-    "balance": tuple(BALANCES),
-    "task": tuple(TASKS),
+# The settings that a visitor or a program may set.
+PAGE_SETTINGS: dict[str, Setting] = {
+    each.name: about
+    for each in fields(Settings)
+    if (about := each.metadata.get("setting")) and about.page
 }
+
+# Those of them whose values are known beforehand.
+CHOICES = {name: tuple(about.choices) for name, about in PAGE_SETTINGS.items() if about.choices}

@@ -97,8 +97,8 @@ def _vote(turn: "Turn", who: str, **choice: Any) -> Vote:  # noqa: ANN401
         for result in turn.reply.results
         if (p := result.prediction)
     )
-    settings = {k: v for k, v in asdict(turn.settings).items() if isinstance(v, str | int)}
-    settings["taught"] = len(turn.settings.added)  # the texts are not this visitor's to give away
+    # How many were added, not what: the texts are not this visitor's to give away.
+    settings = turn.settings.choices() | {"taught": len(turn.settings.added)}
     time = datetime.now(UTC).isoformat(timespec="seconds")
     return Vote(time, who, turn.id, turn.text, settings, answers, **choice)
 

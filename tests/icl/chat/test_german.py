@@ -58,6 +58,7 @@ def said_by_tables() -> set[str]:
     return {
         *(words for table in pairs for pair in table.values() for words in pair),
         *(words for each in SELECTORS.values() for words in (each.title, each.description)),
+        *(title for title, _ in (*controls.PICKERS.values(), *controls.PANEL.values())),
         *controls.BALANCE_WORDS.values(),
         *controls.TASK_WORDS.values(),
         *(command.description for command in commands.COMMANDS.values()),

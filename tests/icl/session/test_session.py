@@ -191,7 +191,7 @@ def test_choices_of_the_page_become_settings():
         ({"order": "best"}, "unknown order 'best'; choose from similar_last"),
         (
             {"temperature": "1"},
-            "unknown setting 'temperature'; choose from selector, k, order, balance",
+            "unknown setting 'temperature'; choose from selector, k, balance, order",
         ),
         ({"k": "many"}, "k is 'many'; choose a number"),
         ({"k": "-1"}, "k is '-1'; choose a number"),
