@@ -23,11 +23,11 @@ from icl.session.login_codes import HEADER, login_configured, read_codes
 
 log = logging.getLogger("tuneshot")
 
-MAX_NAME = 200
+MAX_NAME_CHARACTERS = 200
 
-WINDOW = 60.0  # seconds
-FAILURES_OF_NAME = 5  # in a window
-FAILURES_OF_ADDRESS = 20  # a whole class may sit behind one
+FAILURE_WINDOW_SECONDS = 60.0
+MAX_FAILURES_PER_NAME = 5  # in a window
+MAX_FAILURES_PER_ADDRESS = 20  # a whole class may sit behind one
 
 
 def install() -> None:
@@ -45,20 +45,20 @@ def install() -> None:
         @cl.header_auth_callback
         async def from_header(headers: Mapping[str, str]) -> cl.User | None:
             name = headers.get(header, "").strip()
-            return cl.User(identifier=name) if 0 < len(name) <= MAX_NAME else None
+            return cl.User(identifier=name) if 0 < len(name) <= MAX_NAME_CHARACTERS else None
 
         return
-    door = Door(read_codes())
+    authenticator = CodeAuthenticator(read_codes())
     server.app.add_middleware(RememberAddress)
 
     @cl.password_auth_callback
     async def from_code(username: str, password: str) -> cl.User | None:
-        name = door.open(username, password, _address.get())
+        name = authenticator.authenticate(username, password, _address.get())
         return cl.User(identifier=name) if name else None
 
 
-class Door:
-    """Lets in who knows a code, and slows down who guesses.
+class CodeAuthenticator:
+    """Lets in people who know a code, and slows down those who guess.
 
     Args:
         codes: name -> code; only digests are kept.
@@ -67,34 +67,34 @@ class Door:
 
     def __init__(self, codes: Mapping[str, str], now: Callable[[], float] = time.monotonic) -> None:
         self._codes = {name: (_digest(name), _digest(code)) for name, code in codes.items()}
-        self._names = Throttle(FAILURES_OF_NAME, now)
-        self._addresses = Throttle(FAILURES_OF_ADDRESS, now)
+        self._names = FailureLimit(MAX_FAILURES_PER_NAME, now)
+        self._addresses = FailureLimit(MAX_FAILURES_PER_ADDRESS, now)
 
-    def open(self, name: str, code: str, address: str) -> str | None:
+    def authenticate(self, name: str, code: str, address: str) -> str | None:
         """The name, if the code is its own and there were not too many failures of late."""
-        name = name.strip()[:MAX_NAME]
-        counted = ((self._names, name), (self._addresses, address))
-        if any(throttle.closed(key) for throttle, key in counted):
+        name = name.strip()[:MAX_NAME_CHARACTERS]
+        limits = ((self._names, name), (self._addresses, address))
+        if any(limit.reached(key) for limit, key in limits):
             log.warning("too many failed logins from %s; refused for a minute", address)
             return None
-        given, found = (_digest(name), _digest(code.strip())), None
+        digests, match = (_digest(name), _digest(code.strip())), None
         for known, (name_digest, code_digest) in self._codes.items():
             # Every name is looked at to the end: time tells neither names nor codes.
-            same_name = hmac.compare_digest(name_digest, given[0])
-            same_code = hmac.compare_digest(code_digest, given[1])
+            same_name = hmac.compare_digest(name_digest, digests[0])
+            same_code = hmac.compare_digest(code_digest, digests[1])
             if same_name & same_code:
-                found = known
-        if found is None:
-            for throttle, key in counted:
-                throttle.fail(key)
-        return found
+                match = known
+        if match is None:
+            for limit, key in limits:
+                limit.record(key)
+        return match
 
 
-class Throttle:
+class FailureLimit:
     """Counts failures by key within a minute.
 
     Args:
-        limit: failures after which a key is closed, until the oldest is a minute old.
+        limit: failures after which a key has to wait, until the oldest is a minute old.
         now: seconds, from any start.
         keys: how many are remembered; the ones that failed longest ago are forgotten.
     """
@@ -103,12 +103,16 @@ class Throttle:
         self.limit, self.now, self.keys = limit, now, keys
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
-    def closed(self, key: str) -> bool:
+    def reached(self, key: str) -> bool:
         """Whether ``key`` has to wait."""
         times = self._failures.get(key)
-        return times is not None and len(times) == self.limit and self.now() - times[0] < WINDOW
+        return (
+            times is not None
+            and len(times) == self.limit
+            and self.now() - times[0] < FAILURE_WINDOW_SECONDS
+        )
 
-    def fail(self, key: str) -> None:
+    def record(self, key: str) -> None:
         """Counts a failure."""
         self._failures.setdefault(key, deque(maxlen=self.limit)).append(self.now())
         self._failures.move_to_end(key)

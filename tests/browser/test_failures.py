@@ -32,7 +32,7 @@ from tests.support.openai_server import OpenAIServer, Reply
 from tests.support.pages import free_port
 from tests.support.tiny import CFG, LABELS, tiny
 
-storage = lazy("icl.chat.store.storage")
+chat_store = lazy("icl.chat.store.chat_store")
 
 CODE = "correct horse"
 API = "api:openai/scripted"
@@ -160,7 +160,7 @@ class Visitor:
             "name": "anna",
             "type": "user_message",
             "output": text,
-            "createdAt": storage._now(),
+            "createdAt": chat_store.now(),
         }
         await self.client.emit("client_message", {"message": message, "fileReferences": []})
         await asyncio.wait_for(self.done.wait(), 60)

@@ -18,12 +18,12 @@ from chainlit.context import init_ws_context
 from chainlit.server import sio
 from chainlit.session import WebsocketSession
 
-MOST = 1000  # events kept for one page; the oldest give way
+MAX_EVENTS = 1000  # kept for one page; the oldest are dropped
 
-# Event -> for how many seconds after it was sent it is sent again. A page that went without a word
-# is noticed after 45. A page takes each of these twice without harm, but what it offers to choose
-# is set back to the start, so that is repeated only where nobody can have chosen yet.
-REPEATED = {
+# Event -> for how many seconds after it was sent it is sent again. A page that disappears without
+# closing its connection is noticed after 45. Each of these can be repeated without harm, but
+# controls go back to their defaults, so they are repeated only before a visitor can have used them.
+REPEAT_SECONDS = {
     **dict.fromkeys(("new_message", "update_message", "delete_message"), 60.0),
     **dict.fromkeys(("element", "remove_element", "action", "remove_action"), 60.0),
     **dict.fromkeys(("task_start", "task_end", "first_interaction"), 60.0),
@@ -33,12 +33,12 @@ REPEATED = {
 
 @dataclass(eq=False)
 class Page:
-    """What was sent to a page of late: until when it is kept, the event, its data.
+    """What was sent to a page recently: until when it is kept, the event, its data.
 
-    What is sent to nobody is kept for as long as nobody is there.
+    What is sent while the page is not connected is kept until it is.
     """
 
-    events: deque[tuple[float, str, Any]] = field(default_factory=lambda: deque(maxlen=MOST))
+    events: deque[tuple[float, str, Any]] = field(default_factory=lambda: deque(maxlen=MAX_EVENTS))
     sending: asyncio.Lock = field(default_factory=asyncio.Lock)  # so that the order stays
 
     def keep(self, event: str, data: object, connected: bool) -> None:
@@ -46,16 +46,16 @@ class Page:
         now = time.monotonic()
         while self.events and self.events[0][0] < now:
             self.events.popleft()
-        seconds = REPEATED.get(event, 0.0) if connected else math.inf
+        seconds = REPEAT_SECONDS.get(event, 0.0) if connected else math.inf
         if seconds:
             self.events.append((now + seconds, event, data))
 
-    def again(self) -> list[tuple[str, Any]]:
-        """Takes what is to be sent to a page that is back."""
+    def take(self) -> list[tuple[str, Any]]:
+        """Takes the events that are sent again to a page that is back."""
         now = time.monotonic()
-        found = [(event, data) for until, event, data in self.events if until >= now]
+        events = [(event, data) for until, event, data in self.events if until >= now]
         self.events.clear()
-        return found
+        return events
 
 
 _pages: WeakKeyDictionary[WebsocketSession, Page] = WeakKeyDictionary()
@@ -79,7 +79,7 @@ def install() -> None:
         session = WebsocketSession.require(sid)
         page = _pages.setdefault(session, Page())
         async with page.sending:
-            for event, data in page.again():
+            for event, data in page.take():
                 page.keep(event, data, sio.manager.is_connected(sid, "/"))
                 if event == "action":  # a button that is there would be doubled
                     await send("remove_action", data, sid)

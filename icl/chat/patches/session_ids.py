@@ -7,13 +7,13 @@ from chainlit.server import sio
 from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-untyped]
 
 
-def is_session_id(given: object) -> bool:
-    """Whether ``given`` is a random (version 4) UUID in its usual spelling."""
+def is_session_id(value: object) -> bool:
+    """Whether ``value`` is a random (version 4) UUID in its usual spelling."""
     try:
         return (
-            isinstance(given, str)
-            and (parsed := uuid.UUID(given)).version == 4
-            and str(parsed) == given.lower()
+            isinstance(value, str)
+            and (parsed := uuid.UUID(value)).version == 4
+            and str(parsed) == value.lower()
         )
     except ValueError:
         return False

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from clfcore.errors import TuneshotError
 from icl.chat.store.schema import prepare
 
-CONNECT_WITHIN = 5.0  # seconds
+CONNECT_TIMEOUT_SECONDS = 5.0
 
 
 def database_url(folder: Path) -> URL:
@@ -27,10 +27,10 @@ def database_url(folder: Path) -> URL:
     Raises:
         TuneshotError: it is no address of a PostgreSQL database.
     """
-    if not (given := os.environ.get("TUNESHOT_DATABASE_URL")):
+    if not (address := os.environ.get("TUNESHOT_DATABASE_URL")):
         return URL.create("sqlite+aiosqlite", database=str(folder / "chat.db"))
     try:
-        url = make_url(given)
+        url = make_url(address)
     except ArgumentError:
         url = None
     if url is None or url.drivername != "postgresql":  # the value may hold a password
@@ -45,7 +45,7 @@ def open_engine(url: URL) -> AsyncEngine:
     """Connections to ``url``; nothing is opened yet."""
     if url.get_backend_name() == "postgresql":
         return create_async_engine(
-            url, pool_pre_ping=True, connect_args={"timeout": CONNECT_WITHIN}
+            url, pool_pre_ping=True, connect_args={"timeout": CONNECT_TIMEOUT_SECONDS}
         )
     engine = create_async_engine(url)
 
@@ -107,5 +107,5 @@ def create_tables(url: URL) -> None:
 
 def reason(error: Exception) -> str:
     """What the database said, in one line."""
-    said = str(getattr(error, "orig", None) or error).strip()
-    return said.splitlines()[0] if said else type(error).__name__
+    text = str(getattr(error, "orig", None) or error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

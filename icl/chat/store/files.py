@@ -15,7 +15,7 @@ from clfcore.paths import atomic_write
 from clfcore.types import without_lone_surrogates
 
 ROUTE = "/kept"
-LIFETIME = 12 * 3600  # seconds; a page that is opened again gets new links
+LINK_LIFETIME_SECONDS = 12 * 3600  # a page that is opened again gets new links
 
 _KEY = re.compile(r"[0-9a-f]{32}/[0-9a-f]{32}")
 
@@ -27,7 +27,7 @@ class ElementFiles:
 
     Args:
         folder: where they lie.
-        signing_key: who has it can make links.
+        signing_key: links are valid only if they were made with it.
     """
 
     def __init__(self, folder: Path, signing_key: str) -> None:
@@ -55,10 +55,10 @@ class ElementFiles:
             (folder / _digest(element)).unlink(missing_ok=True)
 
     def link(self, key: str, mime: str | None) -> str:
-        """An address that works for ``LIFETIME``, for this file only."""
+        """An address that works for ``LINK_LIFETIME_SECONDS``, for this file only."""
         query = {
             "mime": mime or "application/octet-stream",
-            "until": str(int(time.time()) + LIFETIME),
+            "until": str(int(time.time()) + LINK_LIFETIME_SECONDS),
         }
         return f"{ROUTE}/{key}?{urlencode(query | {'signature': self._sign(key, **query)})}"
 
@@ -82,8 +82,8 @@ class ElementFiles:
         return FileResponse(path, headers=headers, media_type=mime)
 
     def _sign(self, key: str, mime: str, until: str) -> str:
-        said = without_lone_surrogates("\n".join((key, until, mime))).encode()
-        return hmac.new(self._signing_key, said, hashlib.sha256).hexdigest()
+        signed = without_lone_surrogates("\n".join((key, until, mime))).encode()
+        return hmac.new(self._signing_key, signed, hashlib.sha256).hexdigest()
 
 
 def _digest(id: str) -> str:

@@ -29,7 +29,7 @@ from clfcore.types import without_lone_surrogates
 VERSION = 1
 
 
-class Words(TypeDecorator[str]):
+class SafeText(TypeDecorator[str]):
     """Text as people send it: what no database takes becomes U+FFFD instead of an error."""
 
     impl = Text
@@ -52,7 +52,7 @@ users = Table(
     "tuneshot_users",
     _tables,
     Column("id", Text, primary_key=True),
-    Column("identifier", Words, nullable=False, unique=True),
+    Column("identifier", SafeText, nullable=False, unique=True),
     Column("metadata", _json, nullable=False),
     Column("createdAt", Text, nullable=False),
 )
@@ -60,10 +60,10 @@ users = Table(
 threads = Table(
     "tuneshot_threads",
     _tables,
-    Column("id", Words, primary_key=True),
+    Column("id", SafeText, primary_key=True),
     Column("userId", ForeignKey(users.c.id, ondelete="CASCADE"), nullable=False),
     Column("createdAt", Text, nullable=False),
-    Column("name", Words),
+    Column("name", SafeText),
     Column("tags", _json),
     Column("metadata", _json),
     Index("tuneshot_threads_of_user", "userId", "createdAt"),
@@ -72,20 +72,20 @@ threads = Table(
 steps = Table(
     "tuneshot_steps",
     _tables,
-    Column("id", Words, primary_key=True),
+    Column("id", SafeText, primary_key=True),
     Column("threadId", ForeignKey(threads.c.id, ondelete="CASCADE"), nullable=False),
-    Column("parentId", Words),
-    Column("name", Words),
-    Column("type", Words),
-    Column("command", Words),
+    Column("parentId", SafeText),
+    Column("name", SafeText),
+    Column("type", SafeText),
+    Column("command", SafeText),
     Column("modes", _json),
     Column("streaming", Boolean),
     Column("waitForAnswer", Boolean),
     Column("isError", Boolean),
     Column("metadata", _json),
     Column("tags", _json),
-    Column("input", Words),
-    Column("output", Words),
+    Column("input", SafeText),
+    Column("output", SafeText),
     Column("createdAt", Text),
     Column("start", Text),
     Column("end", Text),
@@ -93,7 +93,7 @@ steps = Table(
     Column("showInput", _json),  # a language or a truth value
     Column("defaultOpen", Boolean),
     Column("autoCollapse", Boolean),
-    Column("language", Words),
+    Column("language", SafeText),
     Index("tuneshot_steps_of_thread", "threadId", "createdAt"),
 )
 
@@ -102,18 +102,18 @@ elements = Table(
     "tuneshot_elements",
     _tables,
     Column("threadId", ForeignKey(threads.c.id, ondelete="CASCADE"), primary_key=True),
-    Column("id", Words, primary_key=True),
+    Column("id", SafeText, primary_key=True),
     Column("createdAt", Text, nullable=False),
-    Column("forId", Words),
-    Column("type", Words),
-    Column("name", Words),
-    Column("display", Words),
-    Column("url", Words),
+    Column("forId", SafeText),
+    Column("type", SafeText),
+    Column("name", SafeText),
+    Column("display", SafeText),
+    Column("url", SafeText),
     Column("objectKey", Text),
-    Column("mime", Words),
-    Column("size", Words),
+    Column("mime", SafeText),
+    Column("size", SafeText),
     Column("page", Integer),
-    Column("language", Words),
+    Column("language", SafeText),
     Column("props", _json),
     Column("autoPlay", Boolean),
     Column("playerConfig", _json),
@@ -122,15 +122,15 @@ elements = Table(
 feedbacks = Table(
     "tuneshot_feedbacks",
     _tables,
-    Column("id", Words, primary_key=True),
+    Column("id", SafeText, primary_key=True),
     Column("forId", ForeignKey(steps.c.id, ondelete="CASCADE"), nullable=False, unique=True),
     Column("value", Integer, nullable=False),
-    Column("comment", Words),
+    Column("comment", SafeText),
 )
 
 
 def prepare(connection: Connection) -> None:
-    """Creates what is missing. Run it within a transaction that nobody else writes beside.
+    """Creates what is missing. Run it within a transaction during which nothing else writes.
 
     Raises:
         TuneshotError: a newer version of this program has made the tables.
@@ -138,12 +138,13 @@ def prepare(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":  # two servers may start at once
         connection.execute(text("SELECT pg_advisory_xact_lock(815001)"))
     _tables.create_all(connection, tables=[version])
-    found = connection.scalar(select(func.max(version.c.version)))
-    if found is not None and found > VERSION:
+    stored = connection.scalar(select(func.max(version.c.version)))
+    if stored is not None and stored > VERSION:
         raise TuneshotError(
-            f"the chats were stored by a newer version (tables {found}, this one knows {VERSION}); "
+            "the chats were stored by a newer version "
+            f"(tables {stored}, this one knows {VERSION}); "
             "update Tuneshot, or set TUNESHOT_DATA or TUNESHOT_DATABASE_URL to another place"
         )
     _tables.create_all(connection)
-    if found is None:
+    if stored is None:
         connection.execute(insert(version).values(version=VERSION))

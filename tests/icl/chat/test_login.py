@@ -49,13 +49,13 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setattr(login.server.app, "add_middleware", lambda middleware: None)
 
 
-# --- the door -----------------------------------------------------------------------------------
+# --- the authenticator -----------------------------------------------------------------------------------
 
 
 def test_a_name_and_its_own_code_open_the_door(clock):
-    door = login.Door(CODES, clock)
-    assert door.open("anna", "correct horse", "here") == "anna"
-    assert door.open(" ben ", "battery staple ", "here") == "ben"
+    authenticator = login.CodeAuthenticator(CODES, clock)
+    assert authenticator.authenticate("anna", "correct horse", "here") == "anna"
+    assert authenticator.authenticate(" ben ", "battery staple ", "here") == "ben"
 
 
 @pytest.mark.parametrize(
@@ -70,65 +70,65 @@ def test_a_name_and_its_own_code_open_the_door(clock):
     ],
 )
 def test_nothing_else_does(clock, name, code):
-    assert login.Door(CODES, clock).open(name, code, "here") is None
+    assert login.CodeAuthenticator(CODES, clock).authenticate(name, code, "here") is None
 
 
 def test_five_failures_close_a_name_for_a_minute_even_with_the_right_code(clock, caplog):
-    door = login.Door(CODES, clock)
+    authenticator = login.CodeAuthenticator(CODES, clock)
     for n in range(5):
-        assert door.open("anna", "wrong wrong", f"address {n}") is None
-    assert door.open("anna", "correct horse", "home") is None
-    assert door.open("ben", "battery staple", "home") == "ben"
+        assert authenticator.authenticate("anna", "wrong wrong", f"address {n}") is None
+    assert authenticator.authenticate("anna", "correct horse", "home") is None
+    assert authenticator.authenticate("ben", "battery staple", "home") == "ben"
     clock.seconds += 59
-    assert door.open("anna", "correct horse", "home") is None
+    assert authenticator.authenticate("anna", "correct horse", "home") is None
     clock.seconds += 2
-    assert door.open("anna", "correct horse", "home") == "anna"
+    assert authenticator.authenticate("anna", "correct horse", "home") == "anna"
     assert "horse" not in caplog.text
     assert "wrong" not in caplog.text
 
 
 def test_guessing_many_names_closes_the_address_and_no_other(clock):
-    door = login.Door(CODES, clock)
-    for n in range(login.FAILURES_OF_ADDRESS):
-        door.open(f"guess {n}", "wrong wrong", "there")
-    assert door.open("anna", "correct horse", "there") is None
-    assert door.open("anna", "correct horse", "here") == "anna"
+    authenticator = login.CodeAuthenticator(CODES, clock)
+    for n in range(login.MAX_FAILURES_PER_ADDRESS):
+        authenticator.authenticate(f"guess {n}", "wrong wrong", "there")
+    assert authenticator.authenticate("anna", "correct horse", "there") is None
+    assert authenticator.authenticate("anna", "correct horse", "here") == "anna"
 
 
 def test_a_failure_now_and_then_never_closes_the_door(clock):
-    door = login.Door(CODES, clock)
+    authenticator = login.CodeAuthenticator(CODES, clock)
     for _ in range(50):
-        assert door.open("anna", "a typo here", "home") is None
+        assert authenticator.authenticate("anna", "a typo here", "home") is None
         clock.seconds += 15
-        assert door.open("anna", "correct horse", "home") == "anna"
+        assert authenticator.authenticate("anna", "correct horse", "home") == "anna"
 
 
 def test_trying_while_it_is_closed_does_not_keep_it_closed(clock):
-    door = login.Door(CODES, clock)
+    authenticator = login.CodeAuthenticator(CODES, clock)
     for _ in range(100):
-        door.open("anna", "wrong wrong", "home")
+        authenticator.authenticate("anna", "wrong wrong", "home")
     clock.seconds += 61
-    assert door.open("anna", "correct horse", "home") == "anna"
+    assert authenticator.authenticate("anna", "correct horse", "home") == "anna"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 50)), max_size=40))
 def test_a_key_is_closed_exactly_after_as_many_failures_in_the_last_minute(events):
     clock, failures = Clock(), []
-    throttle = login.Throttle(3, clock)
+    limit = login.FailureLimit(3, clock)
     for key, pause in events:
         clock.seconds += pause
-        recent = [t for k, t in failures if k == key and clock() - t < login.WINDOW]
-        assert throttle.closed(key) == (len(recent) >= 3)
+        recent = [t for k, t in failures if k == key and clock() - t < login.FAILURE_WINDOW_SECONDS]
+        assert limit.reached(key) == (len(recent) >= 3)
         if len(recent) < 3:
-            throttle.fail(key)
+            limit.record(key)
             failures.append((key, clock()))
 
 
 def test_memory_is_bounded_whatever_is_tried(clock):
-    throttle = login.Throttle(5, clock, keys=100)
+    limit = login.FailureLimit(5, clock, keys=100)
     for n in range(10_000):
-        throttle.fail(f"name {n}")
-    assert len(throttle._failures) == 100
+        limit.record(f"name {n}")
+    assert len(limit._failures) == 100
 
 
 def test_the_address_of_a_visitor_is_known_where_the_door_is():

@@ -34,6 +34,7 @@ contexts = lazy("chainlit.context")
 database = lazy("icl.chat.store.database")
 files = lazy("icl.chat.store.files")
 schema = lazy("icl.chat.store.schema")
+chat_store = lazy("icl.chat.store.chat_store")
 storage = lazy("icl.chat.store.storage")
 sqlalchemy = lazy("sqlalchemy")
 
@@ -126,7 +127,7 @@ def use(url, elements, work):
     """Runs ``work(store)`` as one process would, and closes the store."""
 
     async def run():
-        store = storage.ChatStore(url, elements)
+        store = chat_store.ChatStore(url, elements)
         try:
             return await work(store)
         finally:
@@ -150,7 +151,7 @@ def said(thread, text="win cash", **fields):
         "type": "user_message",
         "name": "anna",
         "output": text,
-        "createdAt": storage._now(),
+        "createdAt": chat_store.now(),
         **fields,
     }
 
@@ -235,7 +236,7 @@ def test_what_chainlit_writes_of_a_turn_can_be_read_back(url, elements):
         thread = await enter(store)
         async with cl.Step(name="on_message", type="run") as run:
             message = cl.Message(content="Both say spam.")
-            message.created_at = storage._now()
+            message.created_at = chat_store.now()
             await store.create_step(run.to_dict())
             await store.create_step(message.to_dict())
             message.content = "They disagree."
@@ -270,7 +271,7 @@ def test_metadata_is_merged_and_none_removes(url, elements):
 
     found = use(url, elements, work)
     assert found["metadata"] == {"b": [2], "c": 3}
-    assert len(found["name"]) == storage.MAX_NAME
+    assert len(found["name"]) == chat_store.MAX_NAME_CHARACTERS
 
 
 def test_a_person_is_one_user_however_often_they_log_in(url, elements):
@@ -467,7 +468,7 @@ def test_a_chat_without_an_owner_is_not_kept(url, elements, caplog):
 
 def test_two_servers_share_one_database(url, elements):
     async def work(store):
-        other = storage.ChatStore(url, elements)
+        other = chat_store.ChatStore(url, elements)
         thread = await enter(store)
         await asyncio.gather(
             *(layer.create_step(said(thread)) for _ in range(40) for layer in (store, other))
@@ -488,7 +489,7 @@ def test_tables_of_a_newer_version_are_refused_in_one_line(url, elements):
 
     use(url, elements, work)
     with pytest.raises(TuneshotError, match="newer version") as refused:
-        storage.ChatStore(url, elements)
+        chat_store.ChatStore(url, elements)
     assert "\n" not in str(refused.value)
 
 
@@ -509,7 +510,7 @@ def test_a_lock_that_is_released_costs_nothing_but_time(tmp_path, elements):
 def test_a_lock_that_stays_is_one_line_for_each_write_and_soon_over(
     tmp_path, elements, monkeypatch, caplog
 ):
-    monkeypatch.setattr("icl.chat.store.storage.PATIENCE", 0.3)
+    monkeypatch.setattr("icl.chat.store.chat_store.WRITE_RETRY_SECONDS", 0.3)
 
     async def work(store):
         thread = await enter(store)
@@ -529,7 +530,7 @@ def test_a_lock_that_stays_is_one_line_for_each_write_and_soon_over(
 
 @pytest.mark.slow
 def test_a_restarted_postgresql_is_found_again(postgres, elements, monkeypatch, caplog):
-    monkeypatch.setattr("icl.chat.store.storage.PATIENCE", 0.5)
+    monkeypatch.setattr("icl.chat.store.chat_store.WRITE_RETRY_SECONDS", 0.5)
 
     async def work(store):
         thread = await enter(store)
@@ -537,7 +538,7 @@ def test_a_restarted_postgresql_is_found_again(postgres, elements, monkeypatch, 
         postgres.stop()
         await store.create_step(said(thread, "lost"))
         assert caplog.text.count("part of a chat is not kept") == 1
-        monkeypatch.setattr("icl.chat.store.storage.PATIENCE", 20)
+        monkeypatch.setattr("icl.chat.store.chat_store.WRITE_RETRY_SECONDS", 20)
         late = asyncio.create_task(store.create_step(said(thread, "late")))
         await asyncio.sleep(0.2)
         await asyncio.to_thread(postgres.start)
@@ -672,7 +673,7 @@ def test_a_link_is_good_for_one_file_and_one_key(elements, tmp_path):
 
 
 def test_an_old_link_says_so(elements, monkeypatch):
-    monkeypatch.setattr("icl.chat.store.files.LIFETIME", -1)
+    monkeypatch.setattr("icl.chat.store.files.LINK_LIFETIME_SECONDS", -1)
     answer = get(elements, elements.link(elements.write("thread", "one", b"x"), "text/plain"))
     assert answer.status_code == 403
     assert "reload" in answer.text
@@ -782,7 +783,7 @@ class Visitor:
                 "name": "anna",
                 "type": "user_message",
                 "output": text,
-                "createdAt": storage._now(),
+                "createdAt": chat_store.now(),
             }
             await client.emit("client_message", {"message": message, "fileReferences": []})
         await asyncio.wait_for(done.wait(), 20)
