@@ -49,7 +49,7 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setattr(login.server.app, "add_middleware", lambda middleware: None)
 
 
-# --- the authenticator -----------------------------------------------------------------------------------
+# --- the authenticator --------------------------------------------------------------------------
 
 
 def test_a_name_and_its_own_code_open_the_door(clock):
