@@ -35,7 +35,7 @@ def help_of(command, words):
         return command.get_help(context)
 
 
-@pytest.mark.parametrize(("command", "words"), commands())
+@pytest.mark.parametrize(("command", "words"), list(commands()))
 def test_every_help_has_three_examples_whose_options_exist(command, words):
     examples = command.callback.examples
     takes_nothing = [option.name for option in command.params] == []
@@ -45,7 +45,7 @@ def test_every_help_has_three_examples_whose_options_exist(command, words):
         assert example in help_of(command, words)
 
 
-@pytest.mark.parametrize(("command", "words"), commands())
+@pytest.mark.parametrize(("command", "words"), list(commands()))
 def test_every_option_stands_under_a_heading_of_its_own_kind(command, words):
     """Only what belongs to no group is under Options: help, and the seed of everything."""
     general = help_of(command, words).partition("\nOptions:\n")[2].partition("\n\n")[0]
