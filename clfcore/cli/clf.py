@@ -185,12 +185,19 @@ def classify(
         for text, prediction in zip(messages, predictions, strict=True):
             terminal.print_json({"text": text, **terminal.prediction_record(prediction)})
         return
-    table = Table("answer", *model.labels, "message", "note", box=None, pad_edge=False)
-    for text, prediction in zip(messages, predictions, strict=True):
-        shares = [f"{prediction.probabilities[label]:.1%}" for label in model.labels]
-        notes = "; ".join(prediction.notes)
-        table.add_row(prediction.label, *shares, terminal.shortened(text, 200), notes)
-    stdout.print(table)
+    terminal.print_table(
+        "answer", *model.labels, "message", "note",
+        rows=[
+            (
+                prediction.label,
+                *(f"{prediction.probabilities[label]:.1%}" for label in model.labels),
+                terminal.shortened(text, 200),
+                "; ".join(prediction.notes),
+            )
+            for text, prediction in zip(messages, predictions, strict=True)
+        ],
+        box=None, pad_edge=False,
+    )  # fmt: skip
 
 
 @app.command()
@@ -201,10 +208,8 @@ def inspect(checkpoint: Checkpoint = None, as_json: Json = False) -> None:
     if as_json:
         terminal.print_json(record)
         return
-    table = Table("field", "value", box=None, pad_edge=False)
-    for name, value in _flat(record):
-        table.add_row(name, terminal.printable(str(value)))
-    stdout.print(table)
+    rows = ((name, terminal.printable(str(value))) for name, value in _flat(record))
+    terminal.print_table("field", "value", rows=rows, box=None, pad_edge=False)
 
 
 @app.command()

@@ -6,7 +6,7 @@ Exit status: 0 done, 1 a failure (one line), 2 bad usage (Typer's own), 130 inte
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from typer.core import TyperCommand
 
 from clfcore import __version__
@@ -212,6 +212,18 @@ def shortened(text: str, length: int) -> str:
     return visible if len(visible) <= length else visible[: length - 1] + "…"
 
 
+def print_table(
+    *columns: str | Column,
+    rows: Iterable[Sequence[str]],
+    **style: Any,  # noqa: ANN401
+) -> None:
+    """A table on stdout; ``style`` is Rich's. Rows are for people: ``printable`` text."""
+    table = Table(*columns, **style)
+    for row in rows:
+        table.add_row(*row)
+    stdout.print(table)
+
+
 class ProgressBars:
     """One Rich progress bar on stderr for each stage of the work.
 
@@ -247,14 +259,17 @@ def print_evaluation(evaluation: "Evaluation", title: str) -> None:
     from clfcore.evaluation.metrics import metric_of
 
     m = evaluation.metrics
-    table = Table("figure", "value", "95 % interval", title=title)
     shares = {"accuracy": m.accuracy, "always the commonest label": evaluation.majority}
     shares |= {f"{label} found (recall)": share for label, share in m.recall.items()}
     shares |= {f"{label} answers right (precision)": share for label, share in m.precision.items()}
-    for name, share in shares.items():
-        table.add_row(name, f"{share.value:.4f}", f"{share.low:.4f} – {share.high:.4f}")
-    for key, value in m.figures.items():
-        if not math.isnan(value):
-            table.add_row(metric_of(key).name, f"{value:.4f}", "")
-    stdout.print(table)
+    rows = [
+        (name, f"{share.value:.4f}", f"{share.low:.4f} – {share.high:.4f}")
+        for name, share in shares.items()
+    ]
+    rows += [
+        (metric_of(key).name, f"{value:.4f}", "")
+        for key, value in m.figures.items()
+        if not math.isnan(value)
+    ]
+    print_table("figure", "value", "95 % interval", rows=rows, title=title)
     stdout.print(f"{evaluation.ms_per_message:.2f} ms a message, in batches")

@@ -1,9 +1,8 @@
 """``clf train``: one option for every field of ``TrainConfig``, and where things are."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -20,10 +19,8 @@ from clfcore.cli.terminal import (
 )
 from clfcore.model.spec import MINI
 from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
+from clfcore.types import ignore
 from clfcore.weights.meta import check_free
-
-if TYPE_CHECKING:
-    from clfcore.training.loop import StepMetrics
 
 
 @with_examples(
@@ -99,7 +96,12 @@ def train(
     def on_note(sentence: str) -> None:
         stderr.print(f"note: {terminal.printable(sentence)}")
 
-    with ProgressBars() as bars, _tensorboard(tensorboard if first else None) as on_step:
+    curves: AbstractContextManager[Any] = nullcontext(ignore)
+    if tensorboard and first:
+        from clfcore.training.curves import tensorboard_watch
+
+        curves = tensorboard_watch(tensorboard)
+    with ProgressBars() as bars, curves as on_step:
         result = fine_tune(
             base, source, config, on_note=on_note, on_progress=bars, on_step=on_step,
             accelerator=accelerator, resumable=resumable,
@@ -114,15 +116,3 @@ def train(
         f"{result.seconds:.0f} s"
     )
     stdout.print(f"checkpoint: {out}")
-
-
-@contextmanager
-def _tensorboard(folder: Path | None) -> Iterator[Callable[["StepMetrics"], None]]:
-    """A callback that writes every step down, where that was asked for."""
-    if folder is None:
-        yield lambda step: None
-        return
-    from clfcore.training.curves import tensorboard_watch
-
-    with tensorboard_watch(folder) as on_step:
-        yield on_step

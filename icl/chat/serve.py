@@ -43,11 +43,8 @@ def serve(port: int, headless: bool) -> None:
     Raises:
         TuneshotError: the port is taken, or chat_app.py is not there.
     """
-    _check_app()
     listen(HOST, port).close()  # Chainlit opens its own
-    _clean_environment()
-    root = scratch_root()
-    os.environ["CHAINLIT_APP_ROOT"] = str(root)
+    root = _prepare()
 
     import chainlit as cl  # only now: it reads the environment when imported
     from chainlit.cli import run_chainlit
@@ -74,10 +71,7 @@ def application(root_path: str = "") -> "FastAPI":
     Raises:
         TuneshotError: chat_app.py is not there.
     """
-    _check_app()
-    _clean_environment()
-    root = scratch_root()
-    os.environ["CHAINLIT_APP_ROOT"] = str(root)
+    root = _prepare()
     os.environ["CHAINLIT_ROOT_PATH"] = root_path  # what the page's addresses begin with
 
     import chainlit.server
@@ -106,11 +100,6 @@ def scratch_root() -> Path:
     return root
 
 
-def _check_app() -> None:
-    if not APP.exists():
-        raise TuneshotError(f"{APP} is missing; run the chat from a clone of the project")
-
-
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens at this address.
 
@@ -131,9 +120,15 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _clean_environment() -> None:
+def _prepare() -> Path:
+    """Everything that Chainlit reads when it is imported; the folder that it may write to."""
+    if not APP.exists():
+        raise TuneshotError(f"{APP} is missing; run the chat from a clone of the project")
     # Environment names are case-insensitive to the settings class.
     for name in [name for name in os.environ if name.upper() in FOREIGN]:
         del os.environ[name]
     os.environ["CHAINLIT_ENV_FILE"] = os.devnull  # no .env of the folder we happen to be in
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    root = scratch_root()
+    os.environ["CHAINLIT_APP_ROOT"] = str(root)
+    return root

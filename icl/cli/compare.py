@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column
 
 from clfcore.cli.options import with_settings
 from clfcore.cli.terminal import (
@@ -17,6 +17,7 @@ from clfcore.cli.terminal import (
     OUTPUT,
     Data,
     ProgressBars,
+    print_table,
     printable,
     stderr,
     stdout,
@@ -194,10 +195,13 @@ def _write(summary: "ComparisonSummary", out: Path) -> None:
 def _print_methods() -> None:
     """Lists the methods and who chooses what they learn from."""
     chooses = {"random": "at random", "votek": "by vote-k", "": "none are needed"}
-    table = Table("method", "what it is", "family", "messages to label")
-    for key, method in METHODS.items():
-        table.add_row(key, method.name, method.family, chooses[method.chooses])
-    stdout.print(table)
+    print_table(
+        "method", "what it is", "family", "messages to label",
+        rows=[
+            (key, method.name, method.family, chooses[method.chooses])
+            for key, method in METHODS.items()
+        ],
+    )  # fmt: skip
 
 
 def _fine_tunable(lm: str) -> str:
@@ -232,16 +236,22 @@ def _print_summary(summary: "ComparisonSummary", out: Path) -> None:
     """The answer in a few lines."""
     metric, last = summary["metric"], summary["budgets"][-1]
     names = {method["key"]: method["name"] for method in summary["methods"]}
-    table = Table(title=f"{metric.replace('_', ' ')}, {last:,} labelled messages")
-    for column in ("method", "value", "95 % interval", "ms a message"):
-        table.add_column(column, justify="left" if column == "method" else "right")
     points = [p for p in summary["points"] if p["budget"] in (0, last) and p["metrics"][metric]]
-    for point in sorted(points, key=lambda p: -p["metrics"][metric]["value"]):
-        figure = point["metrics"][metric]
-        interval = f"{figure['low']:.3f} to {figure['high']:.3f}"
-        table.add_row(names[point["method"]], f"{figure['value']:.3f}", interval,
-                      f"{point['ms']:.1f}")  # fmt: skip
-    stdout.print(table)
+    figures = [(p, p["metrics"][metric]) for p in points]
+    print_table(
+        "method",
+        *(Column(name, justify="right") for name in ("value", "95 % interval", "ms a message")),
+        rows=[
+            (
+                names[point["method"]],
+                f"{figure['value']:.3f}",
+                f"{figure['low']:.3f} to {figure['high']:.3f}",
+                f"{point['ms']:.1f}",
+            )
+            for point, figure in sorted(figures, key=lambda pair: -pair[1]["value"])
+        ],
+        title=f"{metric.replace('_', ' ')}, {last:,} labelled messages",
+    )
     for crossing in summary["crossovers"]:
         stdout.print(crossing["sentence"])
     stdout.print(f"{out / 'report.html'} ({duration(summary['seconds'])} of work)")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column
 
 from clfcore.cli.options import with_settings
 from clfcore.cli.terminal import (
@@ -23,6 +23,7 @@ from clfcore.cli.terminal import (
     prediction_record,
     print_evaluation,
     print_json,
+    print_table,
     printable,
     read_messages,
     run_app,
@@ -151,11 +152,19 @@ def select(
         for row in left_out:
             print_json({"row": row.row, "left_out": row.reason})
         return
-    table = Table("rank", "row", "similarity", "score", "label", "message")
-    for rank, each in enumerate(shown, start=1):
-        numbers = ("" if n is None else f"{n:.4g}" for n in (each.similarity, each.score))
-        table.add_row(str(rank), str(each.row), *numbers, each.label, shortened(each.text, 100))
-    stdout.print(table)
+    print_table(
+        "rank", "row", "similarity", "score", "label", "message",
+        rows=[
+            (
+                str(rank),
+                str(each.row),
+                *("" if n is None else f"{n:.4g}" for n in (each.similarity, each.score)),
+                each.label,
+                shortened(each.text, 100),
+            )
+            for rank, each in enumerate(shown, start=1)
+        ],
+    )  # fmt: skip
     for row in left_out:
         stdout.print(f"left out: row {row.row}, {row.reason}")
 
@@ -352,22 +361,30 @@ def grid(
 @with_examples("")
 def list_tasks() -> None:
     """Lists the tasks that are known, and their labels."""
-    table = Table("task", "labels")
-    for name, task in TASKS.items():
-        labels = task.labels if len(task.labels) < 9 else (*task.labels[:6], "…")
-        table.add_row(name, ", ".join(labels))
-    stdout.print(table)
+    print_table(
+        "task", "labels",
+        rows=[
+            (name, ", ".join(task.labels if len(task.labels) < 9 else (*task.labels[:6], "…")))
+            for name, task in TASKS.items()
+        ],
+    )  # fmt: skip
 
 
 @app.command("selectors")
 @with_examples("")
 def list_selectors() -> None:
     """Lists the selectors, what they do, and their options."""
-    table = Table("selector", "what it shows", "options")
-    for name, selector in SELECTORS.items():
-        options = ", ".join(f"{option}={value}" for option, value in options_of(name).items())
-        table.add_row(name, f"{selector.title}: {selector.description}", options)
-    stdout.print(table)
+    print_table(
+        "selector", "what it shows", "options",
+        rows=[
+            (
+                name,
+                f"{selector.title}: {selector.description}",
+                ", ".join(f"{option}={value}" for option, value in options_of(name).items()),
+            )
+            for name, selector in SELECTORS.items()
+        ],
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -407,18 +424,22 @@ def _record(text: str, prediction: "FewShotPrediction") -> dict[str, Any]:
 
 def _print_prediction(text: str, prediction: "FewShotPrediction") -> None:
     probability = prediction.probabilities[prediction.label]
-    table = Table(
+    print_table(
+        Column("example, in prompt order", overflow="fold"),
+        Column("label", no_wrap=True),
+        Column("similarity", justify="right", no_wrap=True),
+        rows=[
+            (
+                shortened(shown.text, 200),
+                shown.label,
+                "" if shown.similarity is None else f"{shown.similarity:.3f}",
+            )
+            for shown in prediction.demonstrations
+        ],
         title=f"{prediction.label}  {probability:.0%}   {shortened(text, 60)}",
         caption=f"{prediction.prompt_tokens} prompt tokens, {prediction.ms:.0f} ms",
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("example, in prompt order", overflow="fold")
-    table.add_column("label", no_wrap=True)
-    table.add_column("similarity", justify="right", no_wrap=True)
-    for shown in prediction.demonstrations:
-        similarity = "" if shown.similarity is None else f"{shown.similarity:.3f}"
-        table.add_row(shortened(shown.text, 200), shown.label, similarity)
-    stdout.print(table)
     for note in prediction.notes:
         stderr.print(f"note: {note}")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from clfcore.cli.clf import evaluate, load_fine_tuned
 from clfcore.cli.terminal import (
@@ -24,12 +23,12 @@ from clfcore.cli.terminal import (
     new_app,
     prediction_record,
     print_json,
+    print_table,
     printable,
     read_messages,
     run_app,
     shortened,
     stderr,
-    stdout,
     with_examples,
 )
 from clfcore.cli.train import train
@@ -157,10 +156,14 @@ def classify(
         for row, text in enumerate(messages):
             print_json({"text": text} | {name: _record(a, row) for name, a in answers.items()})
     else:
-        table = Table("fine-tuned", "few-shot", "message", box=None, pad_edge=False)
-        for row, text in enumerate(messages):
-            table.add_row(*(_cell(a, row) for a in answers.values()), shortened(text, 200))
-        stdout.print(table)
+        print_table(
+            "fine-tuned", "few-shot", "message",
+            rows=[
+                (*(_cell(a, row) for a in answers.values()), shortened(text, 200))
+                for row, text in enumerate(messages)
+            ],
+            box=None, pad_edge=False,
+        )  # fmt: skip
     if any(isinstance(answer, TuneshotError) for answer in answers.values()):
         raise typer.Exit(1)
 
