@@ -8,7 +8,7 @@ from time import perf_counter
 import torch
 
 from clfcore.model.batching import by_length
-from clfcore.model.classifier import TextClassifier, class_log_probs
+from clfcore.model.classifier import TextClassifier, class_logits
 from clfcore.model.spec import Reading
 from clfcore.model.tokenizer import encode
 from clfcore.types import Prediction
@@ -97,7 +97,7 @@ class FineTuned:
         tokens = [self.meta.reading.tokens(ids, limit) for ids in whole]
         rows: list[list[float]] = [[]] * len(texts)
         for batch in by_length(tokens, batch_size):
-            p = class_log_probs(self.model, batch).exp()  # (B, classes)
+            p = class_logits(self.model, batch).float().log_softmax(dim=-1).exp()  # (B, classes)
             for row, values in zip(batch.rows, p.tolist(), strict=True):
                 rows[row] = values
         ms = (perf_counter() - start) * 1000 / max(1, len(texts))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clfcore.model.batching import Batch, by_length
@@ -99,11 +98,6 @@ def _real(width: int, lengths: Tensor) -> Tensor:
 def class_logits(model: TextClassifier, batch: Batch) -> Tensor:
     """Logits of the labels: (B, classes)."""
     return model(batch.ids, batch.lengths)
-
-
-def class_log_probs(model: TextClassifier, batch: Batch) -> Tensor:
-    """Log-probabilities of the labels in nats: (B, classes) float32."""
-    return F.log_softmax(class_logits(model, batch).float(), dim=-1)
 
 
 @torch.inference_mode()

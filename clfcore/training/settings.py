@@ -23,10 +23,9 @@ from clfcore.model.trainable import TRAINABLE
 WEIGHTS = ("pretrained", "random")
 PADDINGS = ("dynamic", "longest", "full_context", "none")
 SCHEDULES = ("one_cycle", "linear", "cosine", "constant")
-KEEP = ("best", "last")
+KEPT_WEIGHTS = ("best", "last")
 NOTHING = "none"  # of ``layers``: the trunk only makes vectors, the feature-based approach
 LAYERS = ChainMap[str, Any]({NOTHING: None}, ADAPTERS, TRAINABLE)  # in the reverse of this order
-
 
 # The headings of ``clf train --help``.
 MODEL, LOOP, RUN = "What learns", "How it learns", "The run"
@@ -108,7 +107,7 @@ class TrainConfig(Checked):
         "last",
         "Which weights are kept: those with the smallest validation loss, or the last.",
         LOOP,
-        choices=KEEP,
+        choices=KEPT_WEIGHTS,
     )
     patience: int = setting(
         0, "Stop after so many validations without a gain; 0: never.", LOOP, bound=at_least(0)
