@@ -49,7 +49,7 @@ class Pool:
     def with_added(self, examples: Sequence[Example], embedder: Embedder) -> "Pool":
         """This pool with messages added by hand: first, and in place of their copies.
 
-        They may be shown even to a copy of themselves: whoever adds a message and then asks about
+        They may be shown even to a copy of themselves: a visitor who adds a message and asks about
         it wants to see the effect. Their vectors are not kept on disk.
 
         Args:

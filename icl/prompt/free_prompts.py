@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 from icl.prompt.template import PARAGRAPH_BREAK, one_line
 
-# --- free-form tasks: the answer is a text, not a label ------------------------------------------
+# --- the form of a prompt whose answer is a text, not a label ------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class FreePrompt:
-    """A prompt with worked examples that a language model goes on with.
+    """A prompt with worked examples for a language model to complete.
 
     Attributes:
         instruction: the first paragraph.
         before_input, before_output: what introduces an input and its output.
         examples: inputs and their outputs.
-        questions: inputs to try it with, and the answers to hope for.
+        questions: inputs to try it with, and the right answers.
         stop: where the answer ends.
     """
 
@@ -33,12 +33,12 @@ class FreePrompt:
         return PARAGRAPH_BREAK.join([self.instruction, *shown, self._slot(query)])
 
     def is_right(self, query: str, completion: str) -> bool | None:
-        """Whether a question is answered in the words hoped for; ``None`` for other queries.
+        """Whether a question has the expected answer; ``None`` for other queries.
 
         Case and punctuation do not count. Of a translation there may be other good ones.
         """
-        hoped = dict(self.questions).get(one_line(query).strip())
-        return None if hoped is None else _words(completion) == _words(hoped)
+        expected = dict(self.questions).get(one_line(query).strip())
+        return None if expected is None else _words(completion) == _words(expected)
 
     def _slot(self, text: str) -> str:
         return self.before_input + one_line(text) + self.before_output
@@ -46,9 +46,9 @@ class FreePrompt:
 
 def free_prompt_with(query: str) -> str | None:
     """The free prompt that ``query`` is a question of, if any."""
-    asked = one_line(query).strip()
+    question = one_line(query).strip()
     return next(
-        (name for name, form in FREE_PROMPTS.items() if asked in dict(form.questions)), None
+        (name for name, form in FREE_PROMPTS.items() if question in dict(form.questions)), None
     )
 
 

@@ -115,7 +115,7 @@ class SingleFile:
         return [messages.examples[row] for row in rows]
 
 
-@lru_cache(maxsize=2)  # it takes seconds, and whoever asks for one part asks for another
+@lru_cache(maxsize=2)  # it takes seconds, and a caller of one part needs another
 def _split(examples: tuple[Example, ...]) -> Split:
     return grouped_stratified_split(examples)
 
