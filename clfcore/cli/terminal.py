@@ -25,7 +25,7 @@ from typer.core import TyperCommand
 
 from clfcore import __version__
 from clfcore.data.tables import read_texts
-from clfcore.errors import TuneshotError
+from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.types import Prediction
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import; --help should not wait
@@ -160,7 +160,8 @@ def _main_options(
 def run_app(app: typer.Typer) -> None:
     """Runs ``app``; a ``TuneshotError`` becomes one line on stderr and exit status 1."""
     try:
-        app()
+        with missing_extra_explained("this command"):
+            app()
     except TuneshotError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(1) from None

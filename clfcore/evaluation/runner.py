@@ -33,7 +33,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from clfcore.data.split import content_hash
-from clfcore.errors import TuneshotError
+from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record, append_lines, not_a_record, open_lines, read_lines
 from clfcore.paths import atomic_write
@@ -372,10 +372,8 @@ def _end_with_parent() -> None:
 
 def _connect(address: str) -> None:
     """Joins a Ray cluster; ray itself would wait for minutes for one that is not there."""
-    try:
+    with missing_extra_explained("--ray"):
         import ray
-    except ImportError as error:
-        raise TuneshotError("--ray needs Ray; run: pip install 'tuneshot[ray]'") from error
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     try:
         if colon:

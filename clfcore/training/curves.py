@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from clfcore.errors import TuneshotError
+from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.paths import atomic_write
 from clfcore.training.loop import StepMetrics
 
@@ -190,12 +190,8 @@ def tensorboard_watch(folder: Path) -> Iterator[Callable[[StepMetrics], None]]:
     Raises:
         TuneshotError: the package tensorboard is missing, or ``folder`` cannot be written.
     """
-    try:
+    with missing_extra_explained("--tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise TuneshotError(
-            "the package tensorboard is missing; run: pip install tensorboard"
-        ) from error
     try:
         writer = SummaryWriter(str(folder))
     except OSError as error:

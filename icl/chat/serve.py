@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"  # this machine only: there is no login
 
-PROJECT = Path(__file__).parents[2]
+# The page's files: beside us in a wheel, at the root of a clone.
+_IN_A_WHEEL = Path(__file__).with_name("app")
+PROJECT = _IN_A_WHEEL if _IN_A_WHEEL.exists() else Path(__file__).parents[2]
 APP = PROJECT / "chat_app.py"
 
 # Chainlit 2.12.0 reads these names without a prefix of its own, at import or at start-up, so that
@@ -123,7 +125,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _prepare() -> Path:
     """Everything that Chainlit reads when it is imported; the folder that it may write to."""
     if not APP.exists():
-        raise TuneshotError(f"{APP} is missing; run the chat from a clone of the project")
+        raise TuneshotError(f"{APP} is missing; install tuneshot again, or run it from a clone")
     # Environment names are case-insensitive to the settings class.
     for name in [name for name in os.environ if name.upper() in FOREIGN]:
         del os.environ[name]

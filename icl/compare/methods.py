@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from clfcore.data.split import content_hash, distinct_per_label
-from clfcore.errors import TuneshotError
+from clfcore.errors import missing_extra_explained
 from clfcore.training.settings import settings_for
 from clfcore.types import Classifier, Example, Prediction
 from icl.few_shot import FewShot
@@ -282,12 +282,8 @@ def setfit(inputs: MethodInput) -> Classifier:
     Raises:
         TuneshotError: the library is not installed.
     """
-    try:
+    with missing_extra_explained("the method setfit"):
         from setfit import SetFitModel, Trainer, TrainingArguments
-    except ImportError as error:
-        raise TuneshotError(
-            "setfit is not installed; run: pip install 'tuneshot[setfit]'"
-        ) from error
     from datasets import Dataset
     from sklearn.linear_model import LogisticRegression
 

@@ -15,7 +15,7 @@ from typing import Any
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random_exponential
 
-from clfcore.errors import TuneshotError
+from clfcore.errors import TuneshotError, missing_extra_explained
 
 MAX_WAIT_SECONDS = 60.0  # between two tries; where the server asks for more, the caller is told so
 DEFAULT_WINDOW_TOKENS = 4096  # of models not in LiteLLM's table; what small servers start with
@@ -31,12 +31,8 @@ def load_litellm() -> Any:  # noqa: ANN401 (a module, imported when needed: it t
     """
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would download its table of prices
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")  # it would load a .env file
-    try:
+    with missing_extra_explained("a model behind an API"):
         litellm: Any = importlib.import_module("litellm")
-    except ImportError as error:
-        raise TuneshotError(
-            f"models behind an API need LiteLLM ({error}); run: pip install 'tuneshot[api]'"
-        ) from error
     litellm.telemetry = False
     litellm.suppress_debug_info = True
     litellm.disable_hf_tokenizer_download = True

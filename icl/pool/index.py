@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from clfcore.errors import TuneshotError
+from clfcore.errors import missing_extra_explained
 
 # The largest pools searched exactly: 6 ms for one query, 11 s for the whole graph, on one thread.
 EXACT_ROWS = 100_000
@@ -109,13 +109,10 @@ class ApproximateIndex:
     """
 
     def __init__(self, vectors: np.ndarray, rows: np.ndarray) -> None:
-        try:
+        with missing_extra_explained(
+            f"a pool too large to compare one by one ({len(rows):,} messages)"
+        ):
             import faiss
-        except ImportError as error:
-            raise TuneshotError(
-                f"{len(rows):,} messages are too many to compare one by one; run "
-                'pip install "tuneshot[large]" for the approximate search, or use a smaller pool'
-            ) from error
         self.vectors, self.rows = vectors, rows
         lists = round(2 * len(rows) ** 0.5)
         width = vectors.shape[1]

