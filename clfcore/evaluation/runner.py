@@ -28,7 +28,7 @@ from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 from textwrap import shorten
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -59,10 +59,8 @@ class Cell(Protocol):
         """Whether a GPU, where there is one, is of use."""
 
 
-class Run(Protocol):
-    """Evaluates one cell, continuing after the answers that are in its file already."""
-
-    def __call__(self, cell: Any, *, answers: Path) -> Record: ...  # noqa: ANN401 (a Cell)
+# (cell, answers=its file) -> its record; continues after the answers that are in the file already.
+Run = Callable[..., Record]
 
 
 def config_identity(record: Record) -> str:

@@ -183,7 +183,8 @@ def _write(summary: "ComparisonSummary", out: Path) -> None:
     Raises:
         TuneshotError: they cannot be written.
     """
-    from icl.report.page import markdown, write_report
+    from icl.report.page import write_report
+    from icl.report.tables import markdown
 
     with atomic_write(out / "summary.json") as new:
         new.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")

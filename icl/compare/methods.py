@@ -178,17 +178,13 @@ def fine_tune_with_history(layers: str, inputs: MethodInput) -> "TrainingResult"
 def few_shot(selector: str, inputs: MethodInput) -> Classifier:
     """Shows the language model some of the labelled messages, chosen by a selector."""
     lm = None if SELECTORS[selector].votes else open_lm(inputs.lm)
+    # A pool is never empty; zero-shot shows nothing of it.
+    labelled = inputs.labelled or (Example("-", inputs.task.labels[0]),)
     k = 0 if selector == "zero" else min(inputs.k, len(inputs.labelled))
     return FewShot(
         inputs.task, selector, lm=lm, embedder=embedder(), k=k, order=inputs.order,
         seed=inputs.seed,
-    ).fit(pool_of(inputs.labelled))  # fmt: skip
-
-
-def zero_shot(inputs: MethodInput) -> Classifier:
-    """Shows it nothing but the question."""
-    # A pool is never empty; of this one nothing is shown.
-    return few_shot("zero", replace(inputs, labelled=(Example("-", inputs.task.labels[0]),)))
+    ).fit(pool_of(labelled))  # fmt: skip
 
 
 _embedder = SentenceEmbedder()
@@ -386,6 +382,6 @@ METHODS: dict[str, Method] = {
     ),
     # Its pairs of messages grow with their number: 256 take minutes.
     "setfit": Method("SetFit", "other", partial(from_seen, setfit), most=256),
-    "zero": Method("zero-shot", "baseline", zero_shot, chooses="", asks_lm=True),
+    "zero": Method("zero-shot", "baseline", partial(few_shot, "zero"), chooses="", asks_lm=True),
     "majority": Method("always the commonest label", "baseline", MajorityClass),
 }

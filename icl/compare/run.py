@@ -190,15 +190,10 @@ def run(
     Raises:
         TuneshotError: the folder cannot be used, or there is no such cluster.
     """
-    prepare(plan, split)
+    methods = [METHODS[name] for name in plan.methods]
+    if any(method.embeds or method.chooses == "votek" for method in methods):
+        vectors_of([e.text for e in split.pool])  # on the disk before several processes want them
     return run_cells(
         plan.cells(split), out, partial(run_cell, split=split), COMPARISON, on_progress,
         jobs=jobs, ray=ray,
     )  # fmt: skip
-
-
-def prepare(plan: Plan, split: TaskSplit) -> None:
-    """Has the vectors of all messages on the disk before several processes want them."""
-    methods = [METHODS[name] for name in plan.methods]
-    if any(method.embeds or method.chooses == "votek" for method in methods):
-        vectors_of([example.text for example in split.pool])

@@ -8,7 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from itertools import combinations, product
 from pathlib import Path
 from statistics import mean
@@ -362,7 +362,7 @@ class _Results:
         ]
         models = [{"model": name, "dollars_per_token": price} for name, price in per_token.items()]
         return {
-            "litellm": _version("litellm") if per_token else None,
+            "litellm": version("litellm") if per_token else None,
             "models": models,
             "rows": rows,
         }
@@ -403,14 +403,7 @@ def _counted(labels: Sequence[str], examples: Sequence[Any]) -> dict[str, int]:
 
 def _versions(record: Record) -> dict[str, str]:
     names = ("scikit-learn", "sentence-transformers", "scipy", "numpy")
-    return {**record["versions"], **{name: _version(name) or "" for name in names}}
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+    return {**record["versions"], **{name: version(name) for name in names}}
 
 
 def _price_table() -> dict[str, float]:

@@ -135,18 +135,15 @@ class Findings:
 
     def answer(self) -> str:
         """What was asked, in one sentence: from where on one beats the other, and what is best."""
-        parts = [crossover["sentence"].rstrip(".") for crossover in self._main_crossovers()]
+        first: dict[str, str] = {}  # family -> its best method
+        for key in self.last:
+            first.setdefault(self.family(key), key)
+        best_pair = (first.get("fine_tuned"), first.get("few_shot"))
+        parts = [c["sentence"].rstrip(".") for c in self.summary["crossovers"]
+                 if (c["of"], c["over"]) == best_pair][:1]  # fmt: skip
         if best := self._best():
             parts.append(best)
         return capital("; ".join(parts) or "nothing was measured") + "."
-
-    def _main_crossovers(self) -> list[Mapping[str, Any]]:
-        """The one between the best of both families."""
-        first: dict[str, str] = {}
-        for key in self.last:
-            first.setdefault(self.family(key), key)
-        pair = (first.get("fine_tuned"), first.get("few_shot"))
-        return [c for c in self.summary["crossovers"] if (c["of"], c["over"]) == pair][:1]
 
     def _best(self) -> str:
         measured = {k: q for k, p in self.last.items() if (q := self.quality(p)) is not None}

@@ -28,9 +28,6 @@ from icl.report import findings as words
 from icl.report import tables as report_tables
 from icl.report.crossover import crossings, crossover
 from icl.report.findings import Findings
-from icl.report.tables import markdown
-
-__all__ = ["latest", "markdown", "report_page", "reports_folder", "write_report"]
 
 SUMMARY = "summary.json"
 

@@ -13,6 +13,7 @@ from clfcore.wording import markdown_table
 from icl.report.figures import costs
 from icl.report.findings import (
     SIGNIFICANT,
+    Figure,
     Findings,
     MethodPoint,
     capital,
@@ -161,7 +162,7 @@ def _mistakes(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str])
         for row, column in product(range(len(labels)), repeat=2)
         if row != column and matrix[row][column]
     ]
-    worst = sorted(wrong, key=lambda found: (-found[0], found[1:]))[:MISTAKES]
+    worst = sorted(wrong, key=lambda mistake: (-mistake[0], mistake[1:]))[:MISTAKES]
     rows = []
     for answers, row, column in worst:
         part = answers / sum(matrix[row])
@@ -200,9 +201,9 @@ def robustness(findings: Findings) -> Table | None:
     orders = {row["method"]: row for row in summary["orders"]["rows"]}
     second = {row["method"]: row for row in (summary["second"] or {"rows": []})["rows"]}
     several = len(summary["seeds"]) > 1
-    known = {key for key, _ in drops} | orders.keys() | second.keys()
-    known |= findings.learners.keys() if several else set()
-    keys = [key for key in findings.last if key in known]
+    measured = {key for key, _ in drops} | orders.keys() | second.keys()
+    measured |= findings.learners.keys() if several else set()
+    keys = [key for key in findings.last if key in measured]
     if not keys:
         return None
     header = [
@@ -216,13 +217,23 @@ def robustness(findings: Findings) -> Table | None:
     rows = []
     for key in keys:
         own = {v: drops[key, v] for v in variants if drops.get((key, v), {}).get("drop")}
-        worst = max(own, key=lambda variant: own[variant]["drop"]["value"], default=None)
-        if worst and own[worst]["drop"]["value"] <= 0:
-            worst = None
-        plain = next((row["plain"] for row in own.values()), None)
-        row = [TableCell(findings.name(key)), *([TableCell(ACCURACY.show(plain))] * bool(variants))]
-        row += [_drop(own.get(variant), is_worst=variant == worst) for variant in variants]
-        row += [_second(second.get(key), metric)] * bool(second)
+        losses = {v: row["drop"]["value"] for v, row in own.items() if row["drop"]["value"] > 0}
+        worst = max(losses, key=losses.__getitem__, default=None)
+        before = ACCURACY.show(next((row["plain"] for row in own.values()), None))
+        row = [TableCell(findings.name(key)), *([TableCell(before)] * bool(variants))]
+        row += [
+            _lost(own[v]["drop"], ACCURACY, _changed(own[v]), is_worst=v == worst)
+            if v in own
+            else TableCell("–")
+            for v in variants
+        ]
+        if second:
+            there = second.get(key, {"drop": None})
+            row.append(
+                _lost(there["drop"], metric, f"{metric.show(there['first'])} before")
+                if there["drop"]
+                else TableCell("–")
+            )
         row += [_orders(orders.get(key))] * bool(orders)
         row += [_seeds(findings.quality(findings.last[key]), metric)] * several
         rows.append(row)
@@ -233,35 +244,23 @@ def robustness(findings: Findings) -> Table | None:
     return Table(caption, header, rows)
 
 
-def _drop(row: Mapping[str, Any] | None, *, is_worst: bool) -> TableCell:
-    if row is None or row["drop"] is None:
-        return TableCell("–")
-    drop = row["drop"]
-    lost = {end: ACCURACY.change(-drop[end]) for end in drop}
+def _lost(drop: Figure, metric: Metric, note: str, *, is_worst: bool = False) -> TableCell:
+    """A loss as a change, with its interval, and shaded by its size."""
+    sign = -1 if metric.higher_is_better else 1
+    change = {end: metric.change(sign * drop[end]) for end in drop}
     return TableCell(
-        lost["value"],
-        f"{lost['high']} to {lost['low']}\n{100 * row['changed']:.0f} % changed",
-        min(1.0, 4 * max(0.0, drop["value"])),
+        change["value"],
+        f"{change['high']} to {change['low']}\n{note}",
+        min(1.0, 4 * max(0.0, drop["value"])) if metric.percent else 0.0,
         "bad",
         "worst" if is_worst else "",
     )
 
 
-def _second(row: Mapping[str, Any] | None, metric: Metric) -> TableCell:
-    if row is None or row["drop"] is None:
-        return TableCell("–")
-    drop = row["drop"]
-    sign = -1 if metric.higher_is_better else 1
-    lost = {end: metric.change(sign * drop[end]) for end in drop}
-    note = f"{lost['high']} to {lost['low']}\n{metric.show(row['first'])} before"
-    shade = min(1.0, 4 * max(0.0, drop["value"])) if metric.percent else 0.0
-    return TableCell(lost["value"], note, shade, "bad")
-
-
 def _orders(row: Mapping[str, Any] | None) -> TableCell:
     if row is None:
         return TableCell("–", "no order")
-    note = f"{_range(row['accuracies'], ACCURACY)}\n{100 * row['changed']:.0f} % changed"
+    note = f"{_range(row['accuracies'], ACCURACY)}\n{_changed(row)}"
     return TableCell(ACCURACY.change(row["spread"]).lstrip("+"), note)
 
 
@@ -271,6 +270,10 @@ def _seeds(quality: Mapping[str, Any] | None, metric: Metric) -> TableCell:
         return TableCell("–")
     spread = metric.change(max(values) - min(values)).lstrip("+")
     return TableCell(spread, _range(values, metric))
+
+
+def _changed(row: Mapping[str, Any]) -> str:
+    return f"{100 * row['changed']:.0f} % changed"
 
 
 def _range(values: Sequence[float], metric: Metric) -> str:
@@ -285,7 +288,7 @@ def pairs(findings: Findings, budget: int) -> Table:
     """All pairs of methods with so many labels: which is right where the other is wrong."""
     metric, rows = findings.metric, []
     for test in findings.tests(budget):
-        sure = test["p_holm"] < SIGNIFICANT
+        is_significant = test["p_holm"] < SIGNIFICANT
         verdict = "A" if test["only_a"] > test["only_b"] else "B"
         rows.append(
             [
@@ -295,8 +298,8 @@ def pairs(findings: Findings, budget: int) -> Table:
                 TableCell(f"{test['only_b']:,}"),
                 TableCell(metric.difference(test["difference"])),
                 TableCell(probability(test["p"])),
-                TableCell(probability(test["p_holm"]), mark="" if not sure else "sure"),
-                TableCell(verdict if sure else "not told apart"),
+                TableCell(probability(test["p_holm"]), mark="sure" if is_significant else ""),
+                TableCell(verdict if is_significant else "not told apart"),
             ]
         )
     header = ["A", "B", "only A right", "only B right", f"A − B, {metric.points}",
@@ -309,8 +312,8 @@ def quality_table(findings: Findings) -> Table:
     budgets = sorted({p["budget"] for points in findings.points.values() for p in points})
 
     def at(points: Sequence[MethodPoint], budget: int) -> TableCell:
-        found = [findings.quality(point) for point in points if point["budget"] == budget]
-        value, _, ends = findings.metric.interval(found[0] if found else None).partition(" (")
+        quality = next((findings.quality(p) for p in points if p["budget"] == budget), None)
+        value, _, ends = findings.metric.interval(quality).partition(" (")
         return TableCell(value, ends.rstrip(")"))
 
     rows = [

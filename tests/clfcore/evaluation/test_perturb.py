@@ -73,13 +73,6 @@ def test_a_message_after_each(name, text):
     assert changed(name, DINNER, label="ham") == text
 
 
-def test_each_has_a_line_for_a_table():
-    for name, perturbation in PERTURBATIONS.items():
-        assert 10 < len(perturbation.about) < 80, name
-        assert "|" not in perturbation.about
-        assert "\n" not in perturbation.about
-
-
 # --- what all promise ----------------------------------------------------------------------------
 
 
