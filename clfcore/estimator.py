@@ -215,10 +215,10 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _chosen(self) -> dict[str, Any]:
         """The settings that are not left to the base, as JSON has them."""
-        given = {name: getattr(self, name) for name in SETTINGS}
+        values = {name: getattr(self, name) for name in SETTINGS}
         # A randomised search draws numpy's numbers.
         return {name: value.item() if isinstance(value, np.generic) else value
-                for name, value in given.items() if value is not None}  # fmt: skip
+                for name, value in values.items() if value is not None}  # fmt: skip
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

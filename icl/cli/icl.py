@@ -360,7 +360,7 @@ def grid(
 @app.command("tasks")
 @with_examples("")
 def list_tasks() -> None:
-    """Lists the tasks that are known, and their labels."""
+    """Lists the tasks and their labels."""
     print_table(
         "task", "labels",
         rows=[
