@@ -18,7 +18,7 @@ from fastapi.routing import APIRoute, APIRouter
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, create_model
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, create_model
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Message
 
@@ -74,14 +74,19 @@ def _question(offers: Mapping[str, Sequence[str]]) -> type[Texts]:
     """
     settings: dict[str, Any] = {}
     for name, about in PAGE_SETTINGS.items():
-        allowed = CHOICES.get(name) or ("", *offers.get(name, ()))
-        kind: Any = str
-        limits: dict[str, Any] = {"json_schema_extra": {"enum": list(allowed)}}
-        if name == "k":
-            kind, limits = StrictInt, {"ge": 0, "le": MAX_K}
-        side = {"task": "", "checkpoint": "Fine-tuned: "}.get(name, "Few-shot: ")
         default = getattr(Settings(), name)
-        settings[name] = (kind, Field(default, description=side + about.help, **limits))
+        names = CHOICES.get(name) or (("", *offers[name]) if name in offers else None)
+        limits: dict[str, Any] = {"ge": 0, "le": MAX_K} if name == "k" else {}
+        side = {"task": "", "checkpoint": "Fine-tuned: "}.get(name, "Few-shot: ")
+        settings[name] = (
+            {int: StrictInt, bool: StrictBool, float: float}.get(type(default), str),
+            Field(
+                default,
+                description=side + about.help,
+                json_schema_extra={"enum": list(names)} if names else None,
+                **limits,
+            ),
+        )
     return create_model(
         "Question",
         __base__=Texts,
