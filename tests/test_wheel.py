@@ -26,7 +26,6 @@ OF_EXTRAS = {
     "clfcore.training.curves": "plots",
     "icl.figures": "plots",
     "icl.report": "plots",
-    "icl.cli.compare": "plots",
     "icl.session.jobs": "plots",
     "icl.chat": "chat",
     "icl.service": "chat",

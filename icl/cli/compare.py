@@ -151,6 +151,7 @@ def compare(
     from icl.compare.disagreements import explain
     from icl.compare.run import run
     from icl.compare.summary import summarize
+    from icl.report import page  # noqa: F401  a missing package is told before the work, not after
 
     jobs = jobs or min(os.cpu_count() or 1, MAX_JOBS)
     stderr.print(
