@@ -27,6 +27,9 @@ OF_EXTRAS = {
     "icl.figures": "plots",
     "icl.report": "plots",
     "icl.session.jobs": "plots",
+    "icl.session.queue": "chat",
+    "icl.session.workers": "chat",
+    "icl.session.environment": "chat",
     "icl.chat": "chat",
     "icl.service": "chat",
 }
@@ -91,6 +94,11 @@ def test_the_base_alone_imports_every_module_of_the_base(base, empty):
         OF_EXTRAS
     )
     assert [m for m in failed if not m.startswith(tuple(OF_EXTRAS))] == []
+
+
+def test_the_base_alone_answers_with_both(base, empty):
+    done = base.run("tuneshot", "classify", "--json", "Free entry! Text WIN to 80086", cwd=empty)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["clf", "icl"])
