@@ -27,7 +27,7 @@ from icl.prompt.scoring import (
     softmax,
 )
 from icl.prompt.tasks import TASKS, Task
-from icl.prompt.template import Demonstration
+from icl.prompt.template import Demonstration, all_words
 from icl.selectors.arrange import (
     ARRANGEMENTS,
     BALANCES,
@@ -151,8 +151,8 @@ class FewShot:
         make = SELECTORS[config.selector]
         self.selector = make(seed=config.seed, **config.options).fit(self.pool, reader)
         calibration = CALIBRATIONS[config.calibration]
-        make_probes = calibration.probes
-        self._probes = make_probes(self.pool.texts, config.seed) if make_probes else []
+        probes = calibration.probes
+        self._probes = probes(self.pool.texts, config.seed) if probes else []
         if calibration.batch and not self.votes:
             self._prior = self._batch_prior()
         return self
@@ -161,7 +161,7 @@ class FewShot:
         """Refuses, before any work, a model that cannot do what the settings say."""
         template, config = self.task.template, self.config
         query = self.pool.texts[0]
-        words = [word for own in template.words_for(query).values() for word in own]
+        words = all_words(template.words_for(query))
         prompt = template.render_chat([], query) if config.chat else template.render([], query)
         if template.choices and CALIBRATIONS[config.calibration].probes is not None:
             raise TuneshotError(
@@ -186,11 +186,12 @@ class FewShot:
         rng = np.random.default_rng(self.config.seed)
         rows = rng.permutation(self.pool.representatives)[:_BATCH_PRIOR_MESSAGES]
         texts = [self.pool.texts[row] for row in rows]
-        scores = []
-        for text, selection in zip(texts, self._select(texts), strict=True):
-            ranked, _ = self._shown(selection)
-            scores.append(self._label_scores(text, self._build(text, ranked))[0])
-        return Prior.of(scores)
+        return Prior.of(
+            [
+                self._label_scores(text, self._build(text, self._shown(selection)[0]))[0]
+                for text, selection in zip(texts, self._select(texts), strict=True)
+            ]
+        )
 
     # --- predict --------------------------------------------------------------------------------
 
@@ -221,18 +222,19 @@ class FewShot:
         return self._shown(selection)
 
     def _select(self, texts: Sequence[str]) -> list[Selection]:
-        vectors = np.empty((len(texts), 0), np.float32)
-        if self.selector.needs_vectors:
-            vectors = self.embedder.embed(texts)
-        selections: list[Selection] = self.selector.select(texts, vectors, self.config.k)
-        return selections
+        needed = self.selector.needs_vectors
+        vectors = self.embedder.embed(texts) if needed else np.empty((len(texts), 0), np.float32)
+        return list(self.selector.select(texts, vectors, self.config.k))
 
     def _answer(self, text: str, selection: Selection, selecting: float) -> FewShotPrediction:
         start = time.perf_counter()
         ranked, passed_over = self._shown(selection)
         if self.lm is None:
             prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query_cut=False)
-            outcome = self._vote(ranked)
+            similarities = [shown.similarity or 0.0 for shown in ranked]
+            outcome = _Outcome(
+                neighbour_vote(self.labels, [shown.label for shown in ranked], similarities)
+            )
         else:
             prompt = self._build(text, ranked)
             outcome = self._score(text, prompt) if self.lm.scores else self._generate(text, prompt)
@@ -290,12 +292,6 @@ class FewShot:
 
     # --- the answer -----------------------------------------------------------------------------
 
-    def _vote(self, ranked: Sequence[Demonstration]) -> _Outcome:
-        """Without a language model: the neighbours' labels, weighted by similarity."""
-        labels = [shown.label for shown in ranked]
-        similarities = [shown.similarity or 0.0 for shown in ranked]
-        return _Outcome(neighbour_vote(self.labels, labels, similarities))
-
     def _score(self, text: str, prompt: Prompt) -> _Outcome:
         """From the scores of the labels, without the prompt's own bias."""
         scores, dollars = self._label_scores(text, prompt)
@@ -347,9 +343,8 @@ class FewShot:
     def _notes(self, ranked: Sequence[Demonstration], prompt: Prompt) -> Iterator[str]:
         if self._hint:
             yield self._hint
-        counts = dict.fromkeys(self.labels, 0)
-        for shown in ranked:
-            counts[shown.label] += 1
+        ranked_labels = [shown.label for shown in ranked]
+        counts = {label: ranked_labels.count(label) for label in self.labels}
         if self.balance == "equal" and max(counts.values()) - min(counts.values()) > 1:
             shares = ", ".join(f"{count} {label}" for label, count in counts.items())
             short = min(counts, key=counts.__getitem__)

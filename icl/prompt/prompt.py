@@ -1,5 +1,6 @@
 """The finished prompt: as many of the chosen demonstrations as the language model has room for."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,8 +59,9 @@ def build_prompt(
         max_tokens: tokens that instruction, demonstrations, query and label slots may take.
         chat: whether the language model reads a chat, not one text.
     """
-    render: Callable[[Sequence[Demonstration], str], PromptText]
-    render = template.render_chat if chat else template.render
+    render: Callable[[Sequence[Demonstration], str], PromptText] = (
+        template.render_chat if chat else template.render
+    )
     shown_query = _fit(query, count_tokens, max_tokens // 2)
     kept = list(ranked)
     while True:
@@ -89,11 +91,8 @@ def _fit(text: str, count_tokens: Callable[[str], int], limit: int) -> str:
         head = (characters + 1) // 2
         return text[:head] + " … " + text[len(text) - (characters - head) :]
 
-    low, high = 0, min(len(text) - 1, most)  # ends(low) fits, ends(high + 1) does not
-    while low < high:
-        middle = (low + high + 1) // 2
-        if count_tokens(ends(middle)) <= limit:
-            low = middle
-        else:
-            high = middle - 1
-    return ends(low)
+    longest = min(len(text) - 1, most)
+    too_long = bisect_left(
+        range(longest, 0, -1), True, key=lambda characters: count_tokens(ends(characters)) <= limit
+    )
+    return ends(longest - too_long)

@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from icl.lm.base import PromptText, Scored
-from icl.prompt.template import PARAGRAPH_BREAK, Demonstration, Template, Verbalizer, one_line
+from icl.prompt.template import (
+    PARAGRAPH_BREAK,
+    Demonstration,
+    Template,
+    Verbalizer,
+    all_words,
+    one_line,
+)
 
 # --- what is read -------------------------------------------------------------------------------
 
@@ -40,7 +47,7 @@ def direct_requests(
     template: Template, prompt: PromptText, shown: Sequence[Demonstration], query: str
 ) -> list[ScoringRequest]:
     """The prompt as it is, followed by each word."""
-    return [ScoringRequest(prompt, _all_words(template, query))]
+    return [ScoringRequest(prompt, all_words(template.words_for(query)))]
 
 
 def pmi_requests(
@@ -51,7 +58,7 @@ def pmi_requests(
     There are no examples before that slot. With them, this would be contextual calibration.
     """
     bare = template.render([], "") if isinstance(prompt, str) else template.render_chat([], "")
-    words = _all_words(template, query)
+    words = all_words(template.words_for(query))
     return [ScoringRequest(prompt, words), ScoringRequest(bare, words)]
 
 
@@ -74,12 +81,8 @@ def channel_requests(
             PARAGRAPH_BREAK.join([*parts, label_slot + word + text_slot]),
             (space + one_line(query),),
         )
-        for word in _all_words(template, query)
+        for word in all_words(template.words_for(query))
     ]
-
-
-def _all_words(template: Template, query: str) -> tuple[str, ...]:
-    return tuple(word for words in template.words_for(query).values() for word in words)
 
 
 # --- what was read -> a score for each label ----------------------------------------------------
@@ -101,11 +104,11 @@ def first_token(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """Only how a word begins; a beginning that two words of one label share counts once."""
     (result,) = results
     labels = [label for label, own in words.items() for _ in own]
-    seen: set[tuple[str, int]] = set()
-    scores = []
-    for label, tokens, logs in zip(labels, result.tokens, result.log_probabilities, strict=True):
-        scores.append(-np.inf if (label, tokens[0]) in seen else logs[0])
-        seen.add((label, tokens[0]))
+    starts = [(label, tokens[0]) for label, tokens in zip(labels, result.tokens, strict=True)]
+    scores = [
+        -np.inf if start in starts[:word] else result.log_probabilities[word][0]
+        for word, start in enumerate(starts)
+    ]
     return _any_word(scores, words)
 
 
@@ -159,9 +162,12 @@ def channel(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
 
 def _any_word(scores: Sequence[float], words: Verbalizer) -> np.ndarray:
     """Log-sum-exp over each label's words: (W,) -> (C,)."""
-    sizes = [len(own) for own in words.values()]
-    starts = np.cumsum([0, *sizes[:-1]])
-    return np.logaddexp.reduceat(np.asarray(scores, np.float64), starts)
+    return np.logaddexp.reduceat(np.asarray(scores, np.float64), first_words(words))
+
+
+def first_words(words: Verbalizer) -> np.ndarray:
+    """Where each label's first word stands among all words, (C,)."""
+    return np.cumsum([0, *map(len, words.values())])[:-1]
 
 
 @dataclass(frozen=True, slots=True)

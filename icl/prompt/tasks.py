@@ -305,8 +305,7 @@ def task_with_labels(
                 f"{where}: the label {label[:MAX_LABEL]!r} is no word; write labels on one line, "
                 f"without spaces around them, in at most {MAX_LABEL} characters"
             )
-        other = spoken.setdefault(label.casefold().replace("_", " "), label)
-        if other != label:
+        if (other := spoken.setdefault(label.casefold().replace("_", " "), label)) != label:
             raise TuneshotError(
                 f"{where}: labels {other!r} and {label!r} read the same; rename or join them"
             )

@@ -62,11 +62,11 @@ class Template:
 
     def render(self, demonstrations: Sequence[Demonstration], query: str) -> str:
         """The whole prompt, up to and including the empty label slot."""
-        examples = (
+        parts = [self.instruction] if self.instruction else []
+        parts += [
             self.slot(shown.text) + self._word(shown) + self.after_label for shown in demonstrations
-        )
-        instruction = [self.instruction] if self.instruction else []
-        return PARAGRAPH_BREAK.join([*instruction, *examples, self.slot(query)])
+        ]
+        return PARAGRAPH_BREAK.join([*parts, self.slot(query)])
 
     def render_chat(
         self, demonstrations: Sequence[Demonstration], query: str
@@ -112,6 +112,11 @@ class Template:
         return self.words_for(shown.text)[shown.label][0]
 
 
+def all_words(words: Verbalizer) -> tuple[str, ...]:
+    """Every word of every label, label by label: (W,)."""
+    return tuple(word for own in words.values() for word in own)
+
+
 def one_line(text: str) -> str:
     """The message with each line break as one space.
 
@@ -143,8 +148,11 @@ def read_template(path: Path, labels: Sequence[str] = ()) -> Template:
     try:
         parts = _split(path.read_text(encoding="utf-8"))
         before_text, before_label, after_label = _example(parts)
-        default = {label: (label.replace("_", " "),) for label in labels}
-        written = _labels(parts["labels"]) if "labels" in parts else default
+        written = (
+            _labels(parts["labels"])
+            if "labels" in parts
+            else {label: (label.replace("_", " "),) for label in labels}
+        )
         _check_words(written)
     except OSError as error:
         raise TuneshotError(f"cannot read the template {path}: {error.strerror}") from error
@@ -152,7 +160,7 @@ def read_template(path: Path, labels: Sequence[str] = ()) -> Template:
         raise TuneshotError(f"template {path}: it is not UTF-8; save it as UTF-8") from error
     except _TemplateError as error:
         raise TuneshotError(f"template {path}: {error}") from error
-    choices = {_CHOICE} == {word for words in written.values() for word in words}
+    choices = {_CHOICE} == set(all_words(written))
     return Template(
         instruction=parts.get("instruction", ""),
         before_text=before_text,
@@ -239,9 +247,7 @@ def _check_words(written: Verbalizer) -> None:
         for word in words:
             if not word:
                 raise _TemplateError(f"label {label!r} is without a word; write {label} = word")
-            if word == _CHOICE:
-                continue
-            if owners.setdefault(word, label) != label:
+            if word != _CHOICE and owners.setdefault(word, label) != label:
                 raise _TemplateError(
                     f"labels {owners[word]!r} and {label!r} share the word {word!r}"
                 )

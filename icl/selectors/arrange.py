@@ -1,7 +1,8 @@
 """Which labels the demonstrations keep, and the order they stand in."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def proportional(
 ) -> list[Demonstration]:
     """Labels in the pool's shares, by largest remainder; what a label lacks goes by rank."""
     total = sum(pool.values())
-    quotas = {label: k * count // total for label, count in pool.items()}
+    quotas = {label: k * size // total for label, size in pool.items()}
     by_remainder = sorted(pool, key=lambda label: -(k * pool[label] % total))
     for label in by_remainder[: k - sum(quotas.values())]:
         quotas[label] += 1
@@ -103,12 +104,15 @@ def _keep(
         k: how many.
         turn: from a label, and how many better ones have it; within a turn rank decides.
     """
-    better: Counter[str] = Counter()
-    turns = []
-    for rank, shown in enumerate(ranked):
-        turns.append((turn(shown.label, better[shown.label]), rank))
-        better[shown.label] += 1
-    return [ranked[rank] for rank in sorted(rank for _, rank in sorted(turns)[:k])]
+    turns = [turn(*item) for item in _labels_with_better(ranked)]
+    kept = sorted(range(len(ranked)), key=turns.__getitem__)[:k]
+    return [ranked[rank] for rank in sorted(kept)]
+
+
+def _labels_with_better(ranked: Sequence[Demonstration]) -> list[tuple[str, int]]:
+    """The label of each, and how many better ones have it."""
+    numbers: defaultdict[str, Iterator[int]] = defaultdict(count)
+    return [(shown.label, next(numbers[shown.label])) for shown in ranked]
 
 
 # Arguments: candidates, best first; k; how many messages of each label the pool has.
@@ -139,12 +143,8 @@ def interleave(ranked: Sequence[Demonstration], rng: np.random.Generator) -> lis
     """Labels take turns as long as they last; the most similar next to the query."""
     nearest = similar_first(ranked, rng)
     labels = list(dict.fromkeys(shown.label for shown in nearest))
-    rounds: Counter[str] = Counter()
-    turns = []
-    for rank, shown in enumerate(nearest):
-        turns.append((rounds[shown.label], labels.index(shown.label), rank))
-        rounds[shown.label] += 1
-    return [nearest[rank] for _, _, rank in sorted(turns, reverse=True)]
+    turns = [(better, labels.index(label)) for label, better in _labels_with_better(nearest)]
+    return [nearest[rank] for rank in sorted(range(len(turns)), key=turns.__getitem__)][::-1]
 
 
 def easy_to_hard(ranked: Sequence[Demonstration], rng: np.random.Generator) -> list[Demonstration]:
@@ -182,7 +182,7 @@ def demonstration_hints(
     labels: Sequence[str],
     template: Template,
     vectors: np.ndarray,
-) -> list[str]:
+) -> Iterator[str]:
     """Doubts about these examples by the usual advice, a sentence each; nothing if all is well.
 
     Args:
@@ -191,28 +191,22 @@ def demonstration_hints(
         template: the format they are shown in.
         vectors: (n, d) float32, their embeddings, rows of length 1.
     """
-    advice = []
     shown_labels = {shown.label for shown in demonstrations}
     if len(demonstrations) > 1 and len(shown_labels) == 1 and len(labels) > 1:
-        advice.append(
+        yield (
             f"all {len(demonstrations)} examples have one label, {demonstrations[0].label}: "
             "a language model tends to repeat it"
         )
-    _, copies = without_near_copies(demonstrations, vectors)
-    advice += [
-        f"near-duplicates: the example of row {copy.row} is {copy.reason}" for copy in copies
-    ]
+    for copy in without_near_copies(demonstrations, vectors)[1]:
+        yield f"near-duplicates: the example of row {copy.row} is {copy.reason}"
     if len(demonstrations) > MANY_EXAMPLES:
-        advice.append(
-            f"{len(demonstrations)} examples: the usual advice is fewer than {MANY_EXAMPLES}"
-        )
+        yield f"{len(demonstrations)} examples: the usual advice is fewer than {MANY_EXAMPLES}"
     mark = template.before_label.strip()
     for shown in demonstrations:
         if not shown.text.strip():
-            advice.append(f"format: the example of row {shown.row} is empty")
+            yield f"format: the example of row {shown.row} is empty"
         elif mark in shown.text:
-            advice.append(
+            yield (
                 f"format: the example of row {shown.row} contains {mark!r}, which introduces a "
                 "label here"
             )
-    return advice

@@ -7,7 +7,7 @@ of the messages in the SMS corpus would be shown their own text, with its label.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, Self
 
@@ -86,8 +86,11 @@ class Reader(Protocol):
 class Selector(Checked, ABC):
     """Chooses candidates from a pool. The fields of a selector are its options.
 
+    The arguments of the class statement say what it is: ``class TopK(Selector, title="Top-k", …)``.
+
     Attributes:
         title, description: its name and what it shows, as pages and ``icl selectors`` say it.
+        source: the paper it comes from; empty without one.
         needs_vectors: whether ``select`` reads the queries' vectors.
         votes: whether the candidates' labels are the answer, without a language model.
         arranges: whether its order is the prompt's, so that no balance or order applies.
@@ -101,12 +104,16 @@ class Selector(Checked, ABC):
 
     title: ClassVar[str]
     description: ClassVar[str]
+    source: ClassVar[str]
     needs_vectors: ClassVar[bool] = False
     votes: ClassVar[bool] = False
     arranges: ClassVar[bool] = False
     balance: ClassVar[str | None] = None
     in_chat: ClassVar[bool] = True
     seed: int = setting(0, "The seed of everything random.")
+
+    def __init_subclass__(cls, title: str = "", description: str = "", source: str = "") -> None:
+        cls.title, cls.description, cls.source = title, description, source
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         """Prepares for ``pool``; returns itself.
@@ -179,6 +186,28 @@ def candidates(
     return rows, tuple(passed_over)
 
 
+def select_in_order(
+    pool: Pool,
+    query: str,
+    order: Iterable[int],
+    k: int,
+    *,
+    similarity: Mapping[int, float] | np.ndarray | None = None,
+    score: Mapping[int, float] | np.ndarray | None = None,
+    groups: Collection[int] | None = None,
+) -> Selection:
+    """``candidates`` and their values as a ``Selection``; arguments and errors as there.
+
+    ``similarity`` and ``score`` have that of each row in ``order``: by row, or (N,) floats.
+    """
+    rows, passed_over = candidates(pool, query, order, k, groups)
+    similarities, scores = (
+        None if values is None else [float(values[row]) for row in rows]
+        for values in (similarity, score)
+    )
+    return Selection(rows, similarities, scores, passed_over)
+
+
 def top_k_among(
     pool: Pool,
     rows: Sequence[int],
@@ -201,10 +230,14 @@ def top_k_among(
     among = np.unique(np.asarray(rows, np.int64))
     groups = set(pool.groups[among].tolist())
     cosines = (vectors @ pool.vectors[among].T).round(6)  # (Q, d) (d, M) -> (Q, M); ties stay ties
-    selections = []
-    for text, cosine in zip(texts, cosines, strict=True):
-        order = among[np.argsort(-cosine, kind="stable")]
-        shown, passed_over = candidates(pool, text, order, k, groups)
-        similarities = cosine[np.searchsorted(among, shown)].tolist()
-        selections.append(Selection(shown, similarities, passed_over=passed_over))
-    return selections
+    return [
+        select_in_order(
+            pool,
+            text,
+            among[np.argsort(-cosine, kind="stable")],
+            k,
+            similarity=dict(zip(among.tolist(), cosine.tolist(), strict=True)),
+            groups=groups,
+        )
+        for text, cosine in zip(texts, cosines, strict=True)
+    ]

@@ -98,15 +98,18 @@ class Reranker(Selector):
 
 
 @dataclass
-class MMR(Reranker):
+class MMR(
+    Reranker,
+    title="MMR",
+    description="Similar to yours, and not all alike",
+    source="Carbonell and Goldstein 1998",
+):
     """Maximal marginal relevance (Carbonell and Goldstein 1998).
 
     Next comes the candidate of largest ``relevance`` · (cosine to the query) − (1 − ``relevance``)
     · (largest cosine to those before it).
     """
 
-    title: ClassVar[str] = "MMR"
-    description: ClassVar[str] = "Similar to yours, and not all alike"
     relevance: float = setting(0.5, "Weight of the similarity to the query.", bound=SHARE)
 
     def rerank(self, similarity: np.ndarray, alike: np.ndarray) -> list[tuple[int, float]]:
@@ -127,15 +130,18 @@ class MMR(Reranker):
 
 
 @dataclass
-class DPP(Reranker):
+class DPP(
+    Reranker,
+    title="DPP",
+    description="A varied set of similar messages",
+    source="CEIL, Ye et al. 2023",
+):
     """The most probable set of a determinantal point process, greedily.
 
     The kernel is CEIL's (Ye et al. 2023): similarity to each other, weighted by similarity to the
     query.
     """
 
-    title: ClassVar[str] = "DPP"
-    description: ClassVar[str] = "A varied set of similar messages"
     scale: float = setting(0.1, "A smaller one weighs the query more.", bound=POSITIVE)
 
     def rerank(self, similarity: np.ndarray, alike: np.ndarray) -> list[tuple[int, float]]:
@@ -146,9 +152,8 @@ class DPP(Reranker):
     def kernel(self, similarity: np.ndarray, alike: np.ndarray) -> np.ndarray:
         """(C, C) float64, from the arguments of ``rerank``."""
         relevance = (similarity + 1) / 2
-        weight = np.exp(
-            (relevance - relevance.max(initial=0)) / (2 * self.scale)
-        )  # (C,), at most 1
+        # (C,), at most 1
+        weight = np.exp((relevance - relevance.max(initial=0)) / (2 * self.scale))
         return weight[:, None] * (alike + 1) / 2 * weight
 
     def score_of_other(self, similarity: float) -> float:
@@ -208,14 +213,16 @@ class Representative(Selector):
 
 
 @dataclass
-class KCenter(Representative):
+class KCenter(
+    Representative,
+    title="k-center + top-k",
+    description="From 100 that leave no message far away",
+    source="Gonzalez 1985",
+):
     """Farthest first (Gonzalez 1985): no message is far from a chosen one.
 
     Begins with the most central message; then always the one least similar to all chosen so far.
     """
-
-    title: ClassVar[str] = "k-center + top-k"
-    description: ClassVar[str] = "From 100 that leave no message far away"
 
     def choose(self, pool: Pool, count: int) -> list[int]:
         vectors = pool.vectors[pool.representatives]  # (R, d)
@@ -231,7 +238,12 @@ class KCenter(Representative):
 
 
 @dataclass
-class Facility(Representative):
+class Facility(
+    Representative,
+    title="Facility + top-k",
+    description="From the 100 that cover the pool best",
+    source="Nemhauser et al. 1978",
+):
     """Greedy facility location: every message is similar to a chosen one.
 
     Maximises the sum, over all messages of the pool, of the largest cosine to a chosen one; a
@@ -239,16 +251,14 @@ class Facility(Representative):
     1978).
     """
 
-    title: ClassVar[str] = "Facility + top-k"
-    description: ClassVar[str] = "From the 100 that cover the pool best"
-
     def choose(self, pool: Pool, count: int) -> list[int]:
         rows = pool.representatives
         if len(pool) <= DENSE_ROWS:
             cosines = pool.vectors[rows] @ pool.vectors.T  # (R, d) (d, N) -> (R, N)
             np.maximum(cosines, 0, out=cosines)
-            gains = cosines.sum(axis=1)
-            picks = lazy_greedy(gains, lambda i: (slice(None), cosines[i]), len(pool), count)
+            picks = lazy_greedy(
+                cosines.sum(axis=1), lambda i: (slice(None), cosines[i]), len(pool), count
+            )
         else:
             graph = covering_graph(pool.vectors, SPARSE_NEIGHBOURS)[rows]  # (R, N)
             parts = [slice(*ends) for ends in pairwise(graph.indptr)]
@@ -274,12 +284,11 @@ def covering_graph(vectors: np.ndarray, neighbours: int) -> "csr_array":
     from scipy.sparse import csr_array, eye_array
 
     graph = knn_graph(vectors, neighbours)  # (N, k)
-    cosines = np.empty(graph.shape, np.float32)
-    for row, near in enumerate(graph):
-        cosines[row] = np.maximum(vectors[near] @ vectors[row], 0)
+    cosines = [vectors[near] @ vector for near, vector in zip(graph, vectors, strict=True)]
     size, k = graph.shape
     by_voter = csr_array(
-        (cosines.ravel(), graph.ravel(), np.arange(size + 1) * k), shape=(size, size)
+        (np.maximum(np.concatenate(cosines), 0), graph.ravel(), np.arange(size + 1) * k),
+        shape=(size, size),
     )
     return (by_voter.T + eye_array(size, dtype=np.float32)).tocsr()
 

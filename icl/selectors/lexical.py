@@ -10,7 +10,7 @@ import numpy as np
 
 from clfcore.config import SHARE, at_least, setting
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, candidates
+from icl.selectors.base import Reader, Selection, Selector, select_in_order
 from icl.selectors.similar import similarities
 
 if TYPE_CHECKING:
@@ -29,22 +29,24 @@ def words(text: str) -> list[str]:
 
 
 @dataclass
-class BM25(Selector):
+class BM25(
+    Selector,
+    title="BM25",
+    description="Messages that share rare words with yours",
+    source="Robertson and Zaragoza 2009",
+):
     """Messages that share rare words with the query (Robertson and Zaragoza 2009); Okapi's form.
 
     A word in most messages has a negative weight in Okapi; it gets a quarter of the mean instead.
     """
 
-    title: ClassVar[str] = "BM25"
-    description: ClassVar[str] = "Messages that share rare words with yours"
     k1: float = setting(1.5, "How much a repeated word counts.", bound=at_least(0))
     b: float = setting(0.75, "How much a long message is held back.", bound=SHARE)
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         messages = [words(text) for text in pool.texts]
-        self._columns: dict[str, int] = {}
-        for word in (word for message in messages for word in message):
-            self._columns.setdefault(word, len(self._columns))
+        known = dict.fromkeys(word for message in messages for word in message)
+        self._columns = {word: column for column, word in enumerate(known)}
         self._weights = self._okapi(self._count(messages)).T.tocsr()  # (V, N)
         return super().fit(pool)
 
@@ -61,13 +63,10 @@ class BM25(Selector):
                 yield score
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
-        selections = []
-        for text, score in zip(texts, self.scores(texts), strict=True):
-            order = np.argsort(-score, kind="stable")
-            rows, passed_over = candidates(self.pool, text, order, k)
-            scores = score[rows].tolist()
-            selections.append(Selection(rows, scores=scores, passed_over=passed_over))
-        return selections
+        return [
+            select_in_order(self.pool, text, np.argsort(-score, kind="stable"), k, score=score)
+            for text, score in zip(texts, self.scores(texts), strict=True)
+        ]
 
     def _count(self, messages: Sequence[Sequence[str]]) -> "csr_array":
         """(M, V) float64: how often each known word occurs in each message."""
@@ -95,15 +94,18 @@ class BM25(Selector):
 
 
 @dataclass
-class Hybrid(BM25):
+class Hybrid(
+    BM25,
+    title="Hybrid",
+    description="Similar in meaning and in words",
+    source="reciprocal rank fusion, Cormack et al. 2009",
+):
     """Similarity and BM25 together, by reciprocal rank fusion (Cormack et al. 2009).
 
     A message scores 1 / (``rank_constant`` + rank) in each of the two rankings; in BM25's only if
     it shares words with the query.
     """
 
-    title: ClassVar[str] = "Hybrid"
-    description: ClassVar[str] = "Similar in meaning and in words"
     needs_vectors: ClassVar[bool] = True
     rank_constant: int = setting(60, "How little the first ranks stand out.", bound=at_least(0))
 
@@ -120,8 +122,7 @@ class Hybrid(BM25):
                 ranking = rows[np.argsort(-score[rows], kind="stable")]
                 fused[ranking] += 1 / (self.rank_constant + np.arange(1, len(ranking) + 1))
             order = np.argsort(-fused, kind="stable")
-            shown, passed_over = candidates(self.pool, text, order, k)
             selections.append(
-                Selection(shown, similarity[shown].tolist(), fused[shown].tolist(), passed_over)
+                select_in_order(self.pool, text, order, k, similarity=similarity, score=fused)
             )
         return selections

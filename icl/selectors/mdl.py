@@ -112,7 +112,12 @@ class Organisation:
 
 
 @dataclass
-class MDL(Selector):
+class MDL(
+    Selector,
+    title="MDL",
+    description="The list that makes the language model most certain",
+    source="Wu et al. 2023",
+):
     """The organisation with the smallest code length; a tie goes to the earlier trial.
 
     The first trial is plain top-k (in a balanced space: of each label), the most similar last.
@@ -120,8 +125,6 @@ class MDL(Selector):
     row, minus the code length of the list in nats; ``organisations`` shows all that were tried.
     """
 
-    title: ClassVar[str] = "MDL"
-    description: ClassVar[str] = "The list that makes the language model most certain"
     needs_vectors: ClassVar[bool] = True
     arranges: ClassVar[bool] = True
     candidates: int = setting(

@@ -1,13 +1,13 @@
 """A language model behind a prompt format: what selectors ask that ask a language model."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
 from icl.lm.base import LM
 from icl.pool.pool import Pool
-from icl.prompt.template import Demonstration, Template
+from icl.prompt.scoring import first_words, sum_of_tokens
+from icl.prompt.template import Demonstration, Template, all_words
 from icl.selectors.base import ListScore
 
 
@@ -35,13 +35,10 @@ class PromptReader:
         ]
         prompt = self.template.render(shown, query)
         words = self.template.words_for(query)
-        spelled = [word for own in words.values() for word in own]
         since = len(prompt) - len(self.template.slot(query)) if whole else None
-        read = self.lm.read(prompt, spelled, since)
-        ends = np.cumsum([0, *(len(own) for own in words.values())])
-        totals = np.array([sum(tokens) for tokens in read.log_probabilities])  # (W,)
+        read = self.lm.read(prompt, all_words(words), since)
         return ListScore(
-            labels=np.array([np.logaddexp.reduce(totals[a:b]) for a, b in pairwise(ends)]),
-            label_tokens=np.array([len(read.tokens[start]) for start in ends[:-1]]),
+            labels=sum_of_tokens([read], words),
+            label_tokens=np.array([len(read.tokens[start]) for start in first_words(words)]),
             query=np.array(read.prompt),
         )

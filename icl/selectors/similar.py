@@ -17,11 +17,12 @@ QUERIES_PER_BLOCK = 1024
 
 
 @dataclass
-class Zero(Selector):
+class Zero(
+    Selector,
+    title="Zero-shot",
+    description="No examples: what the language model knows by itself",
+):
     """No demonstrations: what the language model knows by itself."""
-
-    title: ClassVar[str] = "Zero-shot"
-    description: ClassVar[str] = "No examples: what the language model knows by itself"
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
         return self
@@ -31,45 +32,54 @@ class Zero(Selector):
 
 
 @dataclass
-class Random(Selector):
+class Random(
+    Selector,
+    title="Random",
+    description="Any messages, whatever their label",
+):
     """A plain draw: labels come as the pool has them, whatever the balance setting.
 
     The draw depends on the seed and the query's text only, so a message sees the same
     demonstrations alone, in a batch, or in another order.
     """
 
-    title: ClassVar[str] = "Random"
-    description: ClassVar[str] = "Any messages, whatever their label"
     balance: ClassVar[str | None] = "none"
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
-        selections = []
-        for text in texts:
-            # Representatives only: a mass mailing is not more likely than any other message.
-            order = generator(self.seed, text).permutation(self.pool.representatives)
-            selections.append(Selection(candidates(self.pool, text, order, k)[0]))
-        return selections
+        # Representatives only: a mass mailing is not more likely than any other message.
+        rows = self.pool.representatives
+        return [
+            Selection(
+                candidates(self.pool, text, generator(self.seed, text).permutation(rows), k)[0]
+            )
+            for text in texts
+        ]
 
 
 @dataclass
-class BalancedRandom(Random):
+class BalancedRandom(
+    Random,
+    title="Balanced random",
+    description="Any messages, as many spam as not spam",
+):
     """A random draw with the same number of each label."""
 
-    title: ClassVar[str] = "Balanced random"
-    description: ClassVar[str] = "Any messages, as many spam as not spam"
     balance: ClassVar[str | None] = "equal"
 
 
 @dataclass
-class TopK(Selector):
+class TopK(
+    Selector,
+    title="Top-k",
+    description="The messages most similar to yours",
+    source="KATE, Liu et al. 2022",
+):
     """The most similar messages first (KATE, Liu et al. 2022); ties go to the lower row.
 
     Each label is searched by itself: the k-th nearest message of a rare label may be a thousand
     rows down the common ranking. Exact in pools of up to ``EXACT_ROWS`` messages.
     """
 
-    title: ClassVar[str] = "Top-k"
-    description: ClassVar[str] = "The messages most similar to yours"
     needs_vectors: ClassVar[bool] = True
 
     def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
@@ -123,11 +133,13 @@ class TopK(Selector):
 
 
 @dataclass
-class KNN(TopK):
+class KNN(
+    TopK,
+    title="kNN vote",
+    description="The most similar messages vote; no language model",
+):
     """The vote of the k most similar messages: the baseline that needs no language model."""
 
-    title: ClassVar[str] = "kNN vote"
-    description: ClassVar[str] = "The most similar messages vote; no language model"
     votes: ClassVar[bool] = True
     balance: ClassVar[str | None] = "none"
 

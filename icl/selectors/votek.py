@@ -19,7 +19,7 @@ from clfcore.config import Bound, at_least, setting
 from clfcore.errors import TuneshotError
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, candidates, top_k_among
+from icl.selectors.base import Reader, Selection, Selector, select_in_order, top_k_among
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -208,10 +208,7 @@ def reference_graph(vectors: np.ndarray, k: int) -> np.ndarray:
     Returns:
         (N, k) int32, the most similar last.
     """
-    graph = np.empty((len(vectors), min(k, len(vectors) - 1)), np.int32)
-    for row, vector in enumerate(vectors):
-        graph[row] = np.argsort(vectors @ vector)[-k - 1 : -1]
-    return graph
+    return np.array([np.argsort(vectors @ vector)[-k - 1 : -1] for vector in vectors], np.int32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +251,12 @@ COMPAT: dict[str, Variant] = {
 
 
 @dataclass
-class VoteK(Selector):
+class VoteK(
+    Selector,
+    title="Vote-k list",
+    description="The same examples for every message",
+    source="Su et al. 2023",
+):
     """One list for all queries: the first picks. A copy of the query is skipped.
 
     Attributes:
@@ -266,8 +268,6 @@ class VoteK(Selector):
         received: (n,) int64, how many votes each got.
     """
 
-    title: ClassVar[str] = "Vote-k list"
-    description: ClassVar[str] = "The same examples for every message"
     annotate: int = setting(
         100,
         "How many messages to pick (M); all, if the pool has fewer.",
@@ -313,12 +313,10 @@ class VoteK(Selector):
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         groups = set(self.pool.groups[self.picks].tolist())
         score_of = dict(zip(self.picks, self.scores, strict=True))
-        selections = []
-        for text in texts:
-            rows, passed_over = candidates(self.pool, text, self.picks, k, groups)
-            scores = [score_of[row] for row in rows]
-            selections.append(Selection(rows, scores=scores, passed_over=passed_over))
-        return selections
+        return [
+            select_in_order(self.pool, text, self.picks, k, score=score_of, groups=groups)
+            for text in texts
+        ]
 
     def graph(self) -> "nx.DiGraph":
         """The graph of votes, to be drawn or exported: an edge goes from voter to supported.
@@ -344,14 +342,17 @@ class VoteK(Selector):
 
 
 @dataclass
-class VoteKPool(VoteK):
+class VoteKPool(
+    VoteK,
+    title="Vote-k + top-k",
+    description="From 100 that vote-k finds worth labelling",
+    source="Su et al. 2023",
+):
     """The picks are the messages worth labelling; each query sees the most similar of them.
 
     The paper's use.
     """
 
-    title: ClassVar[str] = "Vote-k + top-k"
-    description: ClassVar[str] = "From 100 that vote-k finds worth labelling"
     needs_vectors: ClassVar[bool] = True
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
@@ -359,7 +360,12 @@ class VoteKPool(VoteK):
 
 
 @dataclass
-class VoteKTwoStage(VoteKPool):
+class VoteKTwoStage(
+    VoteKPool,
+    title="Two-stage vote-k",
+    description="From 100 that vote-k and the language model find worth labelling",
+    source="Su et al. 2023",
+):
     """The paper's full method: the language model's confidence spreads the picks as well.
 
     The first tenth of the picks is made by the vote. The model then answers other messages, with
@@ -373,8 +379,6 @@ class VoteKTwoStage(VoteKPool):
     n - max(1, M // 10) times if n different messages are fewer.
     """
 
-    title: ClassVar[str] = "Two-stage vote-k"
-    description: ClassVar[str] = "From 100 that vote-k and the language model find worth labelling"
     in_chat: ClassVar[bool] = False  # fit asks hundreds of questions
     questions: int = setting(
         500, "How many messages to ask about, drawn at random; at least annotate."

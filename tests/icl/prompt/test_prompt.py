@@ -213,7 +213,7 @@ def told(labels, texts=None, near=()):
     vectors = np.eye(len(labels), dtype=np.float32)
     for row in near:
         vectors[row] = vectors[0]
-    return demonstration_hints(shown(labels, texts), ("ham", "spam"), TEMPLATE, vectors)
+    return list(demonstration_hints(shown(labels, texts), ("ham", "spam"), TEMPLATE, vectors))
 
 
 def test_good_examples_call_for_no_hint():

@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -150,11 +149,14 @@ def test_more_queries_than_a_block():
 
 
 @dataclass
-class Newest(Selector):
+class Newest(
+    Selector,
+    title="Newest first",
+    description="The messages that came last",
+    source="Nobody 2026",
+):
     """The last messages of the pool, whatever the query."""
 
-    title: ClassVar[str] = "Newest first"
-    description: ClassVar[str] = "The messages that came last"
     size: int = setting(5, "How many of the last messages may be shown.", bound=at_least(1))
 
     def select(self, texts, vectors, k):
@@ -188,7 +190,9 @@ def run(*arguments):
     return CliRunner().invoke(app, arguments).output
 
 assert "newest" in run("classify", "--help")
-assert "Newest first: The messages that came last" in run("selectors")
+assert "Newest first: The messages that came last (Nobody 2026)" in run("selectors")
+assert "The messages most similar to yours (KATE, Liu et al. 2022)" in run("selectors")
+assert "Any messages, whatever their label (" not in run("selectors")
 assert Settings(selector="newest").selector == "newest"
 options = {option.id: option for option in pickers()[0].options}
 newest = options["newest"]
