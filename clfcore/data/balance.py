@@ -45,8 +45,8 @@ class Balancer:
 
 def _raised(counts: LabelCounts, ratio: float, seed: int) -> dict[str, Any]:
     """Every label brought to ``ratio`` of the commonest one, rounded down; none gets fewer."""
-    commonest = max(counts.values())
-    targets = {label: max(count, int(ratio * commonest)) for label, count in counts.items()}
+    least = int(ratio * max(counts.values()))
+    targets = {label: max(count, least) for label, count in counts.items()}
     return {"sampling_strategy": targets, "random_state": seed}
 
 
@@ -165,8 +165,7 @@ def balanced_rows(
     if balancer.sampler is None:
         return list(range(len(y)))
     x = np.zeros((len(y), 1)) if vectors is None else vectors
-    sampler, _, _ = _resampled(strategy, x, y, ratio, seed)
-    return np.sort(sampler.sample_indices_).tolist()
+    return np.sort(_resampled(strategy, x, y, ratio, seed)[0].sample_indices_).tolist()
 
 
 def balanced_points(
@@ -204,9 +203,8 @@ def class_weights(labels: Sequence[int], strategy: str) -> list[float]:
     Raises:
         TuneshotError: unknown ``strategy``, or a label without messages to weigh.
     """
-    weighs = _checked(strategy, ratio=1.0).kind == "weights"
     counts = np.bincount(labels)  # (N,) -> (K,)
-    if not weighs:
+    if _checked(strategy, ratio=1.0).kind != "weights":
         return [1.0] * len(counts)
     if not counts.all():
         raise TuneshotError(
@@ -236,8 +234,8 @@ def _resampled(
     if len(counts) < 2:
         raise TuneshotError(f"balancing needs messages of at least 2 labels, found {len(counts)}")
     module, _, name = str(balancer.sampler).rpartition(".")
-    sampler_class = getattr(import_module(f"imblearn.{module}"), name)
-    sampler = sampler_class(**balancer.settings(counts, ratio, seed))
+    settings = balancer.settings(counts, ratio, seed)
+    sampler = getattr(import_module(f"imblearn.{module}"), name)(**settings)
     try:
         new_x, new_y = sampler.fit_resample(x, y)
     except (ValueError, RuntimeError) as error:  # e.g. ADASYN where the labels do not touch

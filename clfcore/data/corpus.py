@@ -52,10 +52,10 @@ def fetch_corpus(source: str | None = None, on_progress: Callable[[str], None] =
             check_corpus(raw, place)
         except (OSError, zipfile.BadZipFile, TuneshotError) as error:
             reasons.append(f"{place}: {getattr(error, 'reason', None) or error}")
-            continue
-        with atomic_write(corpus_path()) as new:
-            new.write_bytes(raw)
-        return corpus_path()
+        else:
+            with atomic_write(corpus_path()) as new:
+                new.write_bytes(raw)
+            return corpus_path()
     raise TuneshotError(
         "could not get the SMS Spam Collection ("
         + "; ".join(reasons)

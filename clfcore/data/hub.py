@@ -39,20 +39,17 @@ def read_dataset(
     name, config, split = _parts_of(source)
     dataset = _load(source, name, config, split)
     header = dataset.column_names
-    wanted = {"text": text_column, "label": label_column}
-    values = [
-        column_values(dataset, header[column]) for column in find_columns(header, wanted, source)
-    ]
-    rows = enumerate(zip(*values, strict=True), start=1)
-    return to_examples(((number, list(row)) for number, row in rows), source)
+    columns = find_columns(header, {"text": text_column, "label": label_column}, source)
+    values = [column_values(dataset, header[column]) for column in columns]
+    return to_examples(enumerate(zip(*values, strict=True), start=1), source)
 
 
 def _parts_of(source: str) -> tuple[str, str | None, str]:
     """Repository, configuration and split; refused if no dataset can be called that."""
     path, _, split = source.partition(":")
     parts = path.split("/")
-    named_so = all(_NAME.fullmatch(part) for part in parts) and len(parts) <= 3
-    if not named_so or Path(path).suffix.lower() in READERS:
+    possible = all(_NAME.fullmatch(part) for part in parts) and len(parts) <= 3
+    if not possible or Path(path).suffix.lower() in READERS:
         raise _not_found(source, "no dataset is called that")
     return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None, split or DEFAULT_SPLIT
 

@@ -18,7 +18,7 @@ from clfcore.types import Example
 # Role of a column ("text", "label") -> its name, where the user says it.
 ColumnNames = Mapping[str, str | None]
 # Row number as a person counts it in the file, and the values of the wanted columns.
-NumberedRow = tuple[int, list[object]]
+NumberedRow = tuple[int, Sequence[object]]
 
 # What others call these columns; v1 and v2 are Kaggle's copy of the SMS Spam Collection.
 ALIASES = {
@@ -43,8 +43,7 @@ def read_labelled(
         TuneshotError: unreadable, not UTF-8, a column cannot be found, a row without a text or a
             label, or no message at all.
     """
-    wanted = {"text": text_column, "label": label_column}
-    return to_examples(_rows(path, wanted), str(path))
+    return to_examples(_rows(path, {"text": text_column, "label": label_column}), str(path))
 
 
 def read_texts(path: Path, text_column: str | None = None) -> list[str]:
@@ -78,10 +77,10 @@ def to_examples(rows: Iterable[NumberedRow], place: str) -> list[Example]:
     Raises:
         TuneshotError: no rows; a missing text or label, or one that is a list, say.
     """
-    examples = []
-    for number, (text, label) in rows:
-        where = f"{place}, row {number}"
-        examples.append(Example(text=_text(text, where), label=_label(label, where)))
+    examples = [
+        Example(_text(text, f"{place}, row {number}"), _label(label, f"{place}, row {number}"))
+        for number, (text, label) in rows
+    ]
     if not examples:
         raise TuneshotError(f"{place} holds no messages; give at least one")
     return examples
@@ -119,7 +118,6 @@ def _missing(value: object) -> bool:
 
 def _find(header: Sequence[str], role: str, name: str | None, place: str) -> int:
     option = f"--{role}-column"
-    shown = shorten(", ".join(header), 200, placeholder=" …") or "empty"
     for names in ((name,),) if name else ((role,), ALIASES[role]):
         columns = _named(header, names)
         if len(columns) > 1:
@@ -131,7 +129,8 @@ def _find(header: Sequence[str], role: str, name: str | None, place: str) -> int
         if columns:
             return columns[0]
     raise TuneshotError(
-        f"{place} has no column {name or role!r}; its header is: {shown}; "
+        f"{place} has no column {name or role!r}; its header is: "
+        f"{shorten(', '.join(header), 200, placeholder=' …') or 'empty'}; "
         f"say which column it is with {option}"
     )
 
@@ -150,6 +149,23 @@ def _rows(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     return READERS.get(path.suffix.lower(), _read_tsv)(path, wanted)
 
 
+def _columns_of(
+    path: Path,
+    header: Sequence[str],
+    rows: Iterable[tuple[int, Sequence[object]]],
+    wanted: ColumnNames,
+) -> Iterator[NumberedRow]:
+    """The wanted columns of numbered ``rows``, each of which must be as wide as ``header``."""
+    columns = find_columns(header, wanted, str(path))
+    for number, cells in rows:
+        if len(cells) != len(header):
+            raise TuneshotError(
+                f"{path}, row {number}: {len(cells)} fields where the header has {len(header)}; "
+                "correct the row or the header"
+            )
+        yield number, [cells[column] for column in columns]
+
+
 def split_tsv(lines: Sequence[str]) -> list[list[str]]:
     """The cells of a tab-separated table, its header first; its last column takes all other tabs.
 
@@ -163,12 +179,8 @@ def _read_tsv(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     lines = read_lines(path)
     header, *rows = split_tsv(lines) or [[]]
     if "label" in wanted and not any(wanted.values()) and _is_corpus_form(path, header):
-        yield from _read_corpus_form(path, lines, wanted)
-        return
-    columns = find_columns(header, wanted, str(path))
-    for number, cells in enumerate(rows, start=2):
-        _check_width(path, number, cells, header)
-        yield number, [cells[column] for column in columns]
+        return _columns_of(path, ("label", "text"), _corpus_rows(path, lines), wanted)
+    return _columns_of(path, header, enumerate(rows, start=2), wanted)
 
 
 def _is_corpus_form(path: Path, header: Sequence[str]) -> bool:
@@ -176,15 +188,11 @@ def _is_corpus_form(path: Path, header: Sequence[str]) -> bool:
 
     In a ``.tsv`` of three columns and more the first line is a header, known names or not.
     """
-    if path.suffix.lower() == ".tsv" and len(header) > 2:
-        return False
-    return not all(_named(header, (role, *ALIASES[role])) for role in ALIASES)
+    surely_header = path.suffix.lower() == ".tsv" and len(header) > 2
+    return not (surely_header or all(_named(header, (role, *ALIASES[role])) for role in ALIASES))
 
 
-def _read_corpus_form(
-    path: Path, lines: Sequence[str], wanted: ColumnNames
-) -> Iterator[NumberedRow]:
-    columns = find_columns(("label", "text"), wanted, str(path))
+def _corpus_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, tuple[str, str]]]:
     for number, line in enumerate(lines, start=1):
         label, tab, text = line.partition("\t")
         if not tab:
@@ -192,7 +200,7 @@ def _read_corpus_form(
                 f"{path}, line {number}: expected label, a tab and the text; other forms are "
                 f"told by the file's ending: {', '.join(READERS)}"
             )
-        yield number, [(label, text)[column] for column in columns]
+        yield number, (label, text)
 
 
 def _read_csv(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
@@ -200,23 +208,13 @@ def _read_csv(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     rows = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
     try:
         header = next(rows, [])
-        columns = find_columns(header, wanted, str(path))
-        for number, cells in enumerate(rows, start=2):
-            if cells:  # a blank line is no row
-                _check_width(path, number, cells, header)
-                yield number, [cells[column] for column in columns]
+        # A blank line is no row.
+        filled = ((number, cells) for number, cells in enumerate(rows, start=2) if cells)
+        yield from _columns_of(path, header, filled, wanted)
     except csv.Error as error:
         raise TuneshotError(
             f"{path} is not a well-formed CSV: {error}; export it again, or as .tsv"
         ) from error
-
-
-def _check_width(path: Path, number: int, cells: Sequence[str], header: Sequence[str]) -> None:
-    if len(cells) != len(header):
-        raise TuneshotError(
-            f"{path}, row {number}: {len(cells)} fields where the header has {len(header)}; "
-            "correct the row or the header"
-        )
 
 
 def _read_jsonl(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
@@ -234,9 +232,8 @@ def _read_jsonl(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
             raise TuneshotError(f"{path}, line {number} is not an object; write one object a line")
         rows.append((number, row))
     header = list(dict.fromkeys(name for _, row in rows for name in row))
-    names = [header[column] for column in find_columns(header, wanted, str(path))]
-    for number, row in rows:
-        yield number, [row.get(name) for name in names]
+    filled = ((number, [row.get(name) for name in header]) for number, row in rows)
+    return _columns_of(path, header, filled, wanted)
 
 
 def _read_parquet(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
@@ -253,27 +250,26 @@ def _read_parquet(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
             ".jsonl"
         ) from error
     values = (table.column(header[column]).to_pylist() for column in columns)
-    for number, row in enumerate(zip(*values, strict=True), start=1):
-        yield number, list(row)
+    return enumerate(zip(*values, strict=True), start=1)
 
 
 def _read_folder(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
     """One sub-folder per class, one ``.txt`` file per message; a last line end is not text."""
-    columns = find_columns(("label", "text"), wanted, str(path))
-    number = 0
+    files: list[Path] = []
     for folder in sorted(child for child in _visible(path) if child.is_dir()):
-        files = sorted(child for child in _visible(folder) if child.suffix.lower() == ".txt")
-        if not files:
+        texts = sorted(child for child in _visible(folder) if child.suffix.lower() == ".txt")
+        if not texts:
             raise TuneshotError(f"{folder} holds no .txt file; add some, or remove the folder")
-        for file in files:
-            number += 1
-            text = _decoded(file).removesuffix("\n").removesuffix("\r")
-            yield number, [(folder.name, text)[column] for column in columns]
-    if not number:
+        files += texts
+    if not files:
         raise TuneshotError(
             f"{path} has no sub-folders; expected one for each class, with a .txt file for each "
             "message: spam/001.txt"
         )
+    rows = (
+        (file.parent.name, _decoded(file).removesuffix("\n").removesuffix("\r")) for file in files
+    )
+    return _columns_of(path, ("label", "text"), enumerate(rows, start=1), wanted)
 
 
 def _visible(folder: Path) -> list[Path]:
