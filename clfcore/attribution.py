@@ -7,7 +7,6 @@ person would. Effects need not add up: words repeat each other, or mean somethin
 
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,6 @@ from torch import Tensor
 
 from clfcore.errors import unknown_choice
 from clfcore.fine_tuned import FineTuned
-from clfcore.model.batching import by_length
 from clfcore.model.classifier import class_logits
 
 _BATCH_SIZE = 32  # messages in one pass
@@ -83,7 +81,8 @@ def attribute(model: FineTuned, text: str, label: str | None = None) -> Attribut
     groups = [spans[i : i + together] for i in range(0, len(spans), together)]
     parts = [(group[0][0], group[-1][1]) for group in groups]
     variants = [read, *(_without(read, start, end) for start, end in parts)]
-    whole, *rest = _log_odds_of(model, variants, model.labels.index(label))
+    logits = class_logits(model.model, [model.read(text) for text in variants], _BATCH_SIZE)
+    whole, *rest = _log_odds(logits, model.labels.index(label)).tolist()
     words = tuple(
         Word(read[start:end], start, end, effect=whole - odds)
         for (start, end), odds in zip(parts, rest, strict=True)
@@ -91,23 +90,12 @@ def attribute(model: FineTuned, text: str, label: str | None = None) -> Attribut
     return Attribution(label, words, left_out=len(text) - len(read))
 
 
-@torch.inference_mode()
-def _log_odds_of(model: FineTuned, texts: Sequence[str], column: int) -> list[float]:
-    """The log-odds of a label in each of ``texts``, in nats."""
-    odds = [0.0] * len(texts)
-    for batch in by_length([model.read(text) for text in texts], _BATCH_SIZE):
-        values = _log_odds(class_logits(model.model, batch), column).tolist()
-        for row, value in zip(batch.rows, values, strict=True):
-            odds[row] = value
-    return odds
-
-
 def _log_odds(logits: Tensor, column: int) -> Tensor:
-    """A label's log p - log(1 - p), from logits: (B, classes) -> (B,).
+    """A label's log p - log(1 - p) in nats, from logits: (N, classes) -> (N,).
 
     From logits, because a float32 probability near 1 has lost how far from 1 it is.
     """
-    others = torch.cat([logits[:, :column], logits[:, column + 1 :]], dim=1)  # (B, classes - 1)
+    others = torch.cat([logits[:, :column], logits[:, column + 1 :]], dim=1)  # (N, classes - 1)
     return logits[:, column] - others.logsumexp(dim=1)
 
 

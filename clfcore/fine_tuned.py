@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import torch
-
-from clfcore.model.batching import by_length
 from clfcore.model.classifier import TextClassifier, class_logits
 from clfcore.model.spec import Reading
 from clfcore.model.tokenizer import encode
@@ -83,7 +80,6 @@ class FineTuned:
         """The token ids of ``text`` that the model reads: cut, or padded where padding is read."""
         return self.meta.reading.tokens(self.encode(text), self.model.trunk.context_length)
 
-    @torch.inference_mode()
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[FineTunedPrediction]:
         """Answers in input order; padding never changes one.
 
@@ -95,11 +91,7 @@ class FineTuned:
         limit = self.model.trunk.context_length
         whole = [self.encode(text) for text in texts]
         tokens = [self.meta.reading.tokens(ids, limit) for ids in whole]
-        rows: list[list[float]] = [[]] * len(texts)
-        for batch in by_length(tokens, batch_size):
-            p = class_logits(self.model, batch).float().log_softmax(dim=-1).exp()  # (B, classes)
-            for row, values in zip(batch.rows, p.tolist(), strict=True):
-                rows[row] = values
+        p = class_logits(self.model, tokens, batch_size).log_softmax(dim=-1).exp()  # (N, classes)
         ms = (perf_counter() - start) * 1000 / max(1, len(texts))
         return [
             FineTunedPrediction(
@@ -109,7 +101,7 @@ class FineTuned:
                 notes=tuple(self._notes(text, len(ids), limit, values)),
                 tokens=min(len(ids), limit),
             )
-            for text, ids, values in zip(texts, whole, rows, strict=True)
+            for text, ids, values in zip(texts, whole, p.tolist(), strict=True)
         ]
 
     def _decide(self, p: list[float]) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clfcore.model.batching import Batch, by_length
+from clfcore.model.batching import by_length
 from clfcore.model.gpt import GPTModel
+from clfcore.model.heads import last_linear
 from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.precision import autocast
 from clfcore.model.spec import AdapterSpec, Reading
@@ -95,9 +96,16 @@ def _real(width: int, lengths: Tensor) -> Tensor:
     return torch.arange(width, device=lengths.device) < lengths[:, None]
 
 
-def class_logits(model: TextClassifier, batch: Batch) -> Tensor:
-    """Logits of the labels: (B, classes)."""
-    return model(batch.ids, batch.lengths)
+@torch.inference_mode()
+def class_logits(
+    model: TextClassifier, tokens: Sequence[Sequence[int]], batch_size: int = 64
+) -> Tensor:
+    """Logits of the labels: (N, classes) float32, in the order of ``tokens``."""
+    model.eval()
+    logits = torch.zeros(len(tokens), last_linear(model.trunk.out_head).out_features)
+    for batch in by_length(tokens, batch_size):
+        logits[batch.rows] = model(batch.ids, batch.lengths)
+    return logits
 
 
 @torch.inference_mode()

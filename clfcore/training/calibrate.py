@@ -11,23 +11,11 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from clfcore.model.batching import Encoded, by_length
+from clfcore.model.batching import Encoded
 from clfcore.model.classifier import TextClassifier, class_logits
 from clfcore.model.heads import last_linear
 
 _SMALLEST_SLOPE = 1e-3  # a slope below zero would turn every answer around
-
-
-@torch.inference_mode()
-def all_logits(model: TextClassifier, data: Encoded) -> np.ndarray:
-    """(N, classes) float64 logits, in nats."""
-    model.eval()
-    rows: list[np.ndarray] = [np.empty(0)] * len(data.labels)
-    for batch in by_length(data.tokens, 64):
-        logits = class_logits(model, batch).double().numpy()  # (B, classes)
-        for row, values in zip(batch.rows, logits, strict=True):
-            rows[row] = values
-    return np.stack(rows)
 
 
 @torch.no_grad()
@@ -41,9 +29,10 @@ def calibrate(model: TextClassifier, val: Encoded) -> tuple[float, list[float]]:
     Returns:
         The slope, and the shift of each label in nats (0 for the first), that were applied.
     """
-    z, y = all_logits(model, val), np.asarray(val.labels)  # (N, K), (N,)
+    z, y = class_logits(model, val.tokens).double().numpy(), np.asarray(val.labels)  # (N, K), (N,)
     classes = z.shape[1]
-    own = (np.bincount(y, minlength=classes) + 1) / (np.bincount(y, minlength=classes) + 2)  # (K,)
+    counts = np.bincount(y, minlength=classes)  # (K,)
+    own = (counts + 1) / (counts + 2)  # (K,)
     target = np.repeat((1 - own[y])[:, None] / (classes - 1), classes, axis=1)  # (N, K)
     target[np.arange(len(y)), y] = own[y]
 
@@ -55,10 +44,11 @@ def calibrate(model: TextClassifier, val: Encoded) -> tuple[float, list[float]]:
         gradient = np.r_[(off * z).sum(), off.sum(axis=0)[1:]]
         return float(-(target * log_p).sum() / len(y)), gradient
 
-    bounds = [(_SMALLEST_SLOPE, None), *[(None, None)] * (classes - 1)]
-    start = np.r_[1.0, np.zeros(classes - 1)]
-    solution = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds,
-                     options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}).x  # fmt: skip
+    solution = minimize(
+        loss, np.r_[1.0, np.zeros(classes - 1)], jac=True, method="L-BFGS-B",
+        bounds=[(_SMALLEST_SLOPE, None), *[(None, None)] * (classes - 1)],
+        options={"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000},
+    ).x  # fmt: skip
     slope, shifts = float(solution[0]), [0.0, *solution[1:].tolist()]
     last = last_linear(model.trunk.out_head)
     last.weight.mul_(slope)
@@ -77,8 +67,9 @@ def threshold_for(model: TextClassifier, val: Encoded, flag_at_most: float) -> f
     Returns:
         A probability, in the middle of the gap it may lie in.
     """
-    p = softmax(all_logits(model, val), axis=1)[:, 1]  # (N, 2) -> (N,)
+    z = class_logits(model, val.tokens).double().numpy()  # (N, 2)
+    p = softmax(z, axis=1)[:, 1]  # (N, 2) -> (N,)
     first = np.sort(p[np.asarray(val.labels) == 0])[::-1]
-    allowed = min(int(flag_at_most * len(first)), len(first) - 1)
-    highest = first[allowed]  # of those that must not be flagged
+    # The most probable of those that must not be flagged.
+    highest = first[min(int(flag_at_most * len(first)), len(first) - 1)]
     return float((highest + min([*p[p > highest], 1.0])) / 2)

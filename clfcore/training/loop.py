@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from clfcore.data.balance import BALANCERS, balanced_rows, class_weights
 from clfcore.errors import TuneshotError
-from clfcore.model.batching import Encoded, by_length, of_equal_length, pad, shuffled
+from clfcore.model.batching import Batch, Encoded, by_length, of_equal_length, pad, shuffled
 from clfcore.model.classifier import TextClassifier, sentence_vectors
 from clfcore.model.precision import autocast, resolve
 from clfcore.model.trainable import frozen_depth
@@ -151,14 +151,17 @@ class _TrainingRun:
 
         if not is_sharded(accelerator):  # shards are moved where they belong, not the whole
             model.to(self.device)
-        vectors = None
-        if BALANCERS[config.balance].kind == "neighbours":
-            vectors = sentence_vectors(model, train.tokens, self.precision)
+        vectors = (
+            sentence_vectors(model, train.tokens, self.precision)
+            if BALANCERS[config.balance].kind == "neighbours"
+            else None
+        )
         self.rows = balanced_rows(
             train.labels, config.balance, config.seed, config.balance_ratio, vectors
         )
         self.lengths = [len(ids) for ids in train.tokens]
-        self.widths = {"longest": max(self.lengths), "full_context": model.trunk.context_length}
+        widths = {"longest": max(self.lengths), "full_context": model.trunk.context_length}
+        self.width = widths.get(config.padding)  # of a training batch; None: of its longest message
         self.step_size = config.batch_size * config.accumulate
         self.steps_an_epoch = math.ceil(len(self.rows) / self.step_size)
         self.total = config.epochs * self.steps_an_epoch
@@ -168,11 +171,14 @@ class _TrainingRun:
         both = [*train.tokens, *val.tokens]
         if self.depth and self.world == 1 and ActivationCache.fits_in_memory(model, both):
             with offloaded_below(model.trunk, self.depth):
-                self.cache = ActivationCache(model, train.tokens, self.depth, self.precision)
-                self.val_cache = ActivationCache(model, val.tokens, self.depth, self.precision)
+                self.cache, self.val_cache = (
+                    ActivationCache(model, part.tokens, self.depth, self.precision)
+                    for part in (train, val)
+                )
 
-        weights = class_weights(train.labels, config.balance)
-        self.label_weights = torch.tensor(weights, device=self.device)  # (classes,)
+        self.label_weights = torch.tensor(
+            class_weights(train.labels, config.balance), device=self.device
+        )  # (classes,)
         self.targets = torch.tensor(train.labels, device=self.device)  # (N,)
         self.val_targets = torch.tensor(val.labels, device=self.device)
         self.wrapped: nn.Module = model
@@ -185,13 +191,15 @@ class _TrainingRun:
     def steps(self) -> Iterator[StepMetrics]:
         """Trains, one step at a time."""
         state, config = self.state, self.config
-        while state.step < self.total and not self._out_of_patience():
+        while state.step < self.total:
             epoch, done = divmod(state.step, self.steps_an_epoch)
             # Seeded by the epoch, so that a resumed run finds its place in the same order.
             order = shuffled(
                 self.lengths, self.rows, self.step_size, np.random.default_rng([config.seed, epoch])
             )
             for rows in islice(order, done, None):
+                if 0 < config.patience <= state.since_best:
+                    return
                 loss = self._update(rows)
                 state.step += 1
                 state.examples_seen += len(rows)
@@ -200,8 +208,6 @@ class _TrainingRun:
                 if end or (config.validate_every and state.step % config.validate_every == 0):
                     step = self._validated(step)
                 yield step
-                if self._out_of_patience():
-                    break
 
     def _update(self, rows: list[int]) -> float:
         """One optimiser step on ``rows``; their mean loss in nats."""
@@ -214,8 +220,13 @@ class _TrainingRun:
             shard = micro_batch[self.rank :: self.world]
             # A process without a message still takes part, but its loss counts for nothing.
             shard, counts = (shard, 1) if shard else (micro_batch[:1], 0)
-            with self._no_sync() if number < len(micro_batches) else nullcontext():
-                logits = self._logits(shard)  # (B, classes)
+            with (
+                self.accelerator.no_sync(self.wrapped)
+                if self.accelerator and number < len(micro_batches)
+                else nullcontext()
+            ):
+                batch = pad(self.train.tokens, shard, self.width)
+                logits = self._logits(self.wrapped, batch, self.cache)  # (B, classes)
                 y = self.targets[shard]
                 loss = counts * F.cross_entropy(
                     logits, y, self.label_weights, reduction="sum",
@@ -246,24 +257,33 @@ class _TrainingRun:
             return [group for rows in batches for group in of_equal_length(self.lengths, rows)]
         return batches
 
-    def _logits(self, rows: list[int]) -> Tensor:
-        """(B, classes) float32."""
-        if self.cache is not None:
-            x, lengths = self.cache.batch(rows)
-            with autocast(self.precision, self.device):
-                return self.model.above(x, lengths, self.depth).float()
-        width = self.widths.get(self.config.padding)
-        batch = pad(self.train.tokens, rows, width).to(self.device)
+    def _logits(self, model: nn.Module, batch: Batch, cache: ActivationCache | None) -> Tensor:
+        """(B, classes) float32, from the cache where there is one."""
         with autocast(self.precision, self.device):
-            return self.wrapped(batch.ids, batch.lengths).float()
+            if cache is not None:
+                return self.model.above(*cache.batch(batch.rows), self.depth).float()
+            return model(batch.ids.to(self.device), batch.lengths.to(self.device)).float()
 
+    @torch.no_grad()
     def _validated(self, step: StepMetrics) -> StepMetrics:
-        """``step`` with the figures of a validation; remembers the best weights."""
+        """``step`` with the figures of a validation; remembers the best weights.
+
+        Every process reads the whole validation part.
+        """
         state = self.state
-        val_loss, val_accuracy = self._validate()
+        self.wrapped.eval()
+        val_loss, val_right = 0.0, 0
+        for batch in by_length(self.val.tokens, _VALIDATION_BATCH_SIZE):
+            logits = self._logits(self.model, batch, self.val_cache)
+            y = self.val_targets[batch.rows]
+            val_loss += F.cross_entropy(logits, y, reduction="sum").item()
+            val_right += int((logits.argmax(dim=-1) == y).sum())
+        val_loss /= len(self.val.labels)
         seen, loss, right = state.tally
-        step = replace(step, train_loss=loss / seen, train_accuracy=right / seen,
-                       val_loss=val_loss, val_accuracy=val_accuracy)  # fmt: skip
+        step = replace(
+            step, train_loss=loss / seen, train_accuracy=right / seen,
+            val_loss=val_loss, val_accuracy=val_right / len(self.val.labels),
+        )  # fmt: skip
         state.history.append(step)
         state.tally = (0, 0.0, 0)
         state.since_best += 1
@@ -272,25 +292,6 @@ class _TrainingRun:
             if self.config.keep == "best":
                 self._copy_weights("best")
         return step
-
-    @torch.no_grad()
-    def _validate(self) -> tuple[float, float]:
-        """Mean loss in nats and accuracy on the validation part; every process does all of it."""
-        self.wrapped.eval()
-        loss, right = 0.0, 0
-        for batch in by_length(self.val.tokens, _VALIDATION_BATCH_SIZE):
-            with autocast(self.precision, self.device):
-                if self.val_cache is not None:
-                    logits = self.model.above(*self.val_cache.batch(batch.rows), self.depth)
-                else:
-                    logits = self.model(batch.ids.to(self.device), batch.lengths.to(self.device))
-            y = self.val_targets[batch.rows]
-            loss += F.cross_entropy(logits.float(), y, reduction="sum").item()
-            right += int((logits.argmax(dim=-1) == y).sum())
-        return loss / len(self.val.labels), right / len(self.val.labels)
-
-    def _out_of_patience(self) -> bool:
-        return 0 < self.config.patience <= self.state.since_best
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -337,9 +338,6 @@ class _TrainingRun:
 
     # --- several processes ----------------------------------------------------------------------
 
-    def _no_sync(self) -> Any:  # noqa: ANN401
-        return self.accelerator.no_sync(self.wrapped) if self.accelerator else nullcontext()
-
     def _sum_over_processes(self, *numbers: float) -> list[float]:
         if self.accelerator is None or self.world == 1:
             return list(numbers)
@@ -351,9 +349,9 @@ def _optimizer(
     model: TextClassifier, config: TrainConfig, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW over three groups: token embedding, matrices (decayed), vectors (not decayed)."""
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    embedding = [weight for weight in trained if weight is model.trunk.tok_emb.weight]
-    others = [weight for weight in trained if weight is not model.trunk.tok_emb.weight]
+    embedding = [weight for weight in model.trunk.tok_emb.parameters() if weight.requires_grad]
+    others = [weight for weight in model.parameters()
+              if weight.requires_grad and weight is not model.trunk.tok_emb.weight]  # fmt: skip
     matrices = [weight for weight in others if weight.squeeze().dim() > 1]
     vectors = [weight for weight in others if weight.squeeze().dim() <= 1]
     groups: list[dict[str, Any]] = [
@@ -367,12 +365,11 @@ def _optimizer(
         peaks = [group["lr"] for group in groups]
         return optimizer, torch.optim.lr_scheduler.OneCycleLR(optimizer, peaks, total_steps=steps)
     warmup = round(config.warmup * steps)
-    shape = SHAPES[config.schedule]
 
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
-        return shape((step - warmup) / max(1, steps - warmup))
+        return SHAPES[config.schedule]((step - warmup) / max(1, steps - warmup))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 

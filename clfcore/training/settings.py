@@ -136,21 +136,24 @@ class TrainConfig(Checked):
     seed: int = setting(0, "The seed of everything else that is random.", RUN, bound=at_least(0))
 
     def contradictions(self) -> list[str]:
-        problems = []
-        if self.position == "last_column" and self.padding in ("dynamic", "none"):
-            problems.append(
+        with_texts = ", ".join(name for name, b in BALANCERS.items() if b.kind != "points")
+        rules = (
+            (
+                self.position != "last_column" or self.padding in ("longest", "full_context"),
                 "the last column of a batch is only the same for a message in every batch with "
-                "padding longest or full_context; choose one of them, or position last_token"
-            )
-        if self.mix < 1 and self.layers not in TRAINABLE:
-            problems.append(f"mix needs weights to mix, and layers {self.layers} leaves them alone")
-        if self.layers != NOTHING and BALANCERS[self.balance].kind == "points":
-            choose = ", ".join(name for name, b in BALANCERS.items() if b.kind != "points")
-            problems.append(
+                "padding longest or full_context; choose one of them, or position last_token",
+            ),
+            (
+                self.mix == 1 or self.layers in TRAINABLE,
+                f"mix needs weights to mix, and layers {self.layers} leaves them alone",
+            ),
+            (
+                self.layers == NOTHING or BALANCERS[self.balance].kind != "points",
                 f"{self.balance} invents points, which have no text; use it with layers none (the "
-                f"feature-based approach), or choose from {choose}"
-            )
-        return problems
+                f"feature-based approach), or choose from {with_texts}",
+            ),
+        )
+        return [sentence for holds, sentence in rules if not holds]
 
 
 # What suits a base better than the lecture's settings. See docs/gpt2-mini.md.

@@ -26,9 +26,6 @@ from clfcore.weights.pretrained import is_gpt2, load_gpt2
 
 # gpt2-mini before fine-tuning. No label and no message of the corpus has touched it.
 TRUNK = ASSETS / "gpt2-mini-trunk.safetensors"
-_PRACTICE_TEXTS = 24_000
-_PRACTICE_EPOCHS = 3
-_DROP_RATE = 0.1  # of gpt2-mini, which is small enough to memorise its few messages
 _DISTILLATION_VERSION = 1  # of distill.py, so that no old trunk is taken from the cache
 
 
@@ -77,7 +74,8 @@ def load_base(
     torch.manual_seed(seed)
     random = weights == "random"
     if base == MINI:
-        cfg = replace(GPT_PRESETS[MINI], drop_rate=_DROP_RATE)
+        # Dropout, because it is small enough to memorise its few messages.
+        cfg = replace(GPT_PRESETS[MINI], drop_rate=0.1)
         state = None if random else _distilled(texts, texts_seed, on_progress)
         start = Base(base, _gpt2(cfg, classes, state), encode, source=None)
     elif random and base in GPT_PRESETS:
@@ -86,22 +84,20 @@ def load_base(
         cfg, state = load_gpt2(base)
         trunk = _gpt2(cfg, classes, None if random else state)
         start = Base(Path(base).name, trunk, encode, source=None if random else base)
-    else:
-        start = _transformer(base, classes, weights)
-    with torch.no_grad():
-        for weight in start.trunk.out_head.parameters():
-            weight.zero_()  # the first loss is ln(classes)
-    return start
-
-
-def _transformer(base: str, classes: int, weights: str) -> Base:
-    if weights == "random":
+    elif random:
         raise TuneshotError(
             f"random weights are for the shapes of GPT-2, not for {base}; choose from "
             f"{', '.join(GPT_PRESETS)}"
         )
-    tokenizer, body = load_transformer(base, "AutoModel")
-    return Base(Path(base).name, HuggingFaceTrunk(body, classes), partial(_ids, tokenizer), base)
+    else:
+        tokenizer, body = load_transformer(base, "AutoModel")
+        start = Base(
+            Path(base).name, HuggingFaceTrunk(body, classes), partial(_ids, tokenizer), base
+        )
+    with torch.no_grad():
+        for weight in start.trunk.out_head.parameters():
+            weight.zero_()  # the first loss is ln(classes)
+    return start
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
@@ -128,8 +124,8 @@ def _distilled(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict
     if not texts:
         return from_int8(load_file(TRUNK))
     digest = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
-    key = f"{MINI}-trunk-{_DISTILLATION_VERSION}-{digest[:16]}-{seed}.safetensors"
-    path = cache_dir() / "models" / key
+    name = f"{MINI}-trunk-{_DISTILLATION_VERSION}-{digest[:16]}-{seed}.safetensors"
+    path = cache_dir() / "models" / name
     if not path.exists():
         state = _distil(texts, seed, on_progress)
         with atomic_write(path) as new:
@@ -141,7 +137,7 @@ def _distil(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict[st
     from clfcore.weights.distill import distilled_gpt2  # brings sentence-transformers: seconds
 
     model = distilled_gpt2(
-        GPT_PRESETS[MINI], texts, _PRACTICE_TEXTS, _PRACTICE_EPOCHS, seed, on_progress
+        GPT_PRESETS[MINI], texts, practice=24_000, epochs=3, seed=seed, on_progress=on_progress
     )
     return {n: t for n, t in model.state_dict().items() if not n.startswith("out_head")}
 

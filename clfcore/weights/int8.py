@@ -1,7 +1,6 @@
 """Weights in about a quarter of their size: matrix rows as int8 and a scale each."""
 
 import torch
-from torch import Tensor
 
 from clfcore.weights.pretrained import State
 
@@ -26,9 +25,10 @@ def to_int8(state: State) -> State:
 
 def from_int8(small: State) -> State:
     """The weights of ``to_int8`` as float32."""
-    return {name: _wide(tensor, small.get(name + _SCALE))
-            for name, tensor in small.items() if not name.endswith(_SCALE)}  # fmt: skip
-
-
-def _wide(tensor: Tensor, scale: Tensor | None) -> Tensor:
-    return tensor.float() if scale is None else tensor.float() * scale.float()[:, None]
+    return {
+        name: tensor.float() * small[name + _SCALE].float()[:, None]
+        if name + _SCALE in small
+        else tensor.float()
+        for name, tensor in small.items()
+        if not name.endswith(_SCALE)
+    }

@@ -84,8 +84,8 @@ def _own_gguf(gguf: Path) -> Path:
     change tell them apart.
     """
     state = gguf.stat()
-    which = f"{gguf.resolve()} {state.st_size} {state.st_mtime_ns}"
-    key = hashlib.sha256(which.encode()).hexdigest()[:16]
+    identity = f"{gguf.resolve()} {state.st_size} {state.st_mtime_ns}"
+    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
     return _converted(gguf, cache_dir() / "models" / f"{gguf.stem}-{key}")
 
 

@@ -53,9 +53,10 @@ class Meta:
         if record["format"] == 1:
             pad_to = record["pad_to"]
             reading = Reading("last_column", pad_to) if pad_to else Reading()
-            record = {**record, "source": None, "fingerprint": None, "adapter": None}
-        else:
-            reading = Reading.from_dict(record["reading"])
+            record = {
+                **record, "source": None, "fingerprint": None, "adapter": None,
+                "reading": reading.to_dict(),
+            }  # fmt: skip
         return cls(
             name=record["name"],
             labels=tuple(record["labels"]),
@@ -63,7 +64,7 @@ class Meta:
             source=record["source"],
             fingerprint=record["fingerprint"],
             adapter=record["adapter"],
-            reading=reading,
+            reading=Reading.from_dict(record["reading"]),
             threshold=float(record["threshold"]),
             about=record["about"],
         )

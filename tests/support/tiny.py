@@ -5,10 +5,9 @@ import torch
 
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.batching import Encoded
-from clfcore.model.classifier import TextClassifier
+from clfcore.model.classifier import TextClassifier, class_logits
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPTConfig, Reading
-from clfcore.training.calibrate import all_logits
 from clfcore.weights.meta import Meta
 
 CFG = GPTConfig(context_length=32, emb_dim=32, n_heads=2, n_layers=2)
@@ -35,6 +34,11 @@ def toy_data(n: int = 40, seed: int = 0) -> Encoded:
         if label:
             tokens[row][0] = 7
     return Encoded(tokens, labels)
+
+
+def all_logits(model: TextClassifier, data: Encoded) -> np.ndarray:
+    """(N, classes) float64."""
+    return class_logits(model, data.tokens).double().numpy()
 
 
 def loss_and_accuracy(model: TextClassifier, data: Encoded) -> tuple[float, float]:

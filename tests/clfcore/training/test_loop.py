@@ -20,12 +20,12 @@ from clfcore.model.batching import Encoded, by_length, of_equal_length, pad, shu
 from clfcore.model.classifier import class_logits
 from clfcore.model.spec import POSITIONS, GPTConfig, Reading
 from clfcore.model.trainable import TRAINABLE, freeze_all_but, frozen_depth
-from clfcore.training.calibrate import all_logits, calibrate, threshold_for
+from clfcore.training.calibrate import calibrate, threshold_for
 from clfcore.training.frozen import ActivationCache, offloaded_below
 from clfcore.training.loop import TrainingState, fit
 from clfcore.training.recipe import mix_with
 from clfcore.training.settings import PADDINGS, SCHEDULES, SETTINGS, TrainConfig, settings_for
-from tests.support.tiny import CFG, loss_and_accuracy, tiny, toy_data
+from tests.support.tiny import CFG, all_logits, loss_and_accuracy, tiny, toy_data
 
 QUICK = TrainConfig(
     epochs=3, batch_size=4, learning_rate=3e-3, embedding_learning_rate=3e-3,
@@ -60,15 +60,19 @@ def test_messages_of_equal_length_need_no_padding(lengths):
     assert len(groups) == len(set(lengths))
 
 
+def logits(model, batch):
+    return model(batch.ids, batch.lengths)
+
+
 @pytest.mark.parametrize("position", POSITIONS)
 @pytest.mark.parametrize("causal", [True, False])
 def test_padding_does_not_change_an_answer(position, causal):
     model = tiny(reading=Reading(position, 32 if position == "last_column" else None, causal))
     short, long = ([*model.reading.tokens(ids, 32)] for ids in ([5, 6, 7], list(range(30))))
     with torch.inference_mode():
-        alone = class_logits(model, pad([short], [0]))
-        beside = class_logits(model, pad([short, long], [0, 1]))[:1]
-        wide = class_logits(model, pad([short], [0], width=32))
+        alone = logits(model, pad([short], [0]))
+        beside = logits(model, pad([short, long], [0, 1]))[:1]
+        wide = logits(model, pad([short], [0], width=32))
     torch.testing.assert_close(alone, beside, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(alone, wide, atol=1e-5, rtol=1e-5)
 
@@ -77,8 +81,8 @@ def test_the_padding_token_inside_a_message_is_read_like_any_other():
     model = tiny()
     for padding in (0, 50256):
         with torch.inference_mode():
-            with_it = class_logits(model, pad([[5, padding]], [0]))
-            without = class_logits(model, pad([[5], [5, 6]], [0, 1]))[:1]
+            with_it = logits(model, pad([[5, padding]], [0]))
+            without = logits(model, pad([[5], [5, 6]], [0, 1]))[:1]
         assert not torch.allclose(with_it, without)
 
 
@@ -118,14 +122,14 @@ def test_the_last_column_reads_padding_as_the_book_does():
     assert ids == [5, 6, 7] + [50256] * 5
     with torch.no_grad():
         expected = model.trunk.out_head(whole(model, ids)[-1])
-        torch.testing.assert_close(class_logits(model, pad([ids], [0]))[0], expected)
+        torch.testing.assert_close(class_logits(model, [ids])[0], expected)
 
 
 def test_without_the_causal_mask_the_first_token_sees_the_last():
     def first(causal, last):
         with torch.no_grad():
             model = tiny(reading=Reading("first", None, causal))
-            return class_logits(model, pad([[1, 2, last]], [0]))
+            return logits(model, pad([[1, 2, last]], [0]))
 
     assert torch.equal(first(True, 3), first(True, 4))
     assert not torch.equal(first(False, 3), first(False, 4))
@@ -139,7 +143,7 @@ def test_the_frozen_part_is_computed_once_and_changes_no_logit(position, depth):
     batch = pad(data.tokens, [3, 0, 17])
     with torch.no_grad():
         cached = model.above(*streams.batch([3, 0, 17]), depth)
-        torch.testing.assert_close(cached, class_logits(model, batch), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(cached, logits(model, batch), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("layers", TRAINABLE)
