@@ -18,7 +18,6 @@ from pathlib import Path
 
 import httpx
 import pytest
-import socketio
 from playwright.sync_api import expect
 
 from clfcore.weights.checkpoint import save_checkpoint
@@ -31,6 +30,8 @@ from tests.support.lazy import lazy
 from tests.support.openai_server import OpenAIServer, Reply
 from tests.support.pages import free_port
 from tests.support.tiny import CFG, LABELS, tiny
+
+socketio = lazy("socketio")
 
 chat_store = lazy("icl.chat.store.chat_store")
 

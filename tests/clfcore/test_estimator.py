@@ -6,25 +6,27 @@ from dataclasses import fields
 
 import joblib
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.base import clone, is_classifier
-from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils import estimator_checks
 
 from clfcore import estimator
 from clfcore.cli.clf import main
 from clfcore.data.split import UnusableInput, distinct_per_label, normal_form, validation_split
 from clfcore.errors import TuneshotError
-from clfcore.estimator import TuneshotClassifier
 from clfcore.training.settings import TrainConfig
 from clfcore.types import Example
 from clfcore.weights.meta import BUNDLED
+from tests.support.lazy import lazy
+
+pd = lazy("pandas")
+sklearn_base = lazy("sklearn.base")
+exceptions = lazy("sklearn.exceptions")
+model_selection = lazy("sklearn.model_selection")
+sklearn_pipeline = lazy("sklearn.pipeline")
+preprocessing = lazy("sklearn.preprocessing")
+estimator_checks = lazy("sklearn.utils.estimator_checks")
+ours = lazy("clfcore.estimator")
 
 TOPICS = {
     "ham": "see you at {}, mum is cooking",
@@ -56,8 +58,8 @@ def base(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def fitted(base) -> TuneshotClassifier:
-    return TuneshotClassifier(base).fit(TEXTS, LABELS)
+def fitted(base) -> ours.TuneshotClassifier:
+    return ours.TuneshotClassifier(base).fit(TEXTS, LABELS)
 
 
 # --- what scikit-learn asks of every estimator --------------------------------------------------
@@ -80,20 +82,24 @@ CONTRACT = [
 
 @pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
 def test_it_keeps_the_contract_of_an_estimator(check):
-    check("TuneshotClassifier", TuneshotClassifier())
+    check("TuneshotClassifier", ours.TuneshotClassifier())
 
 
 def test_every_training_setting_is_a_parameter():
     own = {"base", "validation_share", "random_state"}
     names = {field.name for field in fields(TrainConfig)} - {"seed", "split_seed"}
-    assert set(inspect.signature(TuneshotClassifier).parameters) == names | own
+    assert set(inspect.signature(ours.TuneshotClassifier).parameters) == names | own
 
 
 def test_fitting_changes_no_parameter_and_a_clone_has_learnt_nothing(fitted):
-    fresh = clone(fitted)
-    assert fresh.get_params() == fitted.get_params() == TuneshotClassifier(fitted.base).get_params()
-    assert is_classifier(fresh)
-    with pytest.raises(NotFittedError):
+    fresh = sklearn_base.clone(fitted)
+    assert (
+        fresh.get_params()
+        == fitted.get_params()
+        == ours.TuneshotClassifier(fitted.base).get_params()
+    )
+    assert sklearn_base.is_classifier(fresh)
+    with pytest.raises(exceptions.NotFittedError):
         fresh.predict(TEXTS)
 
 
@@ -101,18 +107,23 @@ def test_fitting_changes_no_parameter_and_a_clone_has_learnt_nothing(fitted):
 
 
 def test_it_is_a_step_of_a_pipeline_and_can_be_cross_validated(base):
-    shout = FunctionTransformer(lambda column: np.char.upper(np.asarray(column, dtype=str)))
-    pipeline = make_pipeline(shout, TuneshotClassifier(base))
-    assert cross_val_score(pipeline, TEXTS, LABELS, cv=2, scoring="roc_auc").min() > 0.9
+    shout = preprocessing.FunctionTransformer(
+        lambda column: np.char.upper(np.asarray(column, dtype=str))
+    )
+    pipeline = sklearn_pipeline.make_pipeline(shout, ours.TuneshotClassifier(base))
+    assert (
+        model_selection.cross_val_score(pipeline, TEXTS, LABELS, cv=2, scoring="roc_auc").min()
+        > 0.9
+    )
 
 
 def test_a_grid_search_compares_balancing_and_layers(base):
-    quick = TuneshotClassifier(base, epochs=1, learning_rate=1e-3, validation_share=0.2)
+    quick = ours.TuneshotClassifier(base, epochs=1, learning_rate=1e-3, validation_share=0.2)
     texts, labels = messages("ham", "spam")
     keep = [i for i, label in enumerate(labels) if label == "ham" or i < 30]
     texts, labels = [texts[i] for i in keep], [labels[i] for i in keep]
     grid = {"layers": ["none", "last_block"], "balance": ["none", "undersample"]}
-    search = GridSearchCV(quick, grid, cv=2, error_score="raise").fit(texts, labels)
+    search = model_selection.GridSearchCV(quick, grid, cv=2, error_score="raise").fit(texts, labels)
     assert len(search.cv_results_["params"]) == 4
     trained = search.best_estimator_.fine_tuned_.meta.about["train"]
     assert {name: trained[name] for name in grid} == search.best_params_
@@ -139,7 +150,7 @@ def test_probabilities_are_one_row_a_message_and_one_column_a_label(fitted):
 
 def test_three_labels_are_told_apart_by_the_largest_probability(base):
     texts, labels = messages("spam", "ham", "bank")
-    model = TuneshotClassifier(base, threshold=0.9).fit(texts, labels)
+    model = ours.TuneshotClassifier(base, threshold=0.9).fit(texts, labels)
     assert model.classes_.tolist() == ["bank", "ham", "spam"]
     p = model.predict_proba(texts)
     assert p.shape == (60, 3)
@@ -157,13 +168,13 @@ SPAM = np.array(LABELS) == "spam"
     ids=["bool", "two digits", "negative", "float", "object", "pandas"],
 )  # fmt: skip
 def test_labels_come_back_in_their_own_type(base, labels, tmp_path):
-    model = TuneshotClassifier(base).fit(TEXTS, labels)
+    model = ours.TuneshotClassifier(base).fit(TEXTS, labels)
     assert model.classes_.dtype == np.asarray(labels).dtype
     assert model.classes_.tolist() == sorted(set(labels))
     assert model.predict(TEXTS).tolist() == list(labels)
     assert model.predict_proba(TEXTS)[SPAM, 1].min() > 0.5
     model.save(tmp_path / "model")
-    assert TuneshotClassifier.load(tmp_path / "model").predict(TEXTS).tolist() == list(labels)
+    assert ours.TuneshotClassifier.load(tmp_path / "model").predict(TEXTS).tolist() == list(labels)
 
 
 FORMS = {
@@ -185,7 +196,7 @@ def test_messages_may_come_in_any_form(fitted, form):
 def test_the_threshold_decides_the_label_and_not_the_probability(base, fitted):
     usual = fitted.predict_proba(TEXTS)
     threshold = float(np.median(usual[SPAM, 1]))
-    careful = TuneshotClassifier(base, threshold=threshold).fit(TEXTS, LABELS)
+    careful = ours.TuneshotClassifier(base, threshold=threshold).fit(TEXTS, LABELS)
     np.testing.assert_array_equal(careful.predict_proba(TEXTS), usual)
     expected = np.where(usual[:, 1] >= threshold, "spam", "ham")
     assert careful.predict(TEXTS).tolist() == expected.tolist()
@@ -194,7 +205,9 @@ def test_the_threshold_decides_the_label_and_not_the_probability(base, fitted):
 
 def test_the_same_random_state_gives_the_same_probabilities(base):
     def probabilities(random_state):
-        model = TuneshotClassifier(base, layers="last_block", epochs=1, random_state=random_state)
+        model = ours.TuneshotClassifier(
+            base, layers="last_block", epochs=1, random_state=random_state
+        )
         return model.fit(TEXTS, LABELS).predict_proba(TEXTS)
 
     once = probabilities(3)
@@ -239,12 +252,12 @@ def test_the_base_never_depends_on_the_messages_of_a_fold(base, monkeypatch):
         return load_base(base, classes, weights, texts, seed=seed)
 
     monkeypatch.setattr(estimator, "load_base", spy)
-    TuneshotClassifier("gpt2-mini").fit(TEXTS, LABELS)
+    ours.TuneshotClassifier("gpt2-mini").fit(TEXTS, LABELS)
     assert given == [("gpt2-mini", ())]
 
 
 def test_the_best_epoch_is_picked_on_the_validation_part(base):
-    model = TuneshotClassifier(
+    model = ours.TuneshotClassifier(
         base, layers="last_block", keep="best", epochs=3, learning_rate=1e-3, validation_share=0.25
     ).fit(TEXTS, LABELS)
     about = model.fine_tuned_.meta.about
@@ -257,9 +270,11 @@ def test_the_best_epoch_is_picked_on_the_validation_part(base):
 
 def test_a_saved_classifier_answers_the_same_here_and_on_the_command_line(base, tmp_path, command):
     # Numpy's numbers are what a randomised search draws.
-    model = TuneshotClassifier(base, rank=np.int64(4), balance_ratio=np.float32(0.5), threshold=0.7)
+    model = ours.TuneshotClassifier(
+        base, rank=np.int64(4), balance_ratio=np.float32(0.5), threshold=0.7
+    )
     model.fit(TEXTS, LABELS).save(tmp_path / "spam")
-    again = TuneshotClassifier.load(tmp_path / "spam")
+    again = ours.TuneshotClassifier.load(tmp_path / "spam")
     np.testing.assert_array_equal(again.predict_proba(TEXTS), model.predict_proba(TEXTS))
     assert again.classes_.tolist() == ["ham", "spam"]
     assert (again.base, again.rank, again.balance_ratio, again.threshold) == (base, 4, 0.5, 0.7)
@@ -271,7 +286,7 @@ def test_a_saved_classifier_answers_the_same_here_and_on_the_command_line(base, 
 
 
 def test_any_checkpoint_can_be_loaded():
-    bundled = TuneshotClassifier.load(BUNDLED)
+    bundled = ours.TuneshotClassifier.load(BUNDLED)
     assert bundled.predict(["You have won a prize, call now"]).tolist() == ["spam"]
 
 
@@ -292,7 +307,10 @@ def test_any_checkpoint_can_be_loaded():
     ],
 )
 def test_what_is_no_list_of_messages_is_refused_in_one_line(fitted, wrong, message):
-    for use in (lambda: clone(fitted).fit(wrong, LABELS), lambda: fitted.predict(wrong)):
+    for use in (
+        lambda: sklearn_base.clone(fitted).fit(wrong, LABELS),
+        lambda: fitted.predict(wrong),
+    ):
         with pytest.raises(ValueError, match=message) as caught:
             use()
         assert isinstance(caught.value, TuneshotError)
@@ -312,14 +330,14 @@ def test_what_is_no_list_of_messages_is_refused_in_one_line(fitted, wrong, messa
 )
 def test_labels_that_cannot_be_learnt_are_refused_in_one_line(base, labels, message):
     with pytest.raises(UnusableInput, match=message):
-        TuneshotClassifier(base).fit(TEXTS, labels)
+        ours.TuneshotClassifier(base).fit(TEXTS, labels)
 
 
 def test_scikit_learn_speaks_for_itself_on_lengths_and_on_numbers_on_a_scale(base):
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        TuneshotClassifier(base).fit(TEXTS, LABELS[:-1])
+        ours.TuneshotClassifier(base).fit(TEXTS, LABELS[:-1])
     with pytest.raises(ValueError, match="Unknown label type: continuous"):
-        TuneshotClassifier(base).fit(TEXTS, np.linspace(0, 1, len(TEXTS)))
+        ours.TuneshotClassifier(base).fit(TEXTS, np.linspace(0, 1, len(TEXTS)))
 
 
 @pytest.mark.parametrize(
@@ -333,6 +351,6 @@ def test_scikit_learn_speaks_for_itself_on_lengths_and_on_numbers_on_a_scale(bas
     ],
 )
 def test_a_bad_parameter_is_refused_when_it_is_used(base, parameters, message):
-    model = TuneshotClassifier(base, **parameters)
+    model = ours.TuneshotClassifier(base, **parameters)
     with pytest.raises(TuneshotError, match=message):
         model.fit(TEXTS, LABELS)

@@ -5,15 +5,17 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
-from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV, cross_val_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 
 from clfcore.errors import TuneshotError
-from icl.estimator import FewShotClassifier
 from icl.settings import FewShotConfig
 from tests.support.doubles import EXAMPLES, CountingLM, HashedWords
+from tests.support.lazy import lazy
+
+sklearn_base = lazy("sklearn.base")
+model_selection = lazy("sklearn.model_selection")
+pipeline = lazy("sklearn.pipeline")
+preprocessing = lazy("sklearn.preprocessing")
+ours = lazy("icl.estimator")
 
 TEXTS = np.array([example.text for example in EXAMPLES])
 LABELS = np.array([example.label for example in EXAMPLES])
@@ -26,7 +28,7 @@ def cache(tmp_path, monkeypatch):
 
 def estimator(**settings):
     settings = {"lm": CountingLM(), "embedder": HashedWords(), "k": 2, **settings}
-    return FewShotClassifier(**settings)
+    return ours.FewShotClassifier(**settings)
 
 
 def test_it_predicts_labels_with_probabilities_in_the_order_of_classes():
@@ -45,7 +47,7 @@ def test_labels_keep_their_type():
 
 
 def test_every_few_shot_setting_is_a_parameter_with_the_same_default():
-    parameters = inspect.signature(FewShotClassifier).parameters
+    parameters = inspect.signature(ours.FewShotClassifier).parameters
     own = {"task", "lm", "embedder", "random_state"}
     assert parameters.keys() - own == {field.name for field in fields(FewShotConfig)} - {"seed"}
     for field in fields(FewShotConfig):
@@ -56,20 +58,22 @@ def test_every_few_shot_setting_is_a_parameter_with_the_same_default():
 def test_a_clone_is_equal_and_not_fitted():
     first = estimator(selector="votek_pool", options={"annotate": 5}, order="random")
     params, parts = first.get_params(), {"lm", "embedder"}
-    again = clone(first).get_params()
+    again = sklearn_base.clone(first).get_params()
     assert {n: again[n] for n in params.keys() - parts} == {
         n: params[n] for n in params.keys() - parts
     }
-    assert not hasattr(clone(first.fit(TEXTS, LABELS)), "few_shot_")
+    assert not hasattr(sklearn_base.clone(first.fit(TEXTS, LABELS)), "few_shot_")
 
 
 def test_it_works_in_cross_validation_a_search_and_a_pipeline():
-    scores = cross_val_score(estimator(selector="knn", lm=None), TEXTS, LABELS, cv=2)
+    scores = model_selection.cross_val_score(
+        estimator(selector="knn", lm=None), TEXTS, LABELS, cv=2
+    )
     assert len(scores) == 2
-    search = GridSearchCV(estimator(selector="knn", lm=None), {"k": [1, 3]}, cv=2)
+    search = model_selection.GridSearchCV(estimator(selector="knn", lm=None), {"k": [1, 3]}, cv=2)
     assert search.fit(TEXTS, LABELS).best_params_["k"] in (1, 3)
-    lower = FunctionTransformer(lambda texts: [text.lower() for text in texts])
-    pipe = make_pipeline(lower, estimator(selector="knn", lm=None))
+    lower = preprocessing.FunctionTransformer(lambda texts: [text.lower() for text in texts])
+    pipe = pipeline.make_pipeline(lower, estimator(selector="knn", lm=None))
     assert pipe.fit(TEXTS, LABELS).score(TEXTS, LABELS) > 0.5
 
 

@@ -13,20 +13,16 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-)
 
 from clfcore.cli.clf import main
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.trainable import freeze_all_but
 from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig
+from tests.support.lazy import lazy
 from tests.support.tiny import tiny, toy_data
+
+transformers = lazy("transformers")
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,8 +34,8 @@ def tiny_gpt2(tmp_path_factory) -> str:
     """A GPT-2 as Hugging Face stores it, small and untrained."""
     folder = tmp_path_factory.mktemp("bases") / "tiny-gpt2"
     torch.manual_seed(0)
-    shape = GPT2Config(n_positions=48, n_embd=32, n_head=2, n_layer=2)
-    GPT2LMHeadModel(shape).save_pretrained(folder)
+    shape = transformers.GPT2Config(n_positions=48, n_embd=32, n_head=2, n_layer=2)
+    transformers.GPT2LMHeadModel(shape).save_pretrained(folder)
     return str(folder)
 
 
@@ -50,15 +46,15 @@ def tiny_llama(tmp_path_factory) -> str:
 
     folder = tmp_path_factory.mktemp("bases") / "tiny-llama"
     torch.manual_seed(0)
-    shape = LlamaConfig(
+    shape = transformers.LlamaConfig(
         vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=3,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
     )  # fmt: skip
-    LlamaForCausalLM(shape).save_pretrained(folder)
+    transformers.LlamaForCausalLM(shape).save_pretrained(folder)
     letters = {chr(33 + i): i + 2 for i in range(94)}
     words = Tokenizer(models.BPE({"<unk>": 0, "</s>": 1, **letters}, [], unk_token="<unk>"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(
+    transformers.PreTrainedTokenizerFast(
         tokenizer_object=words, unk_token="<unk>", eos_token="</s>"
     ).save_pretrained(folder)
     return str(folder)
@@ -122,7 +118,7 @@ def test_a_transformers_model_is_a_trunk_like_any_other(clf, tiny_llama):
     (answer,) = FineTuned.load(Path("run")).predict(["win aa now"])
     assert answer.label in ("ham", "spam")
 
-    changed = LlamaForCausalLM.from_pretrained(tiny_llama)
+    changed = transformers.LlamaForCausalLM.from_pretrained(tiny_llama)
     changed.model.layers[0].mlp.up_proj.weight.data += 1
     changed.save_pretrained("other")
     told = meta_of("run")
@@ -237,8 +233,8 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf):
 
     The model is as small as can be, so that its state is saved many times before the run ends.
     """
-    shape = GPT2Config(n_positions=48, n_embd=8, n_head=2, n_layer=2)
-    GPT2LMHeadModel(shape).save_pretrained("smallest")
+    shape = transformers.GPT2Config(n_positions=48, n_embd=8, n_head=2, n_layer=2)
+    transformers.GPT2LMHeadModel(shape).save_pretrained("smallest")
     options = (
         "--base", "smallest", "--data", "sms", "--layers", "all", "--epochs", "70",
         "--keep", "best", "--balance", "none",

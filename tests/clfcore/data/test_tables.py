@@ -5,15 +5,17 @@ import json
 import tempfile
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from clfcore.data.tables import ALIASES, READERS, read_labelled, read_texts
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
+from tests.support.lazy import lazy
+
+pa = lazy("pyarrow")
+pyarrow = lazy("pyarrow")
 
 
 def write(path, content):
@@ -36,7 +38,7 @@ def write_csv(path, columns):
 
 
 def write_parquet(path, columns):
-    parquet.write_table(pa.table(columns), path)
+    pyarrow.parquet.write_table(pa.table(columns), path)
 
 
 def write_jsonl(path, columns):

@@ -9,9 +9,6 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
-from sklearn import metrics as peer
-from statsmodels.stats.contingency_tables import mcnemar as peer_mcnemar
-from statsmodels.stats.multitest import multipletests
 
 from clfcore.evaluation.metrics import METRICS, LabelledPredictions, measure, reliability
 from clfcore.evaluation.paired import (
@@ -25,6 +22,11 @@ from clfcore.evaluation.paired import (
 )
 from clfcore.types import Prediction
 from icl.compare.crossover import Crossover, crossover_interval, crossovers
+from tests.support.lazy import lazy
+
+peer = lazy("sklearn.metrics")
+contingency_tables = lazy("statsmodels.stats.contingency_tables")
+multitest = lazy("statsmodels.stats.multitest")
 
 exact = pytest.approx
 any_case = settings(deadline=None, derandomize=True)
@@ -357,7 +359,7 @@ def test_the_interval_of_a_crossover_covers():
 def test_mcnemar_is_statsmodels_exact_test(only_a, only_b):
     table = [[50, only_a], [only_b, 7]]
     assume(only_a + only_b)
-    assert mcnemar(only_a, only_b) == exact(peer_mcnemar(table, exact=True).pvalue)
+    assert mcnemar(only_a, only_b) == exact(contingency_tables.mcnemar(table, exact=True).pvalue)
     assert mcnemar(only_a, only_b) == mcnemar(only_b, only_a)
 
 
@@ -406,7 +408,7 @@ def test_combined_is_a_p_value_whatever_the_order(p_values):
 @settings(any_case, max_examples=25)  # the peer is slow
 def test_holm_is_statsmodels(p_values):
     found = holm(p_values)
-    assert found == exact(multipletests(p_values, method="holm")[1].tolist())
+    assert found == exact(multitest.multipletests(p_values, method="holm")[1].tolist())
     assert all(p <= adjusted <= 1 for p, adjusted in zip(p_values, found, strict=True))
 
 

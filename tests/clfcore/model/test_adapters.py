@@ -11,14 +11,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load, save
 from torch import nn
-from transformers import (
-    GPT2Config,
-    GPT2Model,
-    GPTNeoXConfig,
-    GPTNeoXModel,
-    LlamaConfig,
-    LlamaModel,
-)
 
 from clfcore.errors import TuneshotError
 from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step, merge
@@ -30,7 +22,10 @@ from clfcore.model.spec import POSITIONS, VIRTUAL_TOKENS, GPTConfig, Reading
 from clfcore.model.trainable import count_parameters, freeze_all_but, frozen_depth
 from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig
+from tests.support.lazy import lazy
 from tests.support.tiny import loss_and_accuracy, toy_data
+
+transformers = lazy("transformers")
 
 VOCAB, STEPS, RANK = 61, 8, 4
 
@@ -44,20 +39,20 @@ def gpt(drop_rate=0.0):
 
 def llama():
     """Two key heads for four query heads, and widths that are no powers of two."""
-    config = LlamaConfig(
+    config = transformers.LlamaConfig(
         vocab_size=VOCAB, hidden_size=24, intermediate_size=30, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=40,
     )  # fmt: skip
-    return HuggingFaceTrunk(LlamaModel(config), 2)
+    return HuggingFaceTrunk(transformers.LlamaModel(config), 2)
 
 
 def gpt_neox():
     """One matrix for queries, keys and values."""
-    config = GPTNeoXConfig(
+    config = transformers.GPTNeoXConfig(
         vocab_size=VOCAB, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
         num_attention_heads=4, max_position_embeddings=40,
     )  # fmt: skip
-    return HuggingFaceTrunk(GPTNeoXModel(config), 2)
+    return HuggingFaceTrunk(transformers.GPTNeoXModel(config), 2)
 
 
 TRUNKS = {"gpt": gpt, "llama": llama, "gpt_neox": gpt_neox}
@@ -412,16 +407,18 @@ def test_what_a_method_cannot_do_is_said_in_one_line():
 
 
 def test_layers_without_an_equal_block_are_named():
-    config = LlamaConfig(vocab_size=VOCAB, hidden_size=24, intermediate_size=35,
+    config = transformers.LlamaConfig(vocab_size=VOCAB, hidden_size=24, intermediate_size=35,
                          num_hidden_layers=2, num_attention_heads=4)  # fmt: skip
-    model = TextClassifier(HuggingFaceTrunk(LlamaModel(config), 2), Reading())
+    model = TextClassifier(HuggingFaceTrunk(transformers.LlamaModel(config), 2), Reading())
     assert "choose another adapter" in refusal(model, "oft")
 
 
 def test_a_trunk_without_linear_layers_takes_what_needs_none():
-    config = GPT2Config(vocab_size=VOCAB, n_positions=40, n_embd=32, n_layer=2, n_head=2,
-                        bos_token_id=0, eos_token_id=0)  # fmt: skip
-    model = TextClassifier(HuggingFaceTrunk(GPT2Model(config), 2), Reading())
+    config = transformers.GPT2Config(
+        vocab_size=VOCAB, n_positions=40, n_embd=32, n_layer=2, n_head=2,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = TextClassifier(HuggingFaceTrunk(transformers.GPT2Model(config), 2), Reading())
     assert "choose prompt, ln_tuning or last_block" in refusal(model, "lora")
     for name in ("prompt", "prefix", "ln_tuning"):
         one = copy.deepcopy(model)

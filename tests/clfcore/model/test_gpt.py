@@ -6,20 +6,22 @@ import pytest
 import torch
 from llms_from_scratch.ch04 import GPTModel as BookGPT
 from safetensors.torch import save_file
-from transformers import GPT2Config, GPT2LMHeadModel
 
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPT_PRESETS, GPTConfig
 from clfcore.weights.pretrained import load_chapter6, load_gpt2
+from tests.support.lazy import lazy
+
+transformers = lazy("transformers")
 
 TINY = GPTConfig(vocab_size=101, context_length=32, emb_dim=64, n_heads=4, n_layers=3)
 
 
-def reference(cfg: GPTConfig) -> GPT2LMHeadModel:
+def reference(cfg: GPTConfig) -> transformers.GPT2LMHeadModel:
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(
-        GPT2Config(
+    model = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
             vocab_size=cfg.vocab_size,
             n_positions=cfg.context_length,
             n_embd=cfg.emb_dim,

@@ -5,13 +5,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from clfcore.data.balance import class_weights
 from clfcore.errors import TuneshotError
 from clfcore.model.heads import HEADS, fit_head, head_from_state
+from tests.support.lazy import lazy
+
+pipeline = lazy("sklearn.pipeline")
+preprocessing = lazy("sklearn.preprocessing")
 
 
 def vectors_of(classes, n=120, width=8, seed=0):
@@ -32,7 +34,9 @@ def probabilities(module, vectors):
 @pytest.mark.parametrize("head", HEADS)
 def test_a_head_answers_as_scikit_learn_does(head, classes):
     x, y = vectors_of(classes, width=32)
-    theirs = make_pipeline(StandardScaler(), HEADS[head].estimator(3)).fit(x.astype(float), y)
+    theirs = pipeline.make_pipeline(preprocessing.StandardScaler(), HEADS[head].estimator(3)).fit(
+        x.astype(float), y
+    )
     ours = fit_head(x, y, classes, head, seed=3)
     new, _ = vectors_of(classes, width=32, seed=1)
     for some in (x, new):

@@ -5,8 +5,6 @@ import sys
 from dataclasses import asdict, replace
 
 import pytest
-from matplotlib.colors import to_hex
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
@@ -18,6 +16,10 @@ from clfcore.training.curves import (
     training_curves,
 )
 from clfcore.training.loop import StepMetrics
+from tests.support.lazy import lazy
+
+colors = lazy("matplotlib.colors")
+accumulators = lazy("tensorboard.backend.event_processing.event_accumulator")
 
 EPOCHS, STEPS_AN_EPOCH, BATCH = 3, 20, 8
 
@@ -38,9 +40,9 @@ def looks(every: int = STEPS_AN_EPOCH) -> list[StepMetrics]:
 
 def lines(panel) -> dict[str, list[tuple[float, float]]]:
     """The points of each curve, by the name that has its colour."""
-    names = {to_hex(text.get_color()): text.get_text() for text in panel.texts}
+    names = {colors.to_hex(text.get_color()): text.get_text() for text in panel.texts}
     return {
-        names[to_hex(line.get_color())]: list(zip(*line.get_data(), strict=True))
+        names[colors.to_hex(line.get_color())]: list(zip(*line.get_data(), strict=True))
         for line in panel.lines
     }
 
@@ -164,7 +166,7 @@ def test_tensorboard_reads_the_looks_back_by_examples_seen(tmp_path):
     with tensorboard_watch(tmp_path / "runs" / "one") as watch:
         for step in (between, *history):
             watch(step)
-    events = EventAccumulator(str(tmp_path / "runs" / "one")).Reload()
+    events = accumulators.EventAccumulator(str(tmp_path / "runs" / "one")).Reload()
     fields = {
         "loss/train": "train_loss",
         "loss/validation": "val_loss",
@@ -187,7 +189,7 @@ def test_the_curves_are_on_disk_even_if_the_training_fails(tmp_path):
 
     with pytest.raises(RuntimeError, match="out of luck"):
         training()
-    assert len(EventAccumulator(str(tmp_path)).Reload().Scalars("loss/train")) == 1
+    assert len(accumulators.EventAccumulator(str(tmp_path)).Reload().Scalars("loss/train")) == 1
 
 
 def test_without_tensorboard_one_line_says_how_to_get_it(tmp_path, monkeypatch):

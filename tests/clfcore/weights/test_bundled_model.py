@@ -4,18 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
 
 from clfcore.data.messages import sample_messages
 from clfcore.data.split import content_hash, grouped_stratified_split, normal_form
 from clfcore.data.tables import read_labelled
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.fine_tuned import FineTuned
-from clfcore.weights.distill import practice_texts
 from clfcore.weights.meta import BUNDLED
+from tests.support.lazy import lazy
+
+text_features = lazy("sklearn.feature_extraction.text")
+linear_model = lazy("sklearn.linear_model")
+metrics = lazy("sklearn.metrics")
+pipeline = lazy("sklearn.pipeline")
+distill = lazy("clfcore.weights.distill")
 
 CORPUS = Path(__file__).parents[4] / "shared/data/sms_spam/SMSSpamCollection"
 needs_corpus = pytest.mark.skipif(not CORPUS.exists(), reason="needs ../shared/data/sms_spam")
@@ -69,20 +71,20 @@ def test_it_ranks_unlike_messages_better_than_bags_of_words(mini, unit):
     """The peer is fitted on the same training part; neither has seen the sample."""
     examples = read_labelled(CORPUS)
     train = [examples[row] for row in grouped_stratified_split(examples).train]
-    peer = make_pipeline(
-        TfidfVectorizer(sublinear_tf=True, **unit),
-        LogisticRegression(C=10, class_weight="balanced", max_iter=2000),
+    peer = pipeline.make_pipeline(
+        text_features.TfidfVectorizer(sublinear_tf=True, **unit),
+        linear_model.LogisticRegression(C=10, class_weight="balanced", max_iter=2000),
     ).fit([e.text for e in train], [e.label == "spam" for e in train])
     sample = sample_messages().examples
     scores = peer.predict_proba([e.text for e in sample])[:, 1]
-    theirs = roc_auc_score([e.label == "spam" for e in sample], scores)
+    theirs = metrics.roc_auc_score([e.label == "spam" for e in sample], scores)
     assert evaluate(mini, sample).metrics.figures["auc"] > theirs + 0.01
 
 
 def test_practice_texts_are_made_of_messages_and_common_words_and_repeat_for_a_seed():
     messages = ["see you at eight", "win a prize now"]
-    made = practice_texts(messages, 200, np.random.default_rng(0))
-    assert made == practice_texts(messages, 200, np.random.default_rng(0))
+    made = distill.practice_texts(messages, 200, np.random.default_rng(0))
+    assert made == distill.practice_texts(messages, 200, np.random.default_rng(0))
     assert len(made) == 200
     assert all(text and normal_form(text) for text in made)
     own = set(" ".join(messages).split())

@@ -14,13 +14,14 @@ import uuid
 
 import psutil
 import pytest
-import socketio
 
 from icl.session.session import Model
 from icl.session.settings import PROFILES, Settings
 from tests.support.chat import WordSpotter, handle, make_workers
 from tests.support.lazy import lazy
 from tests.support.pages import HOSTILE, PROJECT
+
+socketio = lazy("socketio")
 
 cl = lazy("chainlit")
 chat_app = lazy("chat_app")

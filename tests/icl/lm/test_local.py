@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM, AutoTokenizer, MistralConfig, MistralForCausalLM
 
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
@@ -19,6 +18,9 @@ from icl.lm.local import LocalLM
 from icl.lm.open import open_lm
 from icl.prompt.tasks import TASKS
 from tests.support.doubles import save_tiny_lm
+from tests.support.lazy import lazy
+
+transformers = lazy("transformers")
 
 PROMPT = "Message: win a prize\nLabel:"
 LABELS = [" ham", " spam", " something longer"]
@@ -52,8 +54,8 @@ def naive(folder, prompt, continuation):
 
 
 def naive_tokens(folder, text, known):
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     ids = tokenizer(text)["input_ids"]
     start = max(1, len(tokenizer(known)["input_ids"]))
     with torch.no_grad():
@@ -226,14 +228,14 @@ def test_threads_may_share_a_model(lm):
 
 
 def test_a_sliding_window_starts_anew_and_is_right(folder, tmp_path):
-    config = MistralConfig(
+    config = transformers.MistralConfig(
         vocab_size=320, hidden_size=32, intermediate_size=64, num_hidden_layers=2,
         num_attention_heads=4, num_key_value_heads=2, sliding_window=6, initializer_range=0.5,
         bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     torch.manual_seed(0)
-    MistralForCausalLM(config).save_pretrained(tmp_path)
-    AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    transformers.MistralForCausalLM(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
     lm = LocalLM(str(tmp_path))
     for prompt in (PROMPT, PROMPT + " ham\nLabel:", PROMPT):
         found = lm.read(prompt, LABELS).totals
@@ -351,7 +353,7 @@ def test_the_protocol_comes_without_the_libraries():
 
 def save_gguf(folder, path):
     """The Llama in ``folder`` as llama.cpp would write it."""
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
     config, vocabulary = model.config, json.loads((folder / "tokenizer.json").read_text())["model"]
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny")

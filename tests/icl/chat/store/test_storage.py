@@ -19,7 +19,6 @@ import uuid
 from pathlib import Path
 
 import pytest
-import socketio
 from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -27,6 +26,8 @@ from starlette.testclient import TestClient
 from clfcore.errors import TuneshotError
 from tests.support.lazy import lazy
 from tests.support.pages import PROJECT, free_port
+
+socketio = lazy("socketio")
 
 asyncpg = lazy("asyncpg")
 cl = lazy("chainlit")
