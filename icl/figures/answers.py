@@ -197,8 +197,7 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
         showscale=False,
         hoverinfo="skip",
     )
-    figure.update_layout(title={"text": escaped(title), "x": 0, "xref": "paper"})
-    figure.update_layout(margin={"t": 60})
+    figure.update_layout(title={"text": escaped(title), "x": 0, "xref": "paper"}, margin={"t": 60})
     figure.update_xaxes(title_text="answer", tickvals=places, ticktext=words, showgrid=False)
     figure.update_yaxes(
         title_text="label", tickvals=places, ticktext=words, showgrid=False, autorange="reversed"

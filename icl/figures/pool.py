@@ -105,10 +105,9 @@ def vote_graph(graph: "nx.DiGraph", labels: Mapping[str, str]) -> Drawing:
 
     arrows = {"symbol": "arrow", "angleref": "previous", "size": [0, 8, 0] * len(votes),
               "color": TEXT, "opacity": 0.8, "standoff": 17}  # fmt: skip
-    lines = [(points[voter], points[pick]) for voter, pick in votes]
     add_lines(
         figure,
-        lines,
+        [(points[voter], points[pick]) for voter, pick in votes],
         {"color": "rgba(136,136,136,.5)", "width": 1.2},
         marker=arrows,
         mode="lines+markers",
@@ -117,13 +116,15 @@ def vote_graph(graph: "nx.DiGraph", labels: Mapping[str, str]) -> Drawing:
     for label, style in label_styles(labels).items():
         own = [node for node, at in graph.nodes.items() if at["label"] == label and node != QUERY]
         marker = {**style, "size": [15 if node in picks else 9 for node in own], **SOLID}
-        notes = [hover(node) for node in own]
-        add_points(figure, [points[node] for node in own], marker, labels[label], notes)
-    notes = [hover(node) for node in picks]
-    add_points(figure, [points[node] for node in picks], _diamond(26), "picks", notes)
+        add_points(
+            figure, [points[node] for node in own], marker, labels[label], [*map(hover, own)]
+        )
+    add_points(
+        figure, [points[node] for node in picks], _diamond(26), "picks", [*map(hover, picks)]
+    )
     if shown:
-        notes = [hover(node) for node in shown]
-        _add_rings(figure, [points[node] for node in shown], list(shown.values()), 32, notes)
+        places = [points[node] for node in shown]
+        _add_rings(figure, places, shown.values(), 32, [*map(hover, shown)])
     _add_query(figure, [points[QUERY]], graph.nodes[QUERY]["text"])
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)

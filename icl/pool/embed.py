@@ -55,8 +55,11 @@ class SentenceEmbedder:
         Raises:
             TuneshotError: the model is not on this machine and cannot be downloaded.
         """
-        clean = [without_lone_surrogates(text) for text in texts]
-        vectors = self._encoder.encode(clean, normalize_embeddings=True, show_progress_bar=False)
+        vectors = self._encoder.encode(
+            [without_lone_surrogates(text) for text in texts],
+            normalize_embeddings=True,
+            show_progress_bar=False,
+        )
         return np.asarray(vectors, np.float32)
 
     @cached_property

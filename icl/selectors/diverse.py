@@ -17,7 +17,7 @@ import numpy as np
 from clfcore.config import POSITIVE, SHARE, at_least, setting
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, candidates, top_k_among
+from icl.selectors.base import Reader, Selection, Selector, select_in_order, top_k_among
 from icl.selectors.similar import similarities
 
 if TYPE_CHECKING:
@@ -53,36 +53,34 @@ class Reranker(Selector):
         """
 
     @abstractmethod
-    def score_of_other(self, similarity: float) -> float:
-        """The score of a message that is not a candidate; not above any candidate's."""
+    def scores_of_others(self, similarity: np.ndarray) -> np.ndarray:
+        """The scores of messages that are not candidates; not above any candidate's.
+
+        (N,) float64 from (N,) float64, their cosines to the query.
+        """
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [
-            self._select(text, similarity, k)
+            self._select(text, similarity.astype(np.float64), k)
             for text, similarity in zip(texts, similarities(self.pool, vectors), strict=True)
         ]
 
     def _select(self, text: str, similarity: np.ndarray, k: int) -> Selection:
-        """``similarity``: (N,) float32, cosines of the pool's rows to the query."""
+        """``similarity``: (N,) float64, cosines of the pool's rows to the query."""
         order = np.argsort(-similarity, kind="stable")
         near, end = self._nearest(text, order)
         points = self.pool.vectors[near].astype(np.float64)
         alike = (points @ points.T).round(12)  # (C, C); the last bits must not break ties
-        ranked = self.rerank(similarity[near].astype(np.float64), alike)
+        ranked = self.rerank(similarity[near], alike)
 
         # Copies follow their message, so that they are reported; those of the query are first.
         groups = self.pool.groups
         place = {groups[near[position]]: i for i, (position, _) in enumerate(ranked)}
         head = sorted(order[:end], key=lambda row: place.get(groups[row], -1))
-        rows, passed_over = candidates(self.pool, text, chain(head, order[end:]), k)
-
-        cosines = similarity[rows].tolist()
-        score_of = {near[position]: score for position, score in ranked}
-        scores = [
-            score_of[row] if row in score_of else self.score_of_other(cosine)
-            for row, cosine in zip(rows, cosines, strict=True)
-        ]
-        return Selection(rows, cosines, scores, passed_over)
+        new_order = chain(head, order[end:])
+        score = self.scores_of_others(similarity)
+        score[[near[position] for position, _ in ranked]] = [value for _, value in ranked]
+        return select_in_order(self.pool, text, new_order, k, similarity=similarity, score=score)
 
     def _nearest(self, text: str, order: np.ndarray) -> tuple[list[int], int]:
         """The first different messages of ``order``, none the query's, and where they end."""
@@ -124,7 +122,7 @@ class MMR(
             redundancy = alike[best] if step == 0 else np.maximum(redundancy, alike[best])
         return ranked
 
-    def score_of_other(self, similarity: float) -> float:
+    def scores_of_others(self, similarity: np.ndarray) -> np.ndarray:
         # As if all had been said before.
         return self.relevance * similarity - (1 - self.relevance)
 
@@ -156,8 +154,8 @@ class DPP(
         weight = np.exp((relevance - relevance.max(initial=0)) / (2 * self.scale))
         return weight[:, None] * (alike + 1) / 2 * weight
 
-    def score_of_other(self, similarity: float) -> float:
-        return 0.0
+    def scores_of_others(self, similarity: np.ndarray) -> np.ndarray:
+        return np.zeros_like(similarity)
 
 
 def greedy_map(kernel: np.ndarray) -> list[tuple[int, float]]:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -53,14 +52,8 @@ class BM25(
     def scores(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
         """(N,) float64 scores of the pool's rows for each query; 0 where no word is shared."""
         for first in range(0, len(texts), QUERIES_PER_BLOCK):
-            queries = self._count(
-                [words(text) for text in texts[first : first + QUERIES_PER_BLOCK]]
-            )
-            scores = queries @ self._weights  # (B, V) (V, N) -> (B, N), sparse
-            for start, end in pairwise(scores.indptr):
-                score = np.zeros(len(self.pool))
-                score[scores.indices[start:end]] = scores.data[start:end]
-                yield score
+            block = [words(text) for text in texts[first : first + QUERIES_PER_BLOCK]]
+            yield from (self._count(block) @ self._weights).toarray()  # (B, V) (V, N) -> (B, N)
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [

@@ -109,8 +109,7 @@ class TopK(
     def _rankings(self, vectors: np.ndarray, depth: int) -> Iterator[tuple[list[int], list[float]]]:
         """For each query, the ``depth`` nearest rows of every label in one order; their cosines."""
         parts = [index.search(vectors, depth) for index in self._indexes]
-        rows = np.concatenate([rows for rows, _ in parts], axis=1)
-        cosines = np.concatenate([cosines for _, cosines in parts], axis=1)
+        rows, cosines = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
         order = np.lexsort((rows, -cosines))  # (Q, labels x depth), each query by itself
         rows = np.take_along_axis(rows, order, axis=1)
         cosines = np.take_along_axis(cosines, order, axis=1)

@@ -386,12 +386,11 @@ class VoteKTwoStage(
     shown: int = setting(4, "Demonstrations in each of those prompts, at most.", bound=at_least(0))
 
     def contradictions(self) -> list[str]:
-        questions, annotate = self.questions, self.annotate
+        too_few = self.questions < self.annotate
         problems = {
             "two-stage vote-k reproduces no reference's list; set compat to none, not "
             f"{self.compat}, or choose votek_pool": self.compat != "none",
-            f"questions must be at least annotate={annotate}, not {questions}": questions
-            < annotate,
+            f"questions must be at least annotate={self.annotate}, not {self.questions}": too_few,
         }
         return [problem for problem, holds in problems.items() if holds]
 

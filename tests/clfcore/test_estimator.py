@@ -58,7 +58,7 @@ def base(tmp_path_factory) -> str:
 
 
 @pytest.fixture(scope="module")
-def fitted(base) -> ours.TuneshotClassifier:
+def fitted(base):
     return ours.TuneshotClassifier(base).fit(TEXTS, LABELS)
 
 
@@ -66,23 +66,23 @@ def fitted(base) -> ours.TuneshotClassifier:
 
 # Its other checks feed numbers; this classifier reads text, and says so in its tags.
 CONTRACT = [
-    estimator_checks.check_mixin_order,
-    estimator_checks.check_estimator_cloneable,
-    estimator_checks.check_estimator_repr,
-    estimator_checks.check_estimator_tags_renamed,
-    estimator_checks.check_estimators_unfitted,
-    estimator_checks.check_get_params_invariance,
-    estimator_checks.check_set_params,
-    estimator_checks.check_no_attributes_set_in_init,
-    estimator_checks.check_parameters_default_constructible,
-    estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
-    estimator_checks.check_valid_tag_types,
+    "check_mixin_order",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_estimator_tags_renamed",
+    "check_estimators_unfitted",
+    "check_get_params_invariance",
+    "check_set_params",
+    "check_no_attributes_set_in_init",
+    "check_parameters_default_constructible",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_valid_tag_types",
 ]
 
 
-@pytest.mark.parametrize("check", CONTRACT, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", CONTRACT)
 def test_it_keeps_the_contract_of_an_estimator(check):
-    check("TuneshotClassifier", ours.TuneshotClassifier())
+    getattr(estimator_checks, check)("TuneshotClassifier", ours.TuneshotClassifier())
 
 
 def test_every_training_setting_is_a_parameter():

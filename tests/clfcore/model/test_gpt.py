@@ -18,7 +18,7 @@ transformers = lazy("transformers")
 TINY = GPTConfig(vocab_size=101, context_length=32, emb_dim=64, n_heads=4, n_layers=3)
 
 
-def reference(cfg: GPTConfig) -> transformers.GPT2LMHeadModel:
+def reference(cfg: GPTConfig) -> "transformers.GPT2LMHeadModel":
     torch.manual_seed(0)
     model = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
