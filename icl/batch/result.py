@@ -5,7 +5,6 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from clfcore.evaluation.intervals import Share
@@ -74,7 +73,7 @@ class BatchSummary:
     right_alone: Mapping[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BatchResult:
     """The answers to a file.
 
@@ -100,7 +99,18 @@ class BatchResult:
         """The rows worth reading first: where the methods disagree, then where one is wrong, then
         those without an answer, then the others; in the file's order within each.
         """
-        return [self._row(row, reason) for row, (_, reason) in self._order[:limit]]
+        rows = [(row, *self._reason(row)) for row in range(len(self.messages.texts))]
+        true_labels = self.messages.true_labels
+        return [
+            TableRow(
+                number=self.messages.numbers[row],
+                text=self.messages.texts[row],
+                true_label=true_labels[row] if true_labels else "",
+                answers={m: a[row] for m, a in self.answers.items() if row < len(a)},
+                reason=reason,
+            )
+            for row, _, reason in sorted(rows, key=lambda each: each[1])[:limit]
+        ]
 
     def summary(self) -> BatchSummary:
         """Counts, agreement and, where labels are given, how well each method does."""
@@ -169,19 +179,14 @@ class BatchResult:
         ]
         return measure([truth[row] for row, _ in answered], predictions, labels)
 
-    @cached_property
-    def _order(self) -> list[tuple[int, tuple[int, str]]]:
-        """Row, rank and reason, the best to read first."""
-        reasons = [(row, self._reason(row)) for row in range(len(self.messages.texts))]
-        return sorted(reasons, key=lambda each: each[1][0])
-
     def _reason(self, row: int) -> tuple[int, str]:
-        answered = self._answered(row)
-        wrong: list[str] = []
-        if truth := self.messages.true_labels:
-            wrong = [
-                _hyphenated(method) for method, label in answered.items() if label != truth[row]
-            ]
+        """How early the row is worth reading, 0 first, and why, in words."""
+        answered, truth = self._answered(row), self.messages.true_labels
+        wrong = [
+            _hyphenated(method)
+            for method, label in answered.items()
+            if truth and label != truth[row]
+        ]
         blame = f"wrong: {' and '.join(wrong)}" if wrong else ""
         if len(set(answered.values())) > 1:
             return 0, "; ".join(filter(None, ["the methods disagree", blame]))
@@ -193,15 +198,6 @@ class BatchResult:
         if len(answered) < len(self.answers):
             return 3, "not asked"
         return 3, "right" if truth else "the methods agree" if len(answered) > 1 else ""
-
-    def _row(self, row: int, reason: str) -> TableRow:
-        return TableRow(
-            number=self.messages.numbers[row],
-            text=self.messages.texts[row],
-            true_label=self.messages.true_labels[row] if self.messages.true_labels else "",
-            answers={m: a[row] for m, a in self.answers.items() if row < len(a)},
-            reason=reason,
-        )
 
 
 def _hyphenated(method: str) -> str:

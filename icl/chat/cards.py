@@ -10,6 +10,7 @@ from typing import Any
 
 from clfcore.fine_tuned import FineTunedPrediction
 from clfcore.types import Prediction
+from clfcore.wording import duration
 from icl.chat.controls import value_words
 from icl.chat.language import numeral, say
 from icl.few_shot import FewShotPrediction
@@ -194,6 +195,15 @@ def _example(shown: Demonstration) -> dict[str, str]:
         "text": cut,
         "similarity": "" if shown.similarity is None else numeral(f"{shown.similarity:.2f}"),
     }
+
+
+def time_left(seconds: float | None) -> list[str]:
+    """A sentence on how long something will take; none while that is unknown."""
+    return (
+        []
+        if seconds is None
+        else [say("About {duration} left.", duration=numeral(duration(seconds)))]
+    )
 
 
 def tokens(count: int) -> str:

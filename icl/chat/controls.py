@@ -50,11 +50,12 @@ TASK_WORDS = {
 }
 
 
-SELECTOR_WORDS = {name: (each.title, each.description) for name, each in SELECTORS.items()}
-
 # Setting -> what its picker is called, and the title and description of each value.
 PICKERS: dict[str, tuple[str, dict[str, tuple[str, str]]]] = {
-    "selector": ("Selector", SELECTOR_WORDS),
+    "selector": (
+        "Selector",
+        {name: (each.title, each.description) for name, each in SELECTORS.items()},
+    ),
     "k": ("Examples", {}),
     "order": ("Order", ORDER_WORDS),
 }

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 
 import chainlit as cl
-from chainlit.context import ChainlitContextException
+from chainlit.context import context_var
 
 from icl.chat import voting
 from icl.chat.cards import compare_card, completion_card, escape_markdown, verdict
@@ -65,11 +65,8 @@ async def answer(
 
 def _turn_id() -> str:
     """Chainlit's id of this turn, by which a thumb finds it; where there is none, a new one."""
-    try:
-        run = cl.context.current_run
-    except ChainlitContextException:
-        run = None
-    return run.id if run else uuid.uuid4().hex
+    context = context_var.get(None)
+    return context.current_run.id if context and context.current_run else uuid.uuid4().hex
 
 
 def _actions(turn: Turn) -> list[cl.Action]:
@@ -96,10 +93,14 @@ async def complete(workers: Workers, text: str, form_name: str, settings: Settin
     """
     check_message(text)
     form_name = free_prompt_with(text) or form_name
-    job = functools.partial(complete_prompt, form_name)
-    completion = await workers.run(job, "few_shot", settings, text)
-    props = completion_card(completion, form_name, text)
-    card = cl.CustomElement(name="FreePromptCard", props=props, display="inline")
+    completion = await workers.run(
+        functools.partial(complete_prompt, form_name), "few_shot", settings, text
+    )
+    card = cl.CustomElement(
+        name="FreePromptCard",
+        props=completion_card(completion, form_name, text),
+        display="inline",
+    )
     others = [
         cl.Action(name="question", label=question, payload={"text": question})
         for question, _ in FREE_PROMPTS[form_name].questions

@@ -5,8 +5,7 @@ Chainlit's own words are in .chainlit/translations/, the guides in chainlit.md a
 chainlit_de-DE.md, and public/tuneshot.js tells the browser which of the two it got.
 """
 
-import chainlit as cl
-from chainlit.context import ChainlitContextException
+from chainlit.context import context_var
 
 from icl.chat.german import TRANSLATIONS
 
@@ -22,11 +21,8 @@ def page_language(browser_language: str | None) -> str:
 
 def visitor_language() -> str:
     """The current visitor's language; English where there is none."""
-    try:
-        session = cl.context.session
-    except ChainlitContextException:
-        return ENGLISH
-    return page_language(getattr(session, "language", None))
+    context = context_var.get(None)
+    return page_language(getattr(context and context.session, "language", None))
 
 
 def say(english: str, /, language: str | None = None, **values: object) -> str:

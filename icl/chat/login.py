@@ -49,7 +49,7 @@ def install() -> None:
 
         return
     authenticator = CodeAuthenticator(read_codes())
-    server.app.add_middleware(RememberAddress)
+    server.app.add_middleware(remember_address)
 
     @cl.password_auth_callback
     async def from_code(username: str, password: str) -> cl.User | None:
@@ -77,17 +77,18 @@ class CodeAuthenticator:
         if any(limit.reached(key) for limit, key in limits):
             log.warning("too many failed logins from %s; refused for a minute", address)
             return None
-        digests, match = (_digest(name), _digest(code.strip())), None
-        for known, (name_digest, code_digest) in self._codes.items():
-            # Every name is looked at to the end: time tells neither names nor codes.
-            same_name = hmac.compare_digest(name_digest, digests[0])
-            same_code = hmac.compare_digest(code_digest, digests[1])
-            if same_name & same_code:
-                match = known
-        if match is None:
+        name_digest, code_digest = _digest(name), _digest(code.strip())
+        # Every name is looked at to the end, with "&": time tells neither names nor codes.
+        matches = [
+            known
+            for known, (its_name, its_code) in self._codes.items()
+            if hmac.compare_digest(its_name, name_digest)
+            & hmac.compare_digest(its_code, code_digest)
+        ]
+        if not matches:
             for limit, key in limits:
                 limit.record(key)
-        return match
+        return matches[0] if matches else None
 
 
 class FailureLimit:
@@ -129,16 +130,15 @@ def _digest(text: str) -> bytes:
 _address: ContextVar[str] = ContextVar("address", default="")
 
 
-class RememberAddress:
+def remember_address(app: ASGIApp) -> ASGIApp:
     """Makes a visitor's address known to the callback, which Chainlit only gives name and code.
 
     Behind a proxy on this machine the server itself replaces it by what the proxy forwards.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def remembering(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope.get("client"):
             _address.set(scope["client"][0])
-        await self.app(scope, receive, send)
+        await app(scope, receive, send)
+
+    return remembering

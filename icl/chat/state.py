@@ -50,17 +50,21 @@ class Chat:
 
     def to_dict(self) -> dict[str, Any]:
         """What outlives the process, as plain JSON: not the turns, and not what was trained."""
-        added = {
-            task: [[e.text, e.label] for e in examples] for task, examples in self.added.items()
+        return {
+            "taught": {
+                task: [[e.text, e.label] for e in examples] for task, examples in self.added.items()
+            },
+            "panel": self.panel,
         }
-        return {"taught": added, "panel": self.panel}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The chat of ``to_dict``; what is missing is empty."""
-        added = values.get("taught", {}).items()
         return cls(
-            added={task: tuple(Example(*each) for each in pairs) for task, pairs in added},
+            added={
+                task: tuple(Example(*each) for each in pairs)
+                for task, pairs in values.get("taught", {}).items()
+            },
             panel=dict(values.get("panel", {})),
         )
 

@@ -55,5 +55,4 @@ async def thumb(turn_id: str, up: bool, comment: str) -> None:
 
 
 def _who() -> str:
-    user = cl.user_session.get("user")
-    return votes.anonymous(user.identifier) if user else ""
+    return votes.anonymous(getattr(cl.user_session.get("user"), "identifier", None))

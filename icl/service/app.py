@@ -32,8 +32,6 @@ from icl.session.workers import Workers
 MAX_TEXTS = 256  # of one request
 MAX_BODY_BYTES = 2_000_000  # of one request
 TOKEN = "TUNESHOT_API_TOKEN"
-MODELS = ("lm", "checkpoint")  # settings whose values differ from server to server
-ALL_VERBS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 # --- what goes over the wire --------------------------------------------------------------------
@@ -76,15 +74,15 @@ def _question(offers: Mapping[str, Sequence[str]]) -> type[Texts]:
     for name, about in PAGE_SETTINGS.items():
         default = getattr(Settings(), name)
         names = CHOICES.get(name) or (("", *offers[name]) if name in offers else None)
-        limits: dict[str, Any] = {"ge": 0, "le": MAX_K} if name == "k" else {}
-        side = {"task": "", "checkpoint": "Fine-tuned: "}.get(name, "Few-shot: ")
+        method = {"task": "", "checkpoint": "Fine-tuned: "}.get(name, "Few-shot: ")
         settings[name] = (
             {int: StrictInt, bool: StrictBool, float: float}.get(type(default), str),
             Field(
                 default,
-                description=side + about.help,
+                description=method + about.help,
                 json_schema_extra={"enum": list(names)} if names else None,
-                **limits,
+                ge=0 if name == "k" else None,
+                le=MAX_K if name == "k" else None,
             ),
         )
     return create_model(
@@ -145,8 +143,9 @@ class LimitedRoute(APIRoute):
                 message = await request.receive()
                 read += len(message.get("body", b""))
                 if read > MAX_BODY_BYTES:
-                    limit = f"{MAX_BODY_BYTES:,} bytes"
-                    raise HTTPException(413, f"the request has more than {limit}; send less")
+                    raise HTTPException(
+                        413, f"the request has more than {MAX_BODY_BYTES:,} bytes; send less"
+                    )
                 return message
 
             return await handle(Request(request.scope, receive))
@@ -229,36 +228,42 @@ def _api(workers: Workers, token: str | None) -> APIRouter:
         if token and not (
             sent and compare_digest(sent.credentials.encode("latin-1"), token.encode())
         ):
-            line = "a token is needed; send the header Authorization: Bearer …"
-            raise HTTPException(401, line, {"WWW-Authenticate": "Bearer"})
+            raise HTTPException(
+                401,
+                "a token is needed; send the header Authorization: Bearer …",
+                {"WWW-Authenticate": "Bearer"},
+            )
 
-    problems: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorResponse, "description": description}
-        for status, description in {
-            401: "The token is missing or wrong.",
-            413: f"More than {MAX_BODY_BYTES:,} bytes.",
-            422: "Something in the request is not allowed.",
-            503: "Too many requests wait; see the header Retry-After.",
-        }.items()
+    problems = {
+        401: "The token is missing or wrong.",
+        413: f"More than {MAX_BODY_BYTES:,} bytes.",
+        422: "Something in the request is not allowed.",
+        503: "Too many requests wait; see the header Retry-After.",
     }
-    router = APIRouter(prefix="/api", route_class=LimitedRoute, responses=problems)
-
-    models = {name: ("", *workers.session.offers[name]) for name in MODELS}
+    router = APIRouter(
+        prefix="/api",
+        route_class=LimitedRoute,
+        responses={
+            status: {"model": ErrorResponse, "description": description}
+            for status, description in problems.items()
+        },
+    )
 
     async def classify(question: Texts) -> Answers:
         """Labels up to 256 texts. Several texts give way to people who type."""
         settings = Settings(**question.model_dump(exclude={"texts", "method"}))
-        for name, known in models.items():
-            if getattr(settings, name) not in known:
-                raise unknown_choice(name, getattr(settings, name), known[1:])
+        for name, offers in workers.session.offers.items():  # they differ from server to server
+            if getattr(settings, name) not in ("", *offers):
+                raise unknown_choice(name, getattr(settings, name), offers)
         methods = tuple(workers.queues) if question.method == "both" else (question.method,)
         for number, text in enumerate(question.texts):
             if not text.strip():
                 raise TuneshotError(f"texts[{number}] is empty; leave it out")
-        background = len(question.texts) > 1
         by_method = await asyncio.gather(
             *(
-                workers.classify(method, settings, question.texts, background=background)
+                workers.classify(
+                    method, settings, question.texts, background=len(question.texts) > 1
+                )
                 for method in methods
             )
         )
@@ -273,7 +278,11 @@ def _api(workers: Workers, token: str | None) -> APIRouter:
     classify.__annotations__["question"] = _question(workers.session.offers)
     router.post("/classify", dependencies=[Depends(authorized)])(classify)
 
-    @router.api_route("/{rest:path}", methods=ALL_VERBS, include_in_schema=False)
+    @router.api_route(
+        "/{rest:path}",
+        methods=["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+        include_in_schema=False,
+    )
     async def elsewhere(rest: str) -> None:
         """Not the page that is mounted behind."""
         raise HTTPException(404, "there is POST /api/classify only; see /api/openapi.json")

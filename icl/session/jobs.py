@@ -1,7 +1,7 @@
 """What explains an answer, computed on demand: jobs for ``Workers.run``, in a method's thread."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from clfcore.attribution import Attribution, attribute
@@ -13,7 +13,6 @@ from icl.figures.maps import PoolMap, neighbourhood
 from icl.figures.pool import pool_map, vote_graph
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.prompt import as_text
-from icl.prompt.template import Demonstration
 from icl.selectors.votek import VoteK
 from icl.session.session import Session
 from icl.session.settings import Settings
@@ -83,7 +82,10 @@ def surroundings(session: Session, settings: Settings, text: str) -> Surrounding
     few_shot = _few_shot(session, settings)
     labels = {label: display_label(label) for label in few_shot.labels}
     vector = few_shot.embedder.embed([text])[0]
-    shown = [demonstration.row for demonstration in _demonstrations(few_shot, text)]
+    demonstrations = (
+        few_shot.select(text)[0] if few_shot.votes else few_shot.prompt(text).demonstrations
+    )
+    shown = [demonstration.row for demonstration in demonstrations]
     votek = few_shot.selector if isinstance(few_shot.selector, VoteK) else None
     return Surroundings(
         pool_map(PoolMap(few_shot.pool), labels, text, vector, shown, votek.picks if votek else ()),
@@ -145,11 +147,6 @@ def vary_examples(
         TuneshotError: the settings do not allow an answer.
     """
     return sweep(_few_shot(session, settings), text, stop=stop)
-
-
-def _demonstrations(few_shot: FewShot, text: str) -> Sequence[Demonstration]:
-    """What is shown for ``text``, in prompt order."""
-    return few_shot.select(text)[0] if few_shot.votes else few_shot.prompt(text).demonstrations
 
 
 def _few_shot(session: Session, settings: Settings) -> FewShot:

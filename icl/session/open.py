@@ -45,21 +45,17 @@ def open_session(
         if name and name not in folders:
             raise unknown_choice("checkpoint", name, folders)
 
-        def fits(name: str) -> bool:
-            return set(load(folders[name]).labels) == labels
-
-        if name and fits(name):
-            return folders[name]
-        if fitting := next(filter(fits, folders), None):
-            if name:
-                raise TuneshotError(
-                    f"{name} was not fine-tuned for {settings.task}; choose {fitting}"
-                )
-            return folders[fitting]
-        raise TuneshotError(
-            f"no model here was fine-tuned for {settings.task}; make one (clf train --data FILE "
-            f"--out runs/{settings.task}) and start with TUNESHOT_CHECKPOINT=runs/{settings.task}"
-        )
+        chosen_first = sorted(folders, key=lambda each: each != name)
+        fitting = next((n for n in chosen_first if set(load(folders[n]).labels) == labels), None)
+        if fitting is None:
+            raise TuneshotError(
+                f"no model here was fine-tuned for {settings.task}; make one (clf train --data "
+                f"FILE --out runs/{settings.task}) and start with "
+                f"TUNESHOT_CHECKPOINT=runs/{settings.task}"
+            )
+        if name and fitting != name:
+            raise TuneshotError(f"{name} was not fine-tuned for {settings.task}; choose {fitting}")
+        return folders[fitting]
 
     def fine_tuned(settings: Settings) -> Model:
         model = load(settings.trained or checkpoint(settings))

@@ -9,12 +9,12 @@ import asyncio
 import contextlib
 import math
 from collections import deque
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition, Thread
 from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from prometheus_client import (
     CollectorRegistry,
@@ -162,7 +162,7 @@ class BatchQueue(Generic[Key, Result]):
                 raise self._shutting_down()
             if len(lane) >= self.max_waiting:
                 self._refused.inc()
-                seconds = max(2, math.ceil(self._ahead(background) * self._seconds_each))
+                seconds = max(2, math.ceil(self.ahead(background) * self._seconds_each))
                 raise Busy(f"{len(lane)} messages are waiting already", seconds)
             lane.append(request)
             self._changed.notify()
@@ -197,10 +197,10 @@ class BatchQueue(Generic[Key, Result]):
                     task.cancel()
         return results
 
-    def ahead(self) -> int:
+    def ahead(self, background: bool = False) -> int:
         """How many a new request would have before it: waiting, or being answered."""
-        with self._changed:
-            return self._ahead(background=False)
+        with self._changed:  # may be held already
+            return self._running + (self.waiting if background else len(self._foreground))
 
     @property
     def waiting(self) -> int:
@@ -220,9 +220,6 @@ class BatchQueue(Generic[Key, Result]):
                 request.future.set_exception(self._shutting_down())
         self._thread.join(CLOSE_SECONDS)
 
-    def _ahead(self, background: bool) -> int:
-        return self._running + (self.waiting if background else len(self._foreground))
-
     def _shutting_down(self) -> Busy:
         return Busy(f"{self.name} is shutting down", 30)
 
@@ -240,18 +237,16 @@ class BatchQueue(Generic[Key, Result]):
                 if self._closed:
                     return []
                 lane = self._foreground or self._background
-                together = [r for r in lane if r.key == lane[0].key][: self._batch_limit(lane[0])]
+                background = lane is self._background
+                limit = BACKGROUND_SECONDS / self._seconds_each if background else self.max_batch
+                same_key = [request for request in lane if request.key == lane[0].key]
+                together = same_key[: max(1, min(self.max_batch, int(limit)))]
                 for request in together:
                     lane.remove(request)
                 batch = [r for r in together if r.future.set_running_or_notify_cancel()]
                 if batch:
                     self._running = len(batch)
                     return batch
-
-    def _batch_limit(self, oldest: _Request[Key, Result]) -> int:
-        if not oldest.background:
-            return self.max_batch
-        return min(self.max_batch, max(1, int(BACKGROUND_SECONDS / self._seconds_each)))
 
     def _answer(self, batch: list[_Request[Key, Result]]) -> None:
         start = perf_counter()
@@ -288,6 +283,3 @@ class BatchQueue(Generic[Key, Result]):
         for request in batch:
             if not request.background:
                 self._seconds.observe(now - request.came)
-
-
-Queues = Mapping[str, BatchQueue[Any, Any]]  # method -> its queue

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from icl.session.queue import BatchQueue, Busy, QueueMetrics, Queues
+from icl.session.queue import BatchQueue, Busy, QueueMetrics
 from icl.session.session import MethodResult, Reply, Session
 from icl.session.settings import Settings
 
@@ -36,7 +36,7 @@ class Workers:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.metrics = QueueMetrics()
-        self.queues: Queues = {method: self._queue(method) for method in session.methods}
+        self.queues = {method: self._queue(method) for method in session.methods}
         self.warm_up = WarmUp(self)
 
     def ahead(self, methods: Sequence[str]) -> int:

@@ -92,8 +92,8 @@ async def table(invocation: Invocation) -> None:
         "columns": [say("Message"), *map(method_title, PROFILES["Compare"])],
         "rows": [_row(turn) for turn in turns],
     }
-    element = cl.CustomElement(name="AnswersTable", props=props, display="inline")
-    await cl.Message(content=say("{count} answers.", count=len(turns)), elements=[element]).send()
+    elements = [cl.CustomElement(name="AnswersTable", props=props, display="inline")]
+    await cl.Message(content=say("{count} answers.", count=len(turns)), elements=elements).send()
 
 
 def _row(turn: Turn) -> list[str]:
@@ -131,8 +131,9 @@ async def explain(workers: Workers, text: str, settings: Settings) -> None:
     try:
         attribution = await workers.run(word_effects, "fine_tuned", settings, text)
         effects = [(word.text, word.effect) for word in attribution.words]
-        label = translated_label(attribution.label)
-        drawing = figures.word_effects(effects, label, attribution.unit)
+        drawing = figures.word_effects(
+            effects, translated_label(attribution.label), attribution.unit
+        )
         await show(drawing, "words", say(OCCLUSION))
     except TuneshotError as error:
         await cl.Message(content=paragraphs(f"{method_title('fine_tuned')}: {error}.")).send()
@@ -164,9 +165,10 @@ async def sweep(workers: Workers, text: str, settings: Settings) -> None:
     check_message(text)
     waiting = await cl.Message(content=say("Asking again with other examples …")).send()
     stopped = Event()
-    job = partial(vary_examples, stopped.is_set)
     try:
-        result = await workers.run(job, "few_shot", settings, text, background=True)
+        result = await workers.run(
+            partial(vary_examples, stopped.is_set), "few_shot", settings, text, background=True
+        )
     finally:
         stopped.set()
         await waiting.remove()
@@ -207,8 +209,8 @@ async def add_example(invocation: Invocation) -> None:
     if not invocation.text:
         added = [f"{translated_label(e.label)}: {e.text}" for e in chat.added.get(task, ())]
         usage = say("Teach it: /teach {label} and the message.", label=translated_label(labels[-1]))
-        nothing = say("Nothing has been taught in this chat yet.")
-        await cl.Message(content=paragraphs(*(added or [nothing]), usage)).send()
+        added = added or [say("Nothing has been taught in this chat yet.")]
+        await cl.Message(content=paragraphs(*added, usage)).send()
         return
     label, text = labelled(invocation.text, labels)
     check_message(text)
@@ -275,11 +277,11 @@ async def report(invocation: Invocation) -> None:
 
 async def help(invocation: Invocation) -> None:
     """Lists the commands."""
-    lines = [
+    content = "\n\n".join(
         f"**/{name}** {escape_markdown(say(command.description))}"
         for name, command in COMMANDS.items()
-    ]
-    await cl.Message(content="\n\n".join(lines)).send()
+    )
+    await cl.Message(content=content).send()
 
 
 @dataclass(frozen=True)
@@ -338,8 +340,7 @@ def split_command(text: str, command: str | None) -> tuple[str | None, str]:
     match = re.fullmatch(r"/([a-z]{3,})(?:\s+(.*))?", text.strip(), re.DOTALL)
     if not match:  # "/s" ends a joke, and "/home/me" is a path
         return None, text
-    name, rest = match.groups()
-    return name, rest or ""
+    return match[1], match[2] or ""
 
 
 async def run_command(name: str, invocation: Invocation) -> None:

@@ -24,8 +24,7 @@ from clfcore.training.background import (
     TrainingProgress,
 )
 from clfcore.types import Example
-from clfcore.wording import duration
-from icl.chat.cards import share
+from icl.chat.cards import share, time_left
 from icl.chat.conversation import paragraphs, picture
 from icl.chat.language import numeral, say
 from icl.chat.state import Chat
@@ -114,7 +113,6 @@ class _TrainingView:
         self._added = added
         self._events: list[TrainingProgress] = []
         self._last_refresh = 0.0
-        self._id = message.id + "-loss"
 
     async def show(self, event: TrainingProgress | TrainingDone) -> None:
         """Shows the newest figures; not every step is worth a picture."""
@@ -135,7 +133,7 @@ class _TrainingView:
         self.message.content = paragraphs(*lines)
         await self.message.update()
         element = picture(drawing, "loss")
-        element.id = self._id  # takes the place of the one before
+        element.id = self.message.id + "-loss"  # takes the place of the one before
         await element.send(for_id=self.message.id, persist=isinstance(event, TrainingDone))
 
 
@@ -153,9 +151,11 @@ def _points(events: list[TrainingProgress]) -> list[TrainingProgress]:
 
 
 def _waiting() -> str:
-    if not _pending:
-        return say("The training starts …")
-    return say("{count} trainings are before yours.", count=len(_pending))
+    return (
+        say("{count} trainings are before yours.", count=len(_pending))
+        if _pending
+        else say("The training starts …")
+    )
 
 
 def _progress(event: TrainingProgress, added: int) -> str:
@@ -165,13 +165,11 @@ def _progress(event: TrainingProgress, added: int) -> str:
             taught=added,
             step=event.step,
             steps=event.steps,
-        )
+        ),
+        *time_left(event.seconds_left),
+        say("The stop button ends it, and nothing changes."),
     ]
-    if event.seconds_left is not None:
-        sentences.append(
-            say("About {duration} left.", duration=numeral(duration(event.seconds_left)))
-        )
-    return " ".join([*sentences, say("The stop button ends it, and nothing changes.")])
+    return " ".join(sentences)
 
 
 def _done(done: TrainingDone) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 import chainlit as cl
 
 from clfcore.errors import TuneshotError
-from clfcore.wording import duration
 from icl.batch.read import read_messages
 from icl.batch.result import BatchResult, BatchSummary, RowAnswer
 from icl.batch.run import BatchProgress, BatchRun
@@ -18,13 +17,13 @@ from icl.chat.cards import (
     method_title,
     percent,
     share,
+    time_left,
     translated_label,
 )
 from icl.chat.conversation import paragraphs, picture
 from icl.chat.language import numeral, say
 from icl.figures.answers import confusion
 from icl.prompt.tasks import TASKS
-from icl.session.session import MethodResult
 from icl.session.settings import Settings
 from icl.session.workers import Workers
 
@@ -51,11 +50,11 @@ async def classify_file(
     """
     labels = TASKS[settings.task].labels
     messages = await asyncio.to_thread(read_messages, path, name, labels)
-
-    async def ask(method: str, texts: Sequence[str]) -> Sequence[MethodResult]:
-        return await workers.classify(method, settings, texts, background=True)
-
-    run = BatchRun(messages, ask, methods=methods)
+    run = BatchRun(
+        messages,
+        lambda method, texts: workers.classify(method, settings, texts, background=True),
+        methods=methods,
+    )
     notice = await cl.Message(content=escape_markdown(_progress(run.progress()))).send()
     last_refresh = time.monotonic()
 
@@ -77,11 +76,12 @@ def _progress(progress: BatchProgress) -> str:
     done = ", ".join(
         f"{method_name(method)} {numeral(f'{count:,}')}" for method, count in progress.done.items()
     )
-    rows, left = numeral(f"{progress.rows:,}"), progress.seconds_left
-    sentences = [say("Of {rows} messages: {done}.", rows=rows, done=done)]
-    if left is not None:
-        sentences.append(say("About {duration} left.", duration=numeral(duration(left))))
-    return " ".join([*sentences, say("The stop button shows what is there.")])
+    sentences = [
+        say("Of {rows} messages: {done}.", rows=numeral(f"{progress.rows:,}"), done=done),
+        *time_left(progress.seconds_left),
+        say("The stop button shows what is there."),
+    ]
+    return " ".join(sentences)
 
 
 async def _show(result: BatchResult, name: str) -> None:
@@ -147,17 +147,17 @@ def _lines(summary: BatchSummary) -> list[str]:
             answers.append(say("{count} without an answer", count=numeral(f"{problems:,}")))
         lines.append(f"{method_title(method)}: {', '.join(answers)}.")
     if summary.agreement:
-        agreement = share(summary.agreement.value)
-        lines.append(say("They agree on {share} of the messages.", share=agreement))
+        lines.append(
+            say("They agree on {share} of the messages.", share=share(summary.agreement.value))
+        )
     for method, figures in summary.figures.items():
-        accuracy = figures.accuracy
         lines.append(
             say(
                 "{method}: accuracy {accuracy} ({low} to {high}), balanced {balanced}.",
                 method=method_title(method),
-                accuracy=share(accuracy.value),
-                low=share(accuracy.low),
-                high=share(accuracy.high),
+                accuracy=share(figures.accuracy.value),
+                low=share(figures.accuracy.low),
+                high=share(figures.accuracy.high),
                 balanced=share(figures.figures["balanced_accuracy"]),
             )
         )

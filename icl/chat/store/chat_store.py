@@ -66,7 +66,6 @@ MAX_THREADS_PER_PAGE = 100
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Rows = list[dict[str, Any]]
 
 # Waiting does not help against these; a locked, full or restarting database may recover.
 PERMANENT_ERRORS = (IntegrityError, DataError, ProgrammingError)
@@ -122,9 +121,9 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
     async def build_debug_url(self) -> str:
         return ""
 
-    async def _read(self, query: Select[Any]) -> Rows:
+    async def _read(self, query: Select[Any]) -> list[dict[str, Any]]:
         async with self.engine.connect() as connection:
-            return _rows((await connection.execute(query)).all())
+            return [row._asdict() for row in await connection.execute(query)]
 
     async def _write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Runs ``work`` in a transaction, again and again while the database is busy."""
@@ -160,7 +159,7 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         ).returning(users)
 
         async def work(connection: AsyncConnection) -> PersistedUser:
-            return PersistedUser(**_rows((await connection.execute(query)).all())[0])
+            return PersistedUser(**(await connection.execute(query)).one()._asdict())
 
         return await self._write(work)
 
@@ -171,8 +170,9 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
     ) -> None:
         """The thread exists afterwards if its owner is known; an owner never changes."""
         query = new_thread(self._insert, "id" if user_id else "identifier")
-        values = {"thread": id, "now": now(), "owner": user_id or _visitor()}
-        await connection.execute(query, values)
+        await connection.execute(
+            query, {"thread": id, "now": now(), "owner": user_id or _visitor()}
+        )
 
     @log_failure
     async def update_thread(
@@ -187,15 +187,12 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
 
         async def work(connection: AsyncConnection) -> None:
             await self._ensure_thread(connection, thread_id, user_id)
-            changes: dict[str, Any] = {}
-            if name is not None:
-                changes["name"] = name[:MAX_NAME_CHARACTERS]
-            if tags is not None:
-                changes["tags"] = tags
+            changes: dict[str, Any] = {"name": name and name[:MAX_NAME_CHARACTERS], "tags": tags}
             if metadata is not None:
                 old = select(threads.c.metadata).where(threads.c.id == thread_id)
                 merged = (await connection.scalar(old.with_for_update()) or {}) | metadata
                 changes["metadata"] = {k: v for k, v in merged.items() if v is not None}
+            changes = {column: value for column, value in changes.items() if value is not None}
             if changes:
                 await connection.execute(
                     update(threads).where(threads.c.id == thread_id).values(changes)
@@ -206,12 +203,9 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
 
     async def delete_thread(self, thread_id: str) -> None:
         """Deletes a thread, all that belongs to it, and its files."""
-
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(delete(threads).where(threads.c.id == thread_id))
-
         self._deleted.append(thread_id)
-        await self._write(work)
+        query = delete(threads).where(threads.c.id == thread_id)
+        await self._write(lambda connection: connection.execute(query))
         await asyncio.to_thread(self.files.delete, thread_id)
 
     async def get_thread_author(self, thread_id: str) -> str:
@@ -242,13 +236,11 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         messages = await self._read(
             select(steps).where(steps.c.threadId == thread_id).order_by(steps.c.createdAt)
         )
-        thumbs = await self._read(
-            select(feedbacks).join(steps).where(steps.c.threadId == thread_id)
-        )
+        thumbs = select(feedbacks).join(steps).where(steps.c.threadId == thread_id)
+        thumb_of = {thumb["forId"]: thumb for thumb in await self._read(thumbs)}
         shown = await self._read(
             select(elements).where(elements.c.threadId == thread_id).order_by(elements.c.createdAt)
         )
-        thumb_of = {thumb["forId"]: thumb for thumb in thumbs}
         return ThreadDict(
             **rows[0],
             steps=[StepDict(**step, feedback=thumb_of.get(step["id"])) for step in messages],
@@ -274,11 +266,10 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
             gone = delete(elements).where(
                 elements.c.threadId == thread_id, elements.c.forId == step_id
             )
-            shown = (await connection.scalars(gone.returning(elements.c.id))).all()
             await connection.execute(
                 delete(steps).where(steps.c.threadId == thread_id, steps.c.id == step_id)
             )
-            return list(shown)
+            return list(await connection.scalars(gone.returning(elements.c.id)))
 
         for element_id in await self._write(work):
             await asyncio.to_thread(self.files.delete, thread_id, element_id)
@@ -289,11 +280,10 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
 
     async def _keep(self, table: Table, row: dict[str, Any]) -> None:
         """Inserts or replaces a step or an element, within its own thread only."""
-        query = upsert_row(self._insert, table, frozenset(row))
 
         async def work(connection: AsyncConnection) -> None:
             await self._ensure_thread(connection, row["threadId"])
-            await connection.execute(query, row)
+            await connection.execute(upsert_row(self._insert, table, frozenset(row)), row)
 
         if row["threadId"] not in self._deleted:
             await self._write(work)
@@ -312,21 +302,14 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
             index_elements=["forId"],
             set_={"value": query.excluded.value, "comment": query.excluded.comment},
         ).returning(feedbacks.c.id)
-
-        async def work(connection: AsyncConnection) -> str:
-            return str(await connection.scalar(query))
-
         try:
-            return await self._write(work)
+            return str(await self._write(lambda connection: connection.scalar(query)))
         except IntegrityError as error:
             raise TuneshotError("this answer is not kept, so its thumb cannot be") from error
 
     async def delete_feedback(self, feedback_id: str) -> bool:
-        async def work(connection: AsyncConnection) -> bool:
-            query = delete(feedbacks).where(feedbacks.c.id == feedback_id)
-            return bool((await connection.execute(query)).rowcount)
-
-        return await self._write(work)
+        query = delete(feedbacks).where(feedbacks.c.id == feedback_id)
+        return bool((await self._write(lambda connection: connection.execute(query))).rowcount)
 
     # --- elements -------------------------------------------------------------------------------
 
@@ -339,12 +322,12 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
             return
         row = {c.name: element.to_dict().get(c.name) for c in elements.c}
         row |= {"createdAt": now(), "objectKey": None}
-        if element.type != "custom":  # whose content is its properties
-            content = await asyncio.to_thread(_content, element)
-            if content is not None:
-                row["objectKey"] = await asyncio.to_thread(
-                    self.files.write, thread_id, element.id, content
-                )
+        is_file = element.type != "custom"  # else its content is its properties
+        content = await asyncio.to_thread(_content, element) if is_file else None
+        if content is not None:
+            row["objectKey"] = await asyncio.to_thread(
+                self.files.write, thread_id, element.id, content
+            )
         await self._keep(elements, row)
 
     async def get_element(self, thread_id: str, element_id: str) -> ElementDict | None:
@@ -358,15 +341,10 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
     async def delete_element(self, element_id: str, thread_id: str | None = None) -> None:
         """Deletes an element of the open thread; the browser may have named another one."""
         open_thread = cl.context.session.thread_id
-
-        async def work(connection: AsyncConnection) -> None:
-            await connection.execute(
-                delete(elements).where(
-                    elements.c.threadId == open_thread, elements.c.id == element_id
-                )
-            )
-
-        await self._write(work)
+        query = delete(elements).where(
+            elements.c.threadId == open_thread, elements.c.id == element_id
+        )
+        await self._write(lambda connection: connection.execute(query))
         await asyncio.to_thread(self.files.delete, open_thread, element_id)
 
     def _element(self, row: dict[str, Any]) -> ElementDict:
@@ -376,15 +354,10 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         return ElementDict(**{name: row[name] for name in row if name != "createdAt"})
 
 
-def _rows(result: Any) -> Rows:  # noqa: ANN401
-    return [dict(row._mapping) for row in result]
-
-
 def _content(element: Element) -> bytes | None:
     if element.path:
         return Path(element.path).read_bytes()
-    content = element.content
-    return content.encode() if isinstance(content, str) else content
+    return element.content.encode() if isinstance(element.content, str) else element.content
 
 
 def _visitor() -> str | None:

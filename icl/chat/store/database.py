@@ -53,15 +53,13 @@ def open_engine(url: URL) -> AsyncEngine:
     def set_up(connection: Any, _: object) -> None:  # noqa: ANN401  the driver's, untyped
         connection.isolation_level = None  # we say when a transaction begins, see below
         connection.create_function("lower", 1, _lower)  # its own knows ASCII only
-        cursor = connection.cursor()
         for pragma in (
             "journal_mode=WAL",
             "synchronous=NORMAL",
             "busy_timeout=50",
             "foreign_keys=ON",
         ):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
+            connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:

@@ -39,8 +39,7 @@ def data_layer() -> ChatStore | None:
     if not login_configured():
         return None
     folder = data_dir()
-    files = ElementFiles(folder / "elements", secret("files"))
-    return ChatStore(database_url(folder), files)
+    return ChatStore(database_url(folder), ElementFiles(folder / "elements", secret("files")))
 
 
 async def save_session() -> None:

@@ -135,7 +135,7 @@ def test_the_address_of_a_visitor_is_known_where_the_door_is():
     async def who(request):
         return PlainTextResponse(login._address.get())
 
-    app = login.RememberAddress(Starlette(routes=[Route("/", who)]))
+    app = login.remember_address(Starlette(routes=[Route("/", who)]))
     assert TestClient(app, client=("192.0.2.7", 1)).get("/").text == "192.0.2.7"
 
 
