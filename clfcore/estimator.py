@@ -17,11 +17,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from clfcore.config import DEFAULT_LM
-from clfcore.data.split import (
-    UnusableInput,
-    data_record,
-    validation_split,
-)
+from clfcore.data.split import UnusableInput, data_record, validation_split
 from clfcore.fine_tuned import FineTuned
 from clfcore.training.recipe import fine_tune_on
 from clfcore.training.settings import NOTHING, TrainConfig, settings_for
@@ -126,7 +122,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         examples = [Example(text, labels[i]) for text, i in zip(texts, numbers, strict=True)]
         train, val = validation_split(examples, self.validation_share, seed)
         start = load_base(self.base, len(labels), config.weights, seed=seed)
-        result = fine_tune_on(
+        self.fine_tuned_ = fine_tune_on(
             start, train, val, labels, config,
             about={
                 "base": self.base,
@@ -138,9 +134,8 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 },
                 "classes": classes.tolist(),
             },
-        )  # fmt: skip
+        ).classifier  # fmt: skip
         self.classes_ = classes
-        self.fine_tuned_ = result.classifier
         return self
 
     def predict_proba(self, X: object) -> np.ndarray:
@@ -177,8 +172,8 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         number = {label: i for i, label in enumerate(self.fine_tuned_.labels)}
-        answers = self.fine_tuned_.predict(_texts(X))
-        return self.classes_[np.array([number[answer.label] for answer in answers], np.int64)]
+        numbers = [number[answer.label] for answer in self.fine_tuned_.predict(_texts(X))]
+        return self.classes_[np.array(numbers, np.int64)]
 
     def save(self, path: str | Path) -> None:
         """Writes a checkpoint, which ``clf`` and the chat read, too.
@@ -204,12 +199,11 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             TuneshotError: it does not exist or cannot be used.
         """
         fine_tuned = FineTuned.load(Path(path))
-        meta = fine_tuned.meta
-        stored = meta.about.get("train", {})
-        settings = {name: stored[name] for name in SETTINGS if name in stored}
-        base = meta.about.get("base", meta.name)
-        loaded = cls(base, **settings)
-        loaded.classes_ = np.array(meta.about.get("classes", meta.labels))
+        about = fine_tuned.meta.about
+        settings = {name: value for name, value in about.get("train", {}).items()
+                    if name in SETTINGS}  # fmt: skip
+        loaded = cls(about.get("base", fine_tuned.name), **settings)
+        loaded.classes_ = np.array(about.get("classes", fine_tuned.labels))
         loaded.fine_tuned_ = fine_tuned
         return loaded
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.model.spec import VIRTUAL_TOKENS, AdapterSpec
+from clfcore.types import ignore
 
 if TYPE_CHECKING:  # settings choose from this table, and a wrong choice is refused without torch
     from torch import nn
@@ -173,7 +174,6 @@ def _prompt(trunk: "Trunk", spec: AdapterSpec) -> None:
         num_virtual_tokens=VIRTUAL_TOKENS, token_dim=trunk.emb_dim, num_transformer_submodules=1,
         prompt_tuning_init="SAMPLE_VOCAB",
     )  # fmt: skip
-    _leave_room(trunk)
     trunk.soft_prompt = SoftPrompt(PromptEmbedding(config, trunk.tok_emb))
 
 
@@ -187,7 +187,6 @@ def _p_tuning(trunk: "Trunk", spec: AdapterSpec) -> None:
         num_virtual_tokens=VIRTUAL_TOKENS, token_dim=trunk.emb_dim, num_transformer_submodules=1,
         encoder_hidden_size=trunk.emb_dim,
     )  # fmt: skip
-    _leave_room(trunk)
     trunk.soft_prompt = SoftPrompt(PromptEncoder(config))
 
 
@@ -207,16 +206,7 @@ def _prefix(trunk: "Trunk", spec: AdapterSpec) -> None:
             "prefix writes into a cache of keys and values, and this base has none; choose prompt "
             "or p_tuning, or another base"
         )
-    _leave_room(trunk)
     trunk.prefix = Prefix(trunk.body.config.get_text_config(), spec.rank)
-
-
-def _leave_room(trunk: "Trunk") -> None:
-    if trunk.context_length <= VIRTUAL_TOKENS:
-        raise TuneshotError(
-            f"{VIRTUAL_TOKENS} virtual tokens leave no room for a message in a context of "
-            f"{trunk.context_length}; choose lora, or another base"
-        )
 
 
 # --- the table ----------------------------------------------------------------------------------
@@ -309,6 +299,12 @@ def adapt(model: "TextClassifier", name: str, rank: int, total_steps: int, seed:
             f"the model has an adapter ({model.adapter.spec.name}) already; merge that first, or "
             "start from the model it was made for"
         )
+    # What cannot be merged is a soft prompt, and takes some of the context.
+    if not ADAPTERS[name].merges and model.trunk.context_length <= VIRTUAL_TOKENS:
+        raise TuneshotError(
+            f"{VIRTUAL_TOKENS} virtual tokens leave no room for a message in a context of "
+            f"{model.trunk.context_length}; choose lora, or another base"
+        )
     import torch
 
     from clfcore.model.classifier import AppliedAdapter
@@ -333,8 +329,7 @@ def after_step(model: "TextClassifier") -> Callable[[int], None]:
 
     Does something for adalora only: it prunes itself.
     """
-    tuner = None if model.adapter is None else model.adapter.tuner
-    return getattr(tuner, "update_and_allocate", lambda step: None)
+    return getattr(model.adapter and model.adapter.tuner, "update_and_allocate", ignore)
 
 
 def merge(model: "TextClassifier") -> None:

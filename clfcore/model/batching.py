@@ -70,12 +70,11 @@ def by_length(tokens: Sequence[Sequence[int]], batch_size: int) -> Iterator[Batc
 
     Batches of long messages are smaller, so that memory stays the same.
     """
-    order = sorted(range(len(tokens)), key=lambda row: len(tokens[row]))
     rows: list[int] = []
-    for row in order:
-        if len(rows) == batch_size or (len(rows) + 1) * len(tokens[row]) > _MAX_TOKENS_PER_BATCH:
-            if rows:  # one message may be longer than that
-                yield pad(tokens, rows)
+    for row in sorted(range(len(tokens)), key=lambda row: len(tokens[row])):
+        too_wide = (len(rows) + 1) * len(tokens[row]) > _MAX_TOKENS_PER_BATCH
+        if rows and (too_wide or len(rows) == batch_size):  # one message may be longer than that
+            yield pad(tokens, rows)
             rows = []
         rows.append(row)
     if rows:

@@ -146,9 +146,9 @@ def last_linear(head: "nn.Module") -> "nn.Linear":
 
 
 def _fit_together(layers: Sequence[tuple["Tensor", "Tensor"]]) -> bool:
-    if any(weight.dim() != 2 or bias.shape != weight.shape[:1] for weight, bias in layers):
-        return False
-    return all(first.shape[0] == then.shape[1] for (first, _), (then, _) in pairwise(layers))
+    return all(
+        weight.dim() == 2 and bias.shape == weight.shape[:1] for weight, bias in layers
+    ) and all(first.shape[0] == then.shape[1] for (first, _), (then, _) in pairwise(layers))
 
 
 def _module(layers: Sequence[tuple[Any, Any]]) -> "nn.Module":

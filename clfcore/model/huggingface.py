@@ -54,8 +54,8 @@ class HuggingFaceTrunk(nn.Module):
     @property
     def context_length(self) -> int:
         """Most tokens a message may have."""
-        prefix = 0 if self.prefix is None else self.prefix.tokens
-        return self._positions - self.virtual_tokens - prefix
+        in_prefix = 0 if self.prefix is None else self.prefix.tokens
+        return self._positions - self.virtual_tokens - in_prefix
 
     @property
     def virtual_tokens(self) -> int:

@@ -25,10 +25,9 @@ class GPTConfig(Checked):
     qkv_bias: bool = True
 
     def problems(self) -> list[str]:
-        sizes = ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
         problems = [
             f"{name} must be a positive integer, not {getattr(self, name)!r}"
-            for name in sizes
+            for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1
         ]
         if not problems and self.emb_dim % self.n_heads:

@@ -247,16 +247,15 @@ def _train(
     before = evaluate(parent, rehearsal.val).metrics
     evaluating = perf_counter() - begin
     report(TrainingProgress(0, rehearsal.steps, val_loss=before.figures["nll"]))
-    first: float | None = None
+    first = 0.0  # when the first step ended
 
     def on_step(step: StepMetrics) -> None:
         nonlocal first
-        now = perf_counter()
         seconds_left = None
-        if first is None:
-            first = now
+        if step.step == 1:
+            first = perf_counter()
         else:
-            a_step = (now - first) / (step.step - 1)
+            a_step = (perf_counter() - first) / (step.step - 1)
             # The validation part is read twice more: to calibrate and to evaluate.
             seconds_left = (step.steps - step.step) * a_step + 2 * evaluating
         report(

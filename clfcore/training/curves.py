@@ -87,7 +87,8 @@ def training_curves(history: Sequence[StepMetrics], title: str) -> Figure:
     curves = _curves([each.train_loss for each in history], [each.val_loss for each in history])
     loss.set_ylabel("loss (nats)", fontsize=_TEXT)
     loss.set_ylim(0, 1.05 * max(map(np.nanmax, curves.values())))
-    _draw(loss, epochs, curves)
+    examples_an_epoch = history[-1].examples_seen / epochs[-1]
+    _draw(loss, epochs, curves, examples_an_epoch)
 
     curves = _curves(
         [each.train_accuracy for each in history], [each.val_accuracy for each in history]
@@ -96,11 +97,7 @@ def training_curves(history: Sequence[StepMetrics], title: str) -> Figure:
     low = max(0, math.floor(10 * lowest - 0.2) / 10)  # a tenth, and not the lowest point itself
     accuracy.set_ylabel("accuracy", fontsize=_TEXT)
     accuracy.set_ylim(low, 1 + 0.02 * (1 - low))
-    _draw(accuracy, epochs, curves)
-
-    examples_an_epoch = history[-1].examples_seen / epochs[-1]
-    for panel in (loss, accuracy):
-        _label_epochs(panel, epochs[-1], examples_an_epoch)
+    _draw(accuracy, epochs, curves, examples_an_epoch)
     return figure
 
 
@@ -132,8 +129,13 @@ def _curves(train: Sequence[float | None], val: Sequence[float | None]) -> dict[
     return curves
 
 
-def _draw(panel: Axes, epochs: Sequence[float], curves: Mapping[Curve, np.ndarray]) -> None:
-    """The curves, each with its name at its end."""
+def _draw(
+    panel: Axes,
+    epochs: Sequence[float],
+    curves: Mapping[Curve, np.ndarray],
+    examples_an_epoch: float,
+) -> None:
+    """The curves, each with its name at its end; epochs below, examples seen above."""
     for curve, values in curves.items():
         panel.plot(
             epochs, values, curve.line, color=curve.color, marker=curve.marker, linewidth=2.5,
@@ -147,20 +149,7 @@ def _draw(panel: Axes, epochs: Sequence[float], curves: Mapping[Curve, np.ndarra
             1.03, height, curve.name, color=curve.color, fontsize=_TEXT, va="center",
             transform=panel.transAxes,
         )  # fmt: skip
-
-
-def _apart(heights: Mapping[Curve, float]) -> dict[Curve, float]:
-    """Heights at which two names do not overlap, in their order."""
-    order = sorted(heights, key=heights.__getitem__)
-    if len(order) < 2:
-        return dict(heights)
-    below, above = order
-    missing = max(0.0, _MIN_NAME_DISTANCE - (heights[above] - heights[below])) / 2
-    return {below: heights[below] - missing, above: heights[above] + missing}
-
-
-def _label_epochs(panel: Axes, epochs: float, examples_an_epoch: float) -> None:
-    panel.set_xlim(0, epochs)
+    panel.set_xlim(0, epochs[-1])
     panel.set_xlabel("epochs", fontsize=_TEXT)
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.yaxis.set_major_locator(MaxNLocator(6))
@@ -173,6 +162,16 @@ def _label_epochs(panel: Axes, epochs: float, examples_an_epoch: float) -> None:
         axes.tick_params(labelsize=_TEXT)
     panel.grid(alpha=0.3)
     panel.spines["right"].set_visible(False)
+
+
+def _apart(heights: Mapping[Curve, float]) -> dict[Curve, float]:
+    """Heights at which two names do not overlap, in their order."""
+    order = sorted(heights, key=heights.__getitem__)
+    if len(order) < 2:
+        return dict(heights)
+    below, above = order
+    missing = max(0.0, _MIN_NAME_DISTANCE - (heights[above] - heights[below])) / 2
+    return {below: heights[below] - missing, above: heights[above] + missing}
 
 
 @contextmanager

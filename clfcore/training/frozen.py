@@ -3,7 +3,7 @@
 import mmap
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
@@ -89,16 +89,13 @@ def offloaded_below(trunk: Trunk, depth: int) -> Iterator[None]:
         depth: blocks without trained weights.
     """
     embeddings = [module for module in trunk.modules() if isinstance(module, nn.Embedding)]
-    hooks = []
-    if next(trunk.parameters()).device.type == "cpu":
-        for part in (*embeddings, *list(trunk.trf_blocks)[:depth]):
-            memory = _to_memory_map(list(part.parameters()))
-            hooks.append(part.register_forward_hook(lambda *_, memory=memory: _release(memory)))
-    try:
+    with ExitStack() as hooks:
+        if next(trunk.parameters()).device.type == "cpu":
+            for part in (*embeddings, *list(trunk.trf_blocks)[:depth]):
+                memory = _to_memory_map(list(part.parameters()))
+                hook = part.register_forward_hook(lambda *_, memory=memory: _release(memory))
+                hooks.callback(hook.remove)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _to_memory_map(weights: list[nn.Parameter]) -> mmap.mmap:

@@ -123,9 +123,11 @@ def fit(
 
 def planned_steps(labels: Sequence[int], config: TrainConfig) -> int:
     """Optimiser steps of a run; strategies that compare neighbours may leave out a few."""
-    rows: Sequence[int] = range(len(labels))
-    if BALANCERS[config.balance].kind == "rows":
-        rows = balanced_rows(labels, config.balance, config.seed, config.balance_ratio)
+    rows = (
+        balanced_rows(labels, config.balance, config.seed, config.balance_ratio)
+        if BALANCERS[config.balance].kind == "rows"
+        else labels
+    )
     return config.epochs * math.ceil(len(rows) / (config.batch_size * config.accumulate))
 
 

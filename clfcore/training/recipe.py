@@ -156,11 +156,10 @@ def fine_tune_on(
     begin = perf_counter()
     model = TextClassifier(start.trunk, Reading())
     trunk_fingerprint = fingerprint(start.trunk) if start.source else None  # before training
-    if config.layers in ADAPTERS:
+    adapted = config.layers in ADAPTERS
+    if adapted:
         steps = planned_steps([labels.index(example.label) for example in train], config)
         adapt(model, config.layers, config.rank, steps, config.seed)
-        if not ADAPTERS[config.layers].resumable:
-            resumable = None
     elif config.layers == NOTHING:
         start.trunk.requires_grad_(False)
     else:
@@ -172,9 +171,11 @@ def fine_tune_on(
         return model.reading.tokens(start.encode(text), start.trunk.context_length)
 
     def report(step: StepMetrics) -> None:
-        figures = f"loss {step.loss:.3f}"
-        if step.val_accuracy is not None:
-            figures = f"validation loss {step.val_loss:.3f}, accuracy {step.val_accuracy:.4f}"
+        figures = (
+            f"loss {step.loss:.3f}"
+            if step.val_accuracy is None
+            else f"validation loss {step.val_loss:.3f}, accuracy {step.val_accuracy:.4f}"
+        )
         on_progress("fine-tune", step.step, step.steps, figures)
         on_step(step)
 
@@ -188,8 +189,8 @@ def fine_tune_on(
         # A second copy of the weights, only where it is mixed in: gpt2-xl has 6 GB of them.
         before = deepcopy(start.trunk.state_dict()) if config.mix < 1 else {}
         twin = deepcopy(model) if is_sharded(accelerator) else None
-        if twin is not None:
-            resumable = None  # no process has the whole state
+        if twin is not None or (adapted and not ADAPTERS[config.layers].resumable):
+            resumable = None  # no process has the whole state, or the weights are not all of it
         history = fit(
             model, train_rows, val_rows, config, report,
             accelerator=accelerator,
@@ -206,18 +207,21 @@ def fine_tune_on(
             mix_with(model, before, config.mix)
     trained, total = count_parameters(model)
     slope, shifts = calibrate(model, val_rows)
-    threshold = config.threshold
-    if config.flag_at_most < 1:
-        threshold = threshold_for(model, val_rows, config.flag_at_most)
+    threshold = (
+        threshold_for(model, val_rows, config.flag_at_most)
+        if config.flag_at_most < 1
+        else config.threshold
+    )
     seconds = perf_counter() - begin
 
+    gpt_config: GPTConfig | None = getattr(start.trunk, "cfg", None)
     meta = Meta(
         name=start.name,
         labels=tuple(labels),
-        model=getattr(start.trunk, "cfg", None),
-        source=_source(config, start),
+        model=gpt_config,
+        source=start.source if adapted or gpt_config is None else None,  # None: stored whole
         fingerprint=trunk_fingerprint,
-        adapter=adapter_record(model) if config.layers in ADAPTERS else None,
+        adapter=adapter_record(model) if adapted else None,
         reading=model.reading,
         threshold=threshold,
         about={
@@ -293,9 +297,3 @@ def _fit_head(model: TextClassifier, train: Encoded, config: TrainConfig) -> Non
     )  # (N, C), (N,)  # fmt: skip
     weights = class_weights(train.labels, config.balance)
     model.trunk.out_head = fit_head(x, y, len(weights), config.head, config.seed, weights)
-
-
-def _source(config: TrainConfig, base: Base) -> str | None:
-    """Where the trunk comes from, if the checkpoint can leave it out."""
-    whole = isinstance(getattr(base.trunk, "cfg", None), GPTConfig)
-    return None if whole and config.layers not in ADAPTERS else base.source

@@ -24,26 +24,31 @@ REPOSITORIES = {
     name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 }
 
-# Hugging Face's name -> ours. c_attn is query, key and value side by side, split below.
-_OUTSIDE = {
-    "wte.weight": "tok_emb.weight",
-    "wpe.weight": "pos_emb.weight",
-    "ln_f.weight": "final_norm.scale",
-    "ln_f.bias": "final_norm.shift",
+# Hugging Face's name -> ours; N is the number of a block. c_attn is query, key and value side by
+# side, which are split.
+_NAMES = {
+    "wte.weight": ["tok_emb.weight"],
+    "wpe.weight": ["pos_emb.weight"],
+    "ln_f.weight": ["final_norm.scale"],
+    "ln_f.bias": ["final_norm.shift"],
+    "h.N.ln_1.weight": ["trf_blocks.N.norm1.scale"],
+    "h.N.ln_1.bias": ["trf_blocks.N.norm1.shift"],
+    "h.N.ln_2.weight": ["trf_blocks.N.norm2.scale"],
+    "h.N.ln_2.bias": ["trf_blocks.N.norm2.shift"],
+    "h.N.attn.c_attn.weight": [
+        f"trf_blocks.N.att.{layer}.weight" for layer in ("W_query", "W_key", "W_value")
+    ],
+    "h.N.attn.c_attn.bias": [
+        f"trf_blocks.N.att.{layer}.bias" for layer in ("W_query", "W_key", "W_value")
+    ],
+    "h.N.attn.c_proj.weight": ["trf_blocks.N.att.out_proj.weight"],
+    "h.N.attn.c_proj.bias": ["trf_blocks.N.att.out_proj.bias"],
+    "h.N.mlp.c_fc.weight": ["trf_blocks.N.ff.layers.0.weight"],
+    "h.N.mlp.c_fc.bias": ["trf_blocks.N.ff.layers.0.bias"],
+    "h.N.mlp.c_proj.weight": ["trf_blocks.N.ff.layers.2.weight"],
+    "h.N.mlp.c_proj.bias": ["trf_blocks.N.ff.layers.2.bias"],
 }
-_INSIDE = {
-    "ln_1.weight": "norm1.scale",
-    "ln_1.bias": "norm1.shift",
-    "ln_2.weight": "norm2.scale",
-    "ln_2.bias": "norm2.shift",
-    "attn.c_proj.weight": "att.out_proj.weight",
-    "attn.c_proj.bias": "att.out_proj.bias",
-    "mlp.c_fc.weight": "ff.layers.0.weight",
-    "mlp.c_fc.bias": "ff.layers.0.bias",
-    "mlp.c_proj.weight": "ff.layers.2.weight",
-    "mlp.c_proj.bias": "ff.layers.2.bias",
-}
-_QKV = ("att.W_query", "att.W_key", "att.W_value")
+_LINEAR = re.compile(r"h\.N\.(attn|mlp)\..*weight")
 _IGNORED = re.compile(r"lm_head\.weight|h\.\d+\.attn\.(masked_)?bias")  # tied head; mask buffers
 
 
@@ -70,15 +75,16 @@ def load_gpt2(source: str) -> tuple[GPTConfig, State]:
     Raises:
         TuneshotError: not found, not a GPT-2, truncated, or a tensor of a wrong name or shape.
     """
-    settings = _read_json(_file_of(source, "config.json"))
-    cfg = _config(source, settings)
+    cfg = _config(source, _read_json(_file_of(source, "config.json")))
     weights = _file_of(source, "model.safetensors")
     try:
         theirs = load_file(weights)
     except (SafetensorError, OSError) as error:
         raise TuneshotError(f"{weights} cannot be read ({error}); fetch it again") from error
     state = from_hugging_face(theirs)
-    check_state(state, gpt2_tensors(cfg), name=source, optional={"out_head.weight"})
+    expected = gpt2_tensors(cfg)
+    del expected["out_head.weight"]  # tied to the token embedding
+    check_state(state, expected, name=source)
     return cfg, state
 
 
@@ -95,24 +101,14 @@ def from_hugging_face(theirs: Mapping[str, Tensor]) -> State:
         name = full_name.removeprefix("transformer.")
         if _IGNORED.fullmatch(name):
             continue
-        if name in _OUTSIDE:
-            ours[_OUTSIDE[name]] = tensor.float()
-            continue
-        match = re.fullmatch(r"h\.(\d+)\.(.+)", name)
-        if not match:
+        block = re.match(r"h\.(\d+)\.", name)
+        pattern = name.replace(block[0], "h.N.", 1) if block else name
+        if pattern not in _NAMES:
             raise TuneshotError(f"not a GPT-2: unexpected tensor {full_name!r}")
-        block, inner = f"trf_blocks.{match[1]}", match[2]
-        if inner in ("attn.c_attn.weight", "attn.c_attn.bias"):
-            kind = inner.rsplit(".", 1)[1]
-            for part, chunk in zip(_QKV, tensor.float().chunk(3, dim=-1), strict=True):
-                ours[f"{block}.{part}.{kind}"] = chunk.T.contiguous() if kind == "weight" else chunk
-        elif inner in _INSIDE:
-            linear = inner.startswith(("attn.", "mlp.")) and inner.endswith("weight")
-            ours[f"{block}.{_INSIDE[inner]}"] = (
-                tensor.float().T.contiguous() if linear else tensor.float()
-            )
-        else:
-            raise TuneshotError(f"not a GPT-2: unexpected tensor {full_name!r}")
+        parts = tensor.float().chunk(len(_NAMES[pattern]), dim=-1)
+        for our_name, part in zip(_NAMES[pattern], parts, strict=True):
+            target = our_name.replace(".N.", f".{block[1]}.") if block else our_name
+            ours[target] = part.T.contiguous() if _LINEAR.fullmatch(pattern) else part
     return ours
 
 
@@ -154,12 +150,7 @@ def load_chapter6(path: Path) -> GPTModel:
     return model
 
 
-def check_state(
-    state: State,
-    expected: Mapping[str, Tensor],
-    name: str,
-    optional: frozenset[str] | set[str] = frozenset(),
-) -> None:
+def check_state(state: State, expected: Mapping[str, Tensor], name: str) -> None:
     """Compares names and shapes with those a model needs, before any weight is used.
 
     Raises:
@@ -167,8 +158,6 @@ def check_state(
     """
     for key, tensor in expected.items():
         if key not in state:
-            if key in optional:
-                continue
             what = "the classification head" if key.startswith("out_head") else f"the tensor {key}"
             raise TuneshotError(f"{name}: {what} is missing")
         if state[key].shape != tensor.shape:
