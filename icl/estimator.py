@@ -90,10 +90,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: ANN401
         """(N, classes) float64, columns as in ``classes_``; a label that ``y`` lacked has none."""
         check_is_fitted(self)
-        predictions = self.few_shot_.predict(list(map(str, X)))
         names = list(map(str, self.classes_))
-        raw = np.array([[p.probabilities[name] for name in names] for p in predictions])
-        raw = raw.reshape(-1, len(names))  # of no texts, too
+        raw = np.array(
+            [
+                [answer.probabilities[name] for name in names]
+                for answer in self.few_shot_.predict(list(map(str, X)))
+            ]
+        ).reshape(-1, len(names))  # of no texts, too
         return raw / raw.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: ANN401

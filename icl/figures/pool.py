@@ -59,8 +59,13 @@ def pool_map(
         points, marker = plane.points[own], {**style, "size": 7, "opacity": 0.55}
         add_points(figure, points, marker, labels[label], [hover(row) for row in own])
     if picks:
-        notes = [hover(row, f", pick {place}") for place, row in enumerate(picks, start=1)]
-        add_points(figure, plane.points[list(picks)], _diamond(12), "picks", notes)
+        add_points(
+            figure,
+            plane.points[list(picks)],
+            _diamond(12),
+            "picks",
+            [hover(row, f", pick {place}") for place, row in enumerate(picks, start=1)],
+        )
     if demonstrations:
         points = plane.points[list(demonstrations)]
         cosines = pool.vectors[list(demonstrations)] @ vector  # (k, d) (d,) -> (k,)
@@ -144,8 +149,13 @@ def _add_rings(
     The badges point all around, like the hours of a clock: up to eight can be read even where
     their points coincide.
     """
-    marker = {"symbol": "circle-open", "color": ACCENT, "size": size, "line": {"width": 2.5}}
-    add_points(figure, points, marker, "examples", hovers)
+    add_points(
+        figure,
+        points,
+        {"symbol": "circle-open", "color": ACCENT, "size": size, "line": {"width": 2.5}},
+        "examples",
+        hovers,
+    )
     at = np.asarray(points)
     angles = np.arctan2(*(at - at.mean(axis=0)).T[::-1])  # (n, 2) -> (n,)
     hours = angles[angles.argmin()] + 2 * np.pi * np.argsort(np.argsort(angles)) / len(at)
@@ -166,8 +176,13 @@ def _add_rings(
 
 
 def _add_query(figure: go.Figure, point: ArrayLike, text: str) -> None:
-    marker = {"symbol": "star", "color": ACCENT, "size": 20}
-    add_points(figure, point, marker, "your message", [hover_text("your message", text)])
+    add_points(
+        figure,
+        point,
+        {"symbol": "star", "color": ACCENT, "size": 20},
+        "your message",
+        [hover_text("your message", text)],
+    )
 
 
 def _diamond(size: int) -> dict[str, Any]:

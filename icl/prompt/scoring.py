@@ -90,14 +90,13 @@ def channel_requests(
 
 def sum_of_tokens(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """The log-probability of the label: all tokens of a word, any of a label's words."""
-    (result,) = results
-    return _any_word(result.totals, words)
+    return _any_word(results[0].totals, words)
 
 
 def mean_of_tokens(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """As the sum, but a word's tokens are averaged, so that long words are not punished."""
-    (result,) = results
-    return _any_word([sum(tokens) / len(tokens) for tokens in result.log_probabilities], words)
+    means = [sum(tokens) / len(tokens) for tokens in results[0].log_probabilities]
+    return _any_word(means, words)
 
 
 def first_token(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:

@@ -88,8 +88,10 @@ class Template:
             return self.words
         _, words = self._split_choices(text)
         if not words:
-            marks = " ".join(f"({label}) …" for label in self.words)
-            raise TuneshotError(f"the message lists no choices; write the question, then {marks}")
+            raise TuneshotError(
+                "the message lists no choices; write the question, then "
+                + " ".join(f"({label}) …" for label in self.words)
+            )
         return words
 
     def _split_choices(self, text: str) -> tuple[str, Verbalizer]:
@@ -215,8 +217,7 @@ def _example(parts: Mapping[str, str]) -> tuple[str, str, str]:
         raise _TemplateError(
             "[example] needs a space before {label}: it belongs to the label's word"
         )
-    before_label = before_label.rstrip(" ")
-    if not before_label:
+    if not (before_label := before_label.rstrip(" ")):
         raise _TemplateError(
             "[example] needs something between {text} and {label} that tells them apart"
         )

@@ -83,8 +83,8 @@ def overlap_vote(neighbours: np.ndarray, count: int, rho: float = 10.0) -> VoteR
         if len(picked) >= count:
             break
         voters = ballots.voters(rank)
-        supported = ballots.supported[voters].ravel()
-        shared = np.bincount(supported, minlength=rank)[:rank]  # voters in common with each before
+        # Voters in common with each before.
+        shared = np.bincount(ballots.supported[voters].ravel(), minlength=rank)[:rank]
         (passed if (shared == len(voters)).any() else picked).append(rank)
     picks = ballots.order[(picked + passed)[:count]]
     return VoteResult(picks, ballots.received[picks].astype(np.float64), ballots.received)
@@ -423,8 +423,7 @@ class VoteKTwoStage(
     def _least_confident_first(self, reader: Reader, picked: np.ndarray) -> np.ndarray:
         """Some nodes that are not picked, by how sure the language model is of their label."""
         others = np.setdiff1d(np.arange(len(self.nodes)), picked)
-        generator = np.random.default_rng(self.seed)
-        asked_about = generator.permutation(others)[: self.questions]
+        asked_about = np.random.default_rng(self.seed).permutation(others)[: self.questions]
         rows = self.nodes[picked]
         confidence = []
         for row in self.nodes[asked_about]:
