@@ -3,9 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from statistics import mean
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import hex_to_rgb
 
 from clfcore.evaluation.metrics import Metric
 from icl.figures.look import ACCENT, TEXT, Drawing, described, escaped, new_figure
@@ -35,11 +38,11 @@ def crossover(findings: Findings) -> Drawing:
             _add_band(figure, key, curve, look[key].color)
         _add_curve(figure, findings, key, curve, look[key], 1.0 if banded else shift, not banded)
     for place, crossing in enumerate(marked, start=1):
-        heights = [
+        height = mean(
             flat[key] if key in flat else _height(curves[key], crossing["budget"])
             for key in (crossing["of"], crossing["over"])
-        ]
-        _add_crossing(figure, place, crossing, sum(heights) / 2, budgets, len(marked) > 1)
+        )
+        _add_crossing(figure, place, crossing, height, budgets, len(marked) > 1)
     values = [q[end] for curve in curves.values() for _, q in curve for end in ("low", "high")]
     values += flat.values()
     scale_up(figure, metric, values)
@@ -47,11 +50,11 @@ def crossover(findings: Findings) -> Drawing:
     most, least = f"{budgets[-1]:,}", f"{budgets[0]:,} to " * (len(budgets) > 1)
     ends = [f"{findings.name(key)} {_from_to(metric, curve)}" for key, curve in curves.items()]
     level = [f"{findings.name(key)} at {metric.show(value)}" for key, value in flat.items()]
-    said = f"{capital(metric.name)} with {least}{most} labelled messages"
-    said += f": {', '.join(ends)}" if ends else ""
-    said += f"; dashed, {listed(level)}" if level else ""
-    said += f"; {count(len(marked), 'crossing')} marked with a diamond" if marked else ""
-    return described(figure, said + ".")
+    sentence = f"{capital(metric.name)} with {least}{most} labelled messages"
+    sentence += f": {', '.join(ends)}" if ends else ""
+    sentence += f"; dashed, {listed(level)}" if level else ""
+    sentence += f"; {count(len(marked), 'crossing')} marked with a diamond" if marked else ""
+    return described(figure, sentence + ".")
 
 
 def _from_to(metric: Metric, curve: Curve) -> str:
@@ -91,15 +94,14 @@ def _frame(budgets: Sequence[int], crossings: int) -> go.Figure:
     )
     figure.update_yaxes(domain=[(strip + 14) / area if crossings else 0, 1])
     if crossings:
-        places = list(range(1, crossings + 1))
-        names = [f"crossing {place}" for place in places] if places[1:] else ["crossing"]
+        places = range(1, crossings + 1)
         figure.update_xaxes(anchor="y2")
         figure.update_layout(
             yaxis2={
                 "domain": [0, strip / area],
-                "range": [places[-1] + 0.6, 0.4],
-                "tickvals": places,
-                "ticktext": names,
+                "range": [crossings + 0.6, 0.4],
+                "tickvals": list(places),
+                "ticktext": [f"crossing {n}" if crossings > 1 else "crossing" for n in places],
                 "showgrid": False,
                 "zeroline": False,
                 "automargin": True,
@@ -112,8 +114,7 @@ def _frame(budgets: Sequence[int], crossings: int) -> go.Figure:
 
 def _apart(lines: int, budgets: Sequence[int]) -> list[float]:
     """Factors that put the bars of one budget side by side."""
-    steps = [b / a for a, b in pairwise(budgets)]
-    width = 0.25 * math.log(min(steps, default=3))
+    width = 0.25 * math.log(min((b / a for a, b in pairwise(budgets)), default=3))
     middle = (lines - 1) / 2
     return [math.exp(width * (n - middle) / max(lines, 2)) for n in range(lines)]
 
@@ -153,14 +154,12 @@ def _add_curve(
 
 
 def _add_band(figure: go.Figure, key: str, curve: Curve, color: str) -> None:
-    there = [(budget, q["high"]) for budget, q in curve]
-    back = [(budget, q["low"]) for budget, q in reversed(curve)]
-    figure.add_scatter(
-        x=[x for x, _ in there + back],
-        y=[y for _, y in there + back],
+    figure.add_scatter(  # along the upper ends and back along the lower ones
+        x=[budget for budget, _ in (*curve, *reversed(curve))],
+        y=[q["high"] for _, q in curve] + [q["low"] for _, q in reversed(curve)],
         mode="lines",
         fill="toself",
-        fillcolor=_faint(color, 0.16),
+        fillcolor=f"rgba{(*hex_to_rgb(color), 0.16)}",
         line={"width": 0},
         legendgroup=key,
         showlegend=False,
@@ -172,16 +171,14 @@ def _add_baseline(
     figure: go.Figure, findings: Findings, key: str, value: float, place: str
 ) -> None:
     """A dashed line through the whole figure, with its name on it; two names stand apart."""
-    ends = [10**end for end in figure.layout.xaxis.range]
-    at_left = "right" in place
-    said = escaped(f"{findings.name(key)} {findings.metric.show(value)}")
+    label = escaped(f"{findings.name(key)} {findings.metric.show(value)}")
     figure.add_scatter(
-        x=ends,
+        x=[10**end for end in figure.layout.xaxis.range],
         y=[value, value],
         mode="lines+markers+text",
         line={"color": TEXT, "width": 1.8, "dash": DASHES["baseline"]},
         marker={"size": 8, "opacity": 0},  # keeps the words off the line
-        text=[said, ""] if at_left else ["", said],
+        text=[label, ""] if "right" in place else ["", label],
         textposition=place,
         textfont={"size": 13},
         cliponaxis=False,
@@ -208,12 +205,8 @@ def crossings(findings: Findings) -> list[Mapping[str, Any]]:
 
 def _height(curve: Curve, labels: float) -> float:
     """A line's height, as drawn: straight between two points on the logarithmic axis."""
-    before = [(b, q["value"]) for b, q in curve if b <= labels][-1:]
-    after = [(b, q["value"]) for b, q in curve if b > labels][:1]
-    if not before or not after:
-        return (before or after)[0][1]
-    (x0, y0), (x1, y1) = before[0], after[0]
-    return y0 + (y1 - y0) * math.log(labels / x0) / math.log(x1 / x0)
+    budgets, values = np.array([(budget, q["value"]) for budget, q in curve]).T
+    return float(np.interp(math.log(labels), np.log(budgets), values))
 
 
 def _add_crossing(
@@ -225,11 +218,11 @@ def _add_crossing(
     several: bool,
 ) -> None:
     """A diamond where the lines cross, and one with the interval in the strip below."""
-    labels, low, high = (crossing[end] for end in ("budget", "low", "high"))
-    low = budgets[0] if low is None else low
-    high = budgets[-1] if high is None else high
+    labels = crossing["budget"]
+    low = budgets[0] if crossing["low"] is None else crossing["low"]
+    high = budgets[-1] if crossing["high"] is None else crossing["high"]
     look = {"symbol": "diamond-open", "color": ACCENT, "line": {"width": 3}}
-    said = {"hovertext": [escaped(crossing["sentence"])], "hoverinfo": "text", "showlegend": False}
+    hover = {"hovertext": [escaped(crossing["sentence"])], "hoverinfo": "text", "showlegend": False}
     figure.add_scatter(
         x=[labels],
         y=[height],
@@ -237,7 +230,7 @@ def _add_crossing(
         marker={**look, "size": 17},
         text=[str(place)] if several else [""],
         textposition="bottom center",
-        **said,
+        **hover,
     )
     figure.add_scatter(
         x=[labels],
@@ -252,10 +245,5 @@ def _add_crossing(
             "thickness": 2.5,
             "width": 5,
         },
-        **said,
+        **hover,
     )
-
-
-def _faint(color: str, opacity: float) -> str:
-    red, green, blue = (int(color[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"

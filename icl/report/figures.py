@@ -7,6 +7,7 @@ weights are trained, dashed where examples are shown, dotted for the rest.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import plotly.graph_objects as go
 
@@ -59,27 +60,21 @@ class Cost:
 
 def costs(findings: Findings) -> list[Cost]:
     """What was measured, and differs."""
-
-    def memory(point: MethodPoint) -> float | None:
-        return findings.summary["memory_mb"].get(point["method"])
-
-    def billed(point: MethodPoint) -> float | None:
-        return None if point["dollars"] is None else 1000 * point["dollars"]
-
-    def price(model: str) -> Callable[[MethodPoint], float | None]:
-        return lambda point: findings.dollars(model, point)
-
-    known = [
+    points, memory = findings.summary["points"], findings.summary["memory_mb"]
+    measured = [
         Cost("milliseconds for one message", lambda point: point["ms"]),
         Cost("seconds to learn", lambda point: point["learn_seconds"]),
         Cost("labelled messages", lambda point: point["labels_used"]),
         Cost("prompt tokens for 1,000 messages", lambda point: 1000 * point["prompt_tokens"]),
-        *(Cost(f"dollars for 1,000 messages, {m}", price(m)) for m in findings.spent),
-        Cost("dollars billed for 1,000 messages", billed),
-        Cost("memory (MB)", memory),
-    ]
-    points = findings.summary["points"]
-    return [c for c in known if len({c.of(p) for p in points} - {None}) > 1]
+        *(
+            Cost(f"dollars for 1,000 messages, {model}", partial(findings.dollars, model))
+            for model in findings.spent
+        ),
+        Cost("dollars billed for 1,000 messages",
+             lambda point: None if point["dollars"] is None else 1000 * point["dollars"]),
+        Cost("memory (MB)", lambda point: memory.get(point["method"])),
+    ]  # fmt: skip
+    return [cost for cost in measured if len({cost.of(p) for p in points} - {None}) > 1]
 
 
 def cost_figure(findings: Findings, cost: Cost) -> Drawing:
@@ -93,31 +88,36 @@ def cost_figure(findings: Findings, cost: Cost) -> Drawing:
         ]
         for key, points in findings.points.items()
     }
-    everything = [at for points in placed.values() for at in points]
+    everything = [each for points in placed.values() for each in points]
     positive = [value for value, *_ in everything if value > 0]
     zero = min(positive, default=1) / 4  # where 0 stands on an axis that has none
-
-    def across(value: float) -> float:
-        return value if value > 0 else zero
+    budgets = findings.budgets
+    # A marker grows with the labels.
+    sizes = {b: round(8 + 9 * n / max(len(budgets) - 1, 1)) for n, b in enumerate(budgets)}
 
     for key, points in placed.items():
         if points:
             figure.add_scatter(
-                x=[across(value) for value, *_ in points],
+                x=[max(value, zero) for value, *_ in points],
                 y=[quality for _, quality, _ in points],
                 mode="lines+markers",
                 name=escaped(findings.name(key)),
                 legendgroup=key,
                 line={"color": look[key].color, "width": 1.2, "dash": look[key].dash},
                 marker={"symbol": look[key].symbol, "opacity": 1, "line": {"width": 0},
-                        "size": [_size(findings, point) for *_, point in points]},
-                hovertext=[_said(findings, cost, *at) for at in points],
+                        "size": [sizes.get(point["budget"], 13) for *_, point in points]},
+                hovertext=[
+                    f"<b>{escaped(findings.name(key))}, {count(point['labels_used'], 'label')}</b>"
+                    f"<br>{escaped(findings.metric.name)} {findings.metric.show(quality)}"
+                    f"<br>{escaped(cost.name)}: {number(value)}"
+                    for value, quality, point in points
+                ],
                 hoverinfo="text",
             )  # fmt: skip
-    front = pareto([(value, quality) for value, quality, _ in everything], findings.metric)
-    best = [everything[n] for n in front]
+    costs_and_qualities = [(value, quality) for value, quality, _ in everything]
+    best = [everything[row] for row in pareto(costs_and_qualities, findings.metric)]
     figure.add_scatter(
-        x=[across(value) for value, *_ in best],
+        x=[max(value, zero) for value, *_ in best],
         y=[quality for _, quality, _ in best],
         mode="lines+markers",
         name="beaten by none",
@@ -143,28 +143,12 @@ def cost_figure(findings: Findings, cost: Cost) -> Drawing:
 def pareto(points: Sequence[tuple[float, float]], metric: Metric) -> list[int]:
     """Rows of (cost, quality) that no other equals in one and beats in the other, by cost."""
     better = (lambda q: -q) if metric.higher_is_better else (lambda q: q)
-    best, found = math.inf, []
+    best, front = math.inf, []
     for row in sorted(range(len(points)), key=lambda n: (points[n][0], better(points[n][1]))):
         if better(points[row][1]) < best:
             best = better(points[row][1])
-            found.append(row)
-    return found
-
-
-def _size(findings: Findings, point: MethodPoint) -> int:
-    """A marker grows with the labels."""
-    if point["budget"] not in findings.budgets:
-        return 13
-    rank = findings.budgets.index(point["budget"])
-    return round(8 + 9 * rank / max(len(findings.budgets) - 1, 1))
-
-
-def _said(findings: Findings, cost: Cost, value: float, quality: float, point: MethodPoint) -> str:
-    head = f"{findings.name(point['method'])}, {count(point['labels_used'], 'label')}"
-    return (
-        f"<b>{escaped(head)}</b><br>{escaped(findings.metric.name)} "
-        f"{findings.metric.show(quality)}<br>{escaped(cost.name)}: {number(value)}"
-    )
+            front.append(row)
+    return front
 
 
 def _scale(figure: go.Figure, positive: Sequence[float], zero: float, *, with_zero: bool) -> None:
@@ -188,9 +172,10 @@ def scale_up(figure: go.Figure, metric: Metric, values: Sequence[float]) -> None
     """The axis of quality: around ``values``, with room for words and rings."""
     low, high = min(values, default=0), max(values, default=1)
     room = 0.08 * (high - low) or 0.1
-    figure.update_layout(yaxis_range=[low - room, high + room])
     figure.update_layout(
-        yaxis_title_text=escaped(metric.name), yaxis_tickformat=".1~%" if metric.percent else None
+        yaxis_range=[low - room, high + room],
+        yaxis_title_text=escaped(metric.name),
+        yaxis_tickformat=".1~%" if metric.percent else None,
     )
 
 
@@ -239,5 +224,5 @@ def _reliability(name: str, bins: Iterable[Mapping[str, float]], style: Style) -
     figure.update_layout(showlegend=False, margin={"t": 10, "r": 10})
     figure.update_xaxes(range=[low - 0.04, 1.04], tickformat=".0%", title_text="how sure", nticks=5)
     figure.update_yaxes(range=[low - 0.04, 1.04], tickformat=".0%", title_text="right", nticks=5)
-    said = [f"{share(each['confidence'])} sure, {share(each['accuracy'])} right" for each in bins]
-    return described(figure, f"{capital(name)}: {'; '.join(said)}.")
+    shares = [f"{share(each['confidence'])} sure, {share(each['accuracy'])} right" for each in bins]
+    return described(figure, f"{capital(name)}: {'; '.join(shares)}.")

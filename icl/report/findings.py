@@ -141,18 +141,19 @@ class Findings:
         best_pair = (first.get("fine_tuned"), first.get("few_shot"))
         parts = [c["sentence"].rstrip(".") for c in self.summary["crossovers"]
                  if (c["of"], c["over"]) == best_pair][:1]  # fmt: skip
-        if best := self._best():
-            parts.append(best)
-        return capital("; ".join(parts) or "nothing was measured") + "."
+        return (
+            capital("; ".join(filter(None, [*parts, self._best()])) or "nothing was measured") + "."
+        )
 
     def _best(self) -> str:
         measured = {k: q for k, p in self.last.items() if (q := self.quality(p)) is not None}
         if not measured:
             return ""
         key, figure = next(iter(measured.items()))
-        labels = f"with {count(self.most, 'labelled message')}"
-        value = f"{self.metric.name} {self.metric.interval(figure)}"
-        sentence = f"{labels}, {self.name(key)} is best with {value}"
+        sentence = (
+            f"with {count(self.most, 'labelled message')}, {self.name(key)} is best with "
+            f"{self.metric.name} {self.metric.interval(figure)}"
+        )
         rivals = [
             self.name(test["b"] if test["a"] == key else test["a"])
             for test in self.tests(self.most)

@@ -44,9 +44,8 @@ def write_report(summary: Mapping[str, Any], path: Path) -> None:
     Raises:
         TuneshotError: the disk is full, or the place cannot be written.
     """
-    page = report_page(summary)
     with atomic_write(path) as new:
-        new.write_bytes(page)
+        new.write_bytes(report_page(summary))
 
 
 def report_page(summary: Mapping[str, Any]) -> bytes:

@@ -118,15 +118,19 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
 def cost_table(findings: Findings) -> Table:
     """What each method costs with the most labels, the best first."""
     measured = costs(findings)
-    rows = []
-    for key, point in findings.last.items():
-        quality = findings.metric.interval(findings.quality(point))
-        prices = (number(cost.of(point)) for cost in measured)
-        rows.append(plain_cells([findings.name(key), quality, *prices]))
+    rows = [
+        plain_cells(
+            [
+                findings.name(key),
+                findings.metric.interval(findings.quality(point)),
+                *(number(cost.of(point)) for cost in measured),
+            ]
+        )
+        for key, point in findings.last.items()
+    ]
     header = ["method", findings.metric.name, *(cost.name for cost in measured)]
-    return Table(
-        f"Costs with {findings.most:,} labelled messages, the best method first", header, rows
-    )
+    caption = f"Costs with {findings.most:,} labelled messages, the best method first"
+    return Table(caption, header, rows)
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -144,15 +148,10 @@ def confusions(findings: Findings) -> list[Table]:
 
 
 def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
-    rows = []
-    for place, (label, counts) in enumerate(zip(labels, matrix, strict=True)):
-        total = sum(counts) or 1
-        row = [TableCell(label)]
-        for column, answers in enumerate(counts):
-            tone = "good" if column == place else "bad"
-            part = answers / total
-            row.append(TableCell(f"{answers:,}", f"{100 * part:.1f} %", part, tone))
-        rows.append(row)
+    rows = [
+        [TableCell(label), *(_answers(counts, column, row) for column in range(len(labels)))]
+        for row, (label, counts) in enumerate(zip(labels, matrix, strict=True))
+    ]
     return Table(name, ["label ↓ answer →", *labels], rows)
 
 
@@ -163,13 +162,19 @@ def _mistakes(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str])
         if row != column and matrix[row][column]
     ]
     worst = sorted(wrong, key=lambda mistake: (-mistake[0], mistake[1:]))[:MISTAKES]
-    rows = []
-    for answers, row, column in worst:
-        part = answers / sum(matrix[row])
-        shown = TableCell(f"{answers:,}", f"{100 * part:.1f} %", part, "bad")
-        rows.append([TableCell(labels[row]), TableCell(labels[column]), shown])
+    rows = [
+        [TableCell(labels[row]), TableCell(labels[column]), _answers(matrix[row], column, row)]
+        for _, row, column in worst
+    ]
     caption = f"{name}: its most frequent mistakes"
     return Table(caption, ["label", "answer", "messages"], rows, headings=2)
+
+
+def _answers(counts: Sequence[int], column: int, row: int) -> TableCell:
+    """How many messages of label ``row`` were given label ``column``, and their share."""
+    share = counts[column] / (sum(counts) or 1)
+    tone = "good" if column == row else "bad"
+    return TableCell(f"{counts[column]:,}", f"{100 * share:.1f} %", share, tone)
 
 
 def reliability_table(findings: Findings) -> Table:
