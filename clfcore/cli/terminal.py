@@ -225,14 +225,14 @@ def print_table(
     stdout.print(table)
 
 
-class ProgressBars:
+class ProgressBars(Progress):
     """One Rich progress bar on stderr for each stage of the work.
 
     Used as ``with ProgressBars() as bars: bars(stage, done, total, figures)``.
     """
 
     def __init__(self) -> None:
-        self._progress = Progress(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -242,17 +242,10 @@ class ProgressBars:
         )
         self._bars: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "ProgressBars":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
     def __call__(self, stage: str, done: int, total: int, figures: str = "") -> None:
         if stage not in self._bars:
-            self._bars[stage] = self._progress.add_task(stage, total=total, figures="")
-        self._progress.update(self._bars[stage], completed=done, total=total, figures=figures)
+            self._bars[stage] = self.add_task(stage, total=total, figures="")
+        self.update(self._bars[stage], completed=done, total=total, figures=figures)
 
 
 def print_evaluation(evaluation: "Evaluation", title: str) -> None:

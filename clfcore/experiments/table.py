@@ -106,10 +106,10 @@ def _line(group: Sequence[Record], two: Sequence[str]) -> list[str]:
         hits = round(first["published"][2] * PUBLISHED_TEST)
         published = Share.count(hits, PUBLISHED_TEST).percent(2, " %")
 
-    runs = list({record["seed"]: record for record in group if "test" in record}.values())
-    errors = {record["seed"]: record["error"] for record in group if "error" in record}
-    for run in runs:
-        errors.pop(run["seed"], None)
+    by_seed = {record["seed"]: record for record in group if "test" in record}
+    runs = list(by_seed.values())
+    errors = {record["seed"]: record["error"] for record in group
+              if "error" in record and record["seed"] not in by_seed}  # fmt: skip
     failures = f"failed: {next(iter(errors.values()))}" if errors else ""
     if not runs:
         # A row that failed once was run; why it was not run before no longer matters.

@@ -126,6 +126,8 @@ def compare(
     if only_list:
         _print_methods()
         return
+    if settings["k"] < 1:
+        raise typer.BadParameter(f"must be 1 or more, not {settings['k']}", param_hint="-k")
     command = _command(
         data=data, methods=methods, budgets=budgets, seeds=seeds, same_model=same_model,
         out=out, test_size=test_size, also=also, task=task,

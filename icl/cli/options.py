@@ -58,17 +58,14 @@ def with_few_shot_settings(command: Command) -> Command:
 
     @wraps(command)
     def checked(settings: dict[str, Any], **values: Any) -> None:  # noqa: ANN401
+        selector, assignments = settings["selector"], settings.pop("options", ())
         try:
-            config = _checked(settings)
+            if selector not in SELECTORS:  # else its options could not be read
+                raise unknown_choice("selector", selector, SELECTORS)
+            options = dict(read_option(selector, each) for each in assignments)
+            config = FewShotConfig(**settings, options=options)
         except TuneshotError as error:  # bad usage
             raise typer.BadParameter(str(error)) from error
         command(settings=config, **values)
 
     return with_settings(FewShotConfig, defaults=True)(checked)
-
-
-def _checked(settings: dict[str, Any]) -> FewShotConfig:
-    selector, assignments = settings["selector"], settings.pop("options", ())
-    if selector not in SELECTORS:
-        raise unknown_choice("selector", selector, SELECTORS)
-    return FewShotConfig(**settings, options=dict(read_option(selector, a) for a in assignments))

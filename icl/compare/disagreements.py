@@ -39,10 +39,8 @@ def explain(
     first: dict[str, Record] = {}
     for record in records:
         config = record["config"]
-        if "test" in record and (config["budget"], config["seed"]) == (
-            plan.budgets[-1],
-            plan.seeds[0],
-        ):
+        is_largest = config["budget"] == plan.budgets[-1]
+        if "test" in record and is_largest and config["seed"] == plan.seeds[0]:
             first.setdefault(METHODS[config["method"]].family, record)
     if not first.keys() >= {"fine_tuned", "few_shot"}:
         return None

@@ -108,12 +108,12 @@ class MajorityClass:
         return [Prediction(self._label, self._p, ms=0.0) for _ in texts]
 
 
+@dataclass(frozen=True)
 class WithAllLabels:
     """A classifier that knows some of the labels; the others get probability 0."""
 
-    def __init__(self, classifier: Classifier, labels: tuple[str, ...]) -> None:
-        self.classifier = classifier
-        self.labels = labels
+    classifier: Classifier
+    labels: tuple[str, ...]
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         return [

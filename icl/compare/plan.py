@@ -1,9 +1,8 @@
 """Which cells a comparison runs."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 from clfcore.config import DEFAULT_LM, Checked, at_least, setting
 from clfcore.errors import TuneshotError, unknown_choice
@@ -69,10 +68,7 @@ class ComparisonCell(Checked):
         """For people, and for the name of a file."""
         return f"{self.method} {self.budget} seed{self.seed}"
 
-    @property
-    def wants_gpu(self) -> bool:
-        """All models run on the CPU here."""
-        return False
+    wants_gpu: ClassVar = False  # all models run on the CPU here
 
 
 MODELS, MEASURED = "Models", "What is measured"  # headings of ``tuneshot compare --help``
@@ -111,17 +107,17 @@ class Plan(Checked):
     )
 
     def problems(self) -> list[str]:
-        problems = [
+        missing = [
             f"a comparison needs {what}; name at least one"
             for what in ("methods", "budgets", "seeds")
             if not getattr(self, what)
         ]
-        problems += [
+        unknown = [
             str(unknown_choice("method", name, METHODS))
             for name in self.methods
             if name not in METHODS
         ]
-        return problems + super().problems()
+        return missing + unknown + super().problems()
 
     def cells(self, split: TaskSplit) -> tuple[ComparisonCell, ...]:
         """All budgets and methods with the first seed, then with the next.
@@ -142,7 +138,7 @@ class Plan(Checked):
             if not method.chooses:  # nothing depends on budget or seed
                 seed, budget = self.seeds[0], 0
             has_more = self.robust and seed == self.seeds[0] and budget in (0, largest)
-            more = tuple(self._more(method, split)) if has_more else ()
+            more = _more(method, split) if has_more else ()
             # A model that a method does not use makes no other cell of it.
             base = self.base if method.family == "fine_tuned" else ""
             lm = self.lm if method.asks_lm else ""
@@ -153,14 +149,12 @@ class Plan(Checked):
             )
         return tuple(dict.fromkeys(cells))
 
-    def _more(self, method: Method, split: TaskSplit) -> Iterator[str]:
-        yield "memory"
-        yield "hard"
-        yield from PERTURBATIONS
-        if method.family == "few_shot":
-            yield from (f"order {number}" for number in range(1, DEMONSTRATION_ORDERS + 1))
-        if split.second:
-            yield "second"
+
+def _more(method: Method, split: TaskSplit) -> tuple[str, ...]:
+    """What is measured beside the test part, see ``ComparisonCell``."""
+    orders = range(1, DEMONSTRATION_ORDERS + 1) if method.family == "few_shot" else ()
+    second = ["second"] if split.second else []
+    return ("memory", "hard", *PERTURBATIONS, *(f"order {n}" for n in orders), *second)
 
 
 def budgets_of(text: str, pool: int) -> tuple[int, ...]:

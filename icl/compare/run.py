@@ -26,7 +26,7 @@ from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.evaluation.perturb import PERTURBATIONS, perturbed
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record
-from clfcore.evaluation.runner import BATCH, Recorded, RecordFormat, config_identity, run_cells
+from clfcore.evaluation.runner import BATCH, Recorded, RecordFormat, run_cells
 from clfcore.types import Classifier, Example, OnProgress, ignore
 from icl.compare.methods import METHODS, MethodInput, pool_of, seconds_to_embed, vectors_of
 from icl.compare.plan import ComparisonCell, Plan
@@ -37,14 +37,10 @@ VOTER_SHARE = 0.75  # share of the pool that vote-k looks at
 MEMORY_MESSAGES = 16  # answered while the memory of a method is measured
 
 
-def _duration_group(record: Record) -> str:
-    """Another seed takes about as long."""
-    config = record["config"]
-    return config_identity({"config": [config["method"], config["budget"], config["more"]]})
-
-
 COMPARISON = RecordFormat(
-    _duration_group, config_keys=("method", "budget", "seed", "sha256", "test_size")
+    # Another seed takes about as long.
+    lambda record: str([record["config"][name] for name in ("method", "budget", "more")]),
+    config_keys=("method", "budget", "seed", "sha256", "test_size"),
 )
 
 

@@ -35,13 +35,14 @@ from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.provenance import cpu_name
 from clfcore.evaluation.records import Record, read_lines
 from icl.compare.crossover import Crossover, crossover_interval
-from icl.compare.methods import METHODS, Method
+from icl.compare.methods import METHODS
 from icl.compare.plan import Plan
 from icl.compare.task_split import TaskSplit
 from icl.report.findings import FORMAT
 
 # Whose prices the same prompts are given: small models of three providers, in LiteLLM's names.
 PRICED_MODELS = ("gpt-4o-mini", "claude-haiku-4-5", "gemini/gemini-2.5-flash-lite")
+LIBRARIES = ("scikit-learn", "sentence-transformers", "scipy", "numpy")  # beside those of records
 
 ComparisonSummary = dict[str, Any]  # plain values for JSON, see ``summarize``
 
@@ -90,7 +91,7 @@ def summarize(
             "test_labels": _counted(split.task.labels, split.test),
             "split_seed": split.split_seed,
         },
-        "versions": _versions(worked[-1]),
+        "versions": {**worked[-1]["versions"], **{name: version(name) for name in LIBRARIES}},
         "machine": {
             "cpu": cpu_name(),
             "cores": os.cpu_count(),
@@ -105,12 +106,13 @@ def summarize(
         "methods": [
             {
                 "key": key,
-                "name": METHODS[key].name,
-                "family": METHODS[key].family,
-                "about": _about(plan, METHODS[key]),
-                "chooses": METHODS[key].chooses,
+                "name": method.name,
+                "family": method.family,
+                "about": plan.lm if method.asks_lm
+                else plan.base if method.family == "fine_tuned" else "",
+                "chooses": method.chooses,
             }
-            for key in plan.methods
+            for key, method in ((key, METHODS[key]) for key in plan.methods)
         ],
         "failures": [
             {**{name: record["config"][name] for name in ("method", "budget", "seed")},
@@ -391,19 +393,8 @@ def _interval(interval: Interval | None) -> dict[str, Any] | None:
     return None if interval is None else asdict(interval)
 
 
-def _about(plan: Plan, method: Method) -> str:
-    if method.asks_lm:
-        return plan.lm
-    return plan.base if method.family == "fine_tuned" else ""
-
-
 def _counted(labels: Sequence[str], examples: Sequence[Any]) -> dict[str, int]:
     return {label: sum(example.label == label for example in examples) for label in labels}
-
-
-def _versions(record: Record) -> dict[str, str]:
-    names = ("scikit-learn", "sentence-transformers", "scipy", "numpy")
-    return {**record["versions"], **{name: version(name) for name in names}}
 
 
 def _price_table() -> dict[str, float]:

@@ -4,12 +4,13 @@ Rows are models and selectors, columns are tasks.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import product
 from statistics import mean
 from typing import Any
 
 from clfcore.evaluation.intervals import mean_of, over_seeds
 from clfcore.evaluation.records import Record
-from clfcore.evaluation.runner import RecordFormat, config_identity, current
+from clfcore.evaluation.runner import RecordFormat, current
 from clfcore.wording import assignments, markdown_table
 from icl.settings import FewShotConfig
 
@@ -52,7 +53,6 @@ BASELINES = ("zero", "random", "knn")  # beside every other selector, always
 _FIRST = (*BASELINES, "topk", "votek", "mdl")
 _VARIED = ("task", "lm", "selector", "options", "k", "seed")  # within one section of the table
 _DRAWN = ("limit", "balanced")
-_SAME_DURATION = ("lm", "selector", "options", "k")  # another task or seed takes about as long
 
 _NOTES = """\
 - Accuracy in percent: the mean over the seeds. A seed draws its own test messages, the same ones
@@ -147,16 +147,13 @@ def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]
     rows: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         config = record["config"]
-        selector = config["selector"]
-        if config["options"]:
-            selector += f" ({assignments(config['options'])})"
-        rows.setdefault((_model(record), selector, str(config["k"])), []).append(record)
+        options = f" ({assignments(config['options'])})" if config["options"] else ""
+        row = (_model(record), config["selector"] + options, str(config["k"]))
+        rows.setdefault(row, []).append(record)
     models = list(dict.fromkeys(["no model", *map(_model, records)]))
-    run = {(model, selector) for model, selector, _ in rows}
-    for model in models:
-        for selector in ("knn",) if model == "no model" else ("zero", "random"):
-            if (model, selector) not in run:
-                rows[model, selector, "–"] = []
+    present = {(model, selector) for model, selector, _ in rows}
+    baselines = [("no model", "knn"), *product(models[1:], ("zero", "random"))]
+    rows |= {(*row, "–"): [] for row in baselines if row not in present}
 
     def rank(row: tuple[str, str, str]) -> tuple[int, int]:
         name = row[1].split(" ")[0]
@@ -202,9 +199,9 @@ def _shown(task: str) -> str:
     return COLUMNS.get(task, task)
 
 
-def _duration_group(record: Record) -> str:
-    config = record["config"]
-    return config_identity({"config": {name: config[name] for name in _SAME_DURATION}})
-
-
-FEW_SHOT_GRID = RecordFormat(_duration_group, config_keys={*_VARIED, *_DRAWN}, table=table)
+FEW_SHOT_GRID = RecordFormat(
+    # Another task or seed takes about as long.
+    lambda record: str([record["config"][name] for name in ("lm", "selector", "options", "k")]),
+    config_keys={*_VARIED, *_DRAWN},
+    table=table,
+)

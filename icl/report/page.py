@@ -50,7 +50,50 @@ def write_report(summary: Mapping[str, Any], path: Path) -> None:
 
 def report_page(summary: Mapping[str, Any]) -> bytes:
     """The report as the bytes of an HTML file."""
-    page = _render(Findings(summary))
+    findings = Findings(summary)
+    costs = report_figures.costs(findings)
+    figures = {"crossover": crossover(findings)}
+    figures |= {f"cost {n}": report_figures.cost_figure(findings, c) for n, c in enumerate(costs)}
+    curves = report_figures.reliability(findings)
+    figures |= {f"reliability {key}": drawing for key, drawing in curves.items()}
+
+    plotly = get_plotlyjs()
+    # A third of the size; the page unpacks it. No time in it: same script, same text.
+    packed = base64.b64encode(gzip.compress(plotly.encode(), 9, mtime=0)).decode()
+    script = _asset("report.js")
+    environment = Environment(
+        loader=FileSystemLoader(_PAGE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "capital": words.capital,
+        "count": words.count,
+        "duration": duration,
+        "moment": words.moment,
+        "number": words.number,
+        "share": METRICS["accuracy"].show,
+        "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
+        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+    }
+    page = environment.get_template("report.html").render(
+        findings=findings,
+        summary=findings.summary,
+        look=report_figures.styles(findings),
+        costs=costs,
+        figures=figures,
+        curves=curves,
+        crossings=crossings(findings),
+        tables=report_tables,
+        ece=METRICS["ece"],
+        policy=_policy(plotly, script),
+        style=Markup(_asset("report.css")),
+        script=Markup(script),
+        plotly=Markup(packed),
+        island=Markup(_island(figures)),
+    )
     # A message may hold half a surrogate pair, which is no UTF-8.
     return page.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
@@ -85,50 +128,6 @@ def _is_comparison(path: Path) -> bool:
 # --- the page -------------------------------------------------------------------------------------
 
 
-def _render(findings: Findings) -> str:
-    costs = report_figures.costs(findings)
-    figures = {"crossover": crossover(findings)}
-    figures |= {f"cost {n}": report_figures.cost_figure(findings, c) for n, c in enumerate(costs)}
-    curves = report_figures.reliability(findings)
-    figures |= {f"reliability {key}": drawing for key, drawing in curves.items()}
-
-    plotly = get_plotlyjs()
-    script = _asset("report.js")
-    environment = Environment(
-        loader=FileSystemLoader(_PAGE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "capital": words.capital,
-        "count": words.count,
-        "duration": duration,
-        "moment": words.moment,
-        "number": words.number,
-        "share": METRICS["accuracy"].show,
-        "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
-        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
-    }
-    return environment.get_template("report.html").render(
-        findings=findings,
-        summary=findings.summary,
-        look=report_figures.styles(findings),
-        costs=costs,
-        figures=figures,
-        curves=curves,
-        crossings=crossings(findings),
-        tables=report_tables,
-        ece=METRICS["ece"],
-        policy=_policy(plotly, script),
-        style=Markup(_asset("report.css")),
-        script=Markup(script),
-        plotly=Markup(_packed(plotly)),
-        island=Markup(_island(figures)),
-    )
-
-
 def _policy(*scripts: str) -> str:
     """A content security policy that runs these scripts and asks nobody for anything."""
     digests = (hashlib.sha256(script.encode()).digest() for script in scripts)
@@ -137,11 +136,6 @@ def _policy(*scripts: str) -> str:
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def _packed(script: str) -> str:
-    """A third of its size; the page unpacks it. No time in it: same script, same text."""
-    return base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode()
 
 
 def _island(figures: Mapping[str, Drawing]) -> str:
