@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 from clfcore.errors import EXTRAS, TuneshotError, missing_extra_explained
 from tests.support.environments import normal
-from tests.test_layers import FILES, ROOT, imports_of
+from tests.support.modules import FILES, ROOT, imports_of
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PINS = {

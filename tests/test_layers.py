@@ -3,13 +3,10 @@
 Every import counts: those at the top, those inside functions, those under ``TYPE_CHECKING``.
 """
 
-import ast
-from pathlib import Path
-
 import networkx as nx
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support.modules import FILES, ROOT, imports_of
 
 # A package imports from its own layer and from those below it. docs/architecture.md draws it.
 LAYERS = {
@@ -36,30 +33,6 @@ LAYERS = {
     ),
 }
 MOST_FILES, MOST_LINES = 12, 450  # of a folder, of a file
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-FILES = {
-    module_name(path): path
-    for path in (ROOT / "chat_app.py", *ROOT.glob("clfcore/**/*.py"), *ROOT.glob("icl/**/*.py"))
-}
-
-
-def imports_of(module: str) -> set[str]:
-    """Modules a file imports, wherever in the file; ``from a import b`` may mean ``a.b``."""
-    imported = set()
-    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: write absolute imports"
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            imported |= {name if name in FILES else str(node.module) for name in names}
-    return imported
 
 
 def layer_of(module: str) -> int:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.environments import Environment
+from tests.support.modules import ROOT
 from tests.support.pages import free_port
-from tests.test_layers import ROOT
 
 pytestmark = pytest.mark.slow
 

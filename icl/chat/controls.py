@@ -11,12 +11,12 @@ from chainlit.input_widget import Select
 from icl.chat.language import say
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.selectors.table import SELECTORS
-from icl.session.settings import CHOICES, Settings
+from icl.session.settings import CHOICES, PAGE_SETTINGS, Settings
 
 K_CHOICES = (1, 2, 4, 6, 8, 16)
 
 # Picker names: short enough for a phone, clear without a heading. A new entry of a registry shows
-# up under its own name until it gets words here.
+# up under its own name until it gets words here, and so does a new setting, in the panel.
 ORDER_WORDS = {
     "similar_last": ("Similar last", "The most similar example next to your message"),
     "similar_first": ("Similar first", "The most similar example at the top"),
@@ -66,6 +66,7 @@ PANEL: dict[str, tuple[str, dict[str, str]]] = {
     "lm": ("Language model", {}),
     "checkpoint": ("Fine-tuned model", {}),
 }
+PANEL |= {name: (name, {}) for name in PAGE_SETTINGS if name not in {*PICKERS, *PANEL}}
 
 
 def value_words(setting: str, value: str) -> tuple[str, str]:

@@ -5,47 +5,17 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.support.lazy import lazy
+from tests.support.visits import CUT_OFF, LOOKS
 
 chat_app = lazy("chat_app")
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-
-LOOKS = {
-    "light": {},
-    "dark": {"dark": True},
-    "phone": {"width": 390, "height": 844},
-    "zoomed to 200 %": {"width": 640, "height": 360, "device_scale_factor": 2},
-}
 
 # What stays of Chainlit's own: (rule, element) -> why.
 NOT_OURS = {
     ("aria-hidden-focus", "#root"): "an open list hides the page behind it and keeps the focus; "
     "axe-core does not see that the focus cannot get out",
 }
-
-# Whatever ends outside the window, and is in no part that can be scrolled with the keyboard; and
-# words of a picture that end outside the picture.
-CUT_OFF = """
-() => {
-  const found = []
-  const note = e =>
-    found.push((e.className.baseVal ?? e.className) + ": " + e.textContent.trim().slice(0, 40))
-  for (const e of document.querySelectorAll("body *")) {
-    const { left, right, width } = e.getBoundingClientRect()
-    const plot = e.closest(".js-plotly-plot")
-    if (!width || e.closest(".ts-unseen, .sr-only, #js-plotly-tester")) continue
-    if (plot) {
-      const frame = plot.getBoundingClientRect()
-      if (e.tagName === "text" && (left < frame.left - 1 || right > frame.right + 1)) note(e)
-    } else if (right > innerWidth + 1 || left < -1) {
-      const scrolled = e.parentElement.closest("[tabindex='0']")
-      if (!scrolled || !/auto|scroll/.test(getComputedStyle(scrolled).overflowX)) note(e)
-    }
-  }
-  if (document.documentElement.scrollWidth > innerWidth) found.push("the page itself")
-  return found
-}
-"""
 
 
 class Inspector:

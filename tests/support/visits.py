@@ -6,6 +6,38 @@ from playwright.sync_api import expect
 
 ANSWER = 120_000  # ms; the first answer waits for the models
 
+# Name -> what a window is opened with.
+LOOKS = {
+    "light": {},
+    "dark": {"dark": True},
+    "phone": {"width": 390, "height": 844},
+    "zoomed to 200 %": {"width": 640, "height": 360, "device_scale_factor": 2},
+}
+
+# Whatever ends outside the window, and is in no part that can be scrolled with the keyboard; and
+# words of a picture that end outside the picture.
+CUT_OFF = """
+() => {
+  const found = []
+  const note = e =>
+    found.push((e.className.baseVal ?? e.className) + ": " + e.textContent.trim().slice(0, 40))
+  for (const e of document.querySelectorAll("body *")) {
+    const { left, right, width } = e.getBoundingClientRect()
+    const plot = e.closest(".js-plotly-plot")
+    if (!width || e.closest(".ts-unseen, .sr-only, #js-plotly-tester")) continue
+    if (plot) {
+      const frame = plot.getBoundingClientRect()
+      if (e.tagName === "text" && (left < frame.left - 1 || right > frame.right + 1)) note(e)
+    } else if (right > innerWidth + 1 || left < -1) {
+      const scrolled = e.parentElement.closest("[tabindex='0']")
+      if (!scrolled || !/auto|scroll/.test(getComputedStyle(scrolled).overflowX)) note(e)
+    }
+  }
+  if (document.documentElement.scrollWidth > innerWidth) found.push("the page itself")
+  return found
+}
+"""
+
 
 @dataclass
 class Visit:

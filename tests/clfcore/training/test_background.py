@@ -23,7 +23,7 @@ from clfcore.training.background import (
     TrainingProgress,
 )
 from clfcore.weights.checkpoint import save_checkpoint
-from tests.clfcore.training.test_rehearsal import SOURCE, TAUGHT, tiny_classifier
+from tests.support.taught import SOURCE, TAUGHT, toy_classifier
 
 STEPS = [
     TrainingProgress(0, 2, val_loss=0.5),
@@ -169,7 +169,7 @@ def test_a_folder_that_exists_is_refused_before_any_work(tmp_path):
 def toys(tmp_path_factory) -> dict[str, Path]:
     """A tiny checkpoint, and messages it may rehearse."""
     folder = tmp_path_factory.mktemp("toys")
-    parent = tiny_classifier()
+    parent = toy_classifier()
     save_checkpoint(folder / "parent", parent.model, parent.meta)
     lines = [f"{example.label}\t{example.text}" for example in SOURCE.examples]
     (folder / "toys.tsv").write_text("\n".join(["label\ttext", *lines, ""]))

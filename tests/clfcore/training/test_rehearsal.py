@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from clfcore.data.messages import LabelledMessages, load_messages
-from clfcore.data.split import content_hash, grouped_stratified_split, normal_form
+from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.fine_tuned import FineTuned
@@ -15,21 +15,8 @@ from clfcore.training.rehearsal import plan_rehearsal, train_further
 from clfcore.types import Example
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import Meta
-from tests.support.tiny import CFG, LABELS, tiny
-from tests.support.tiny import tiny_classifier as stranger
-
-HAM = [f"see you at {i} for tea" for i in range(60)]
-SPAM = [f"win prize {i} now" for i in range(20)]
-SOURCE = LabelledMessages(
-    [*(Example(t, "ham") for t in HAM), *(Example(t, "spam") for t in SPAM)], "toys"
-)
-TAUGHT = [Example("your table for two is confirmed", "spam")]
-ABOUT = {"data": {"sha256": content_hash(SOURCE.examples), "split_seed": 0}}
-
-
-def tiny_classifier(**meta) -> FineTuned:
-    """One that says it was trained on ``SOURCE``."""
-    return stranger(**{"about": ABOUT, **meta})
+from tests.support.taught import ABOUT, HAM, SOURCE, SPAM, TAUGHT, toy_classifier
+from tests.support.tiny import CFG, LABELS, tiny, tiny_classifier
 
 
 def weights(classifier: FineTuned) -> dict[str, torch.Tensor]:
@@ -38,7 +25,7 @@ def weights(classifier: FineTuned) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def learnt() -> FineTuned:
-    parent = tiny_classifier()
+    parent = toy_classifier()
     return train_further(parent, plan_rehearsal(parent, TAUGHT, SOURCE))
 
 
@@ -49,7 +36,7 @@ def test_only_the_training_part_is_rehearsed_with_as_many_of_each_label_as_there
     monkeypatch, most, ham, spam
 ):
     monkeypatch.setattr("clfcore.training.rehearsal._MAX_REHEARSED_MESSAGES", most)
-    rehearsal = plan_rehearsal(tiny_classifier(), TAUGHT, SOURCE)
+    rehearsal = plan_rehearsal(toy_classifier(), TAUGHT, SOURCE)
     split = grouped_stratified_split(SOURCE.examples)
     assert set(rehearsal.rehearsed) <= {SOURCE.examples[row] for row in split.train}
     assert set(rehearsal.val) == {SOURCE.examples[row] for row in split.val}
@@ -58,7 +45,7 @@ def test_only_the_training_part_is_rehearsed_with_as_many_of_each_label_as_there
 
 
 def test_the_parts_are_those_the_parent_was_trained_with():
-    parent = tiny_classifier(about={"data": {**ABOUT["data"], "split_seed": 3}})
+    parent = toy_classifier(about={"data": {**ABOUT["data"], "split_seed": 3}})
     split = grouped_stratified_split(SOURCE.examples, seed=3)
     assert set(plan_rehearsal(parent, TAUGHT, SOURCE).val) == {
         SOURCE.examples[row] for row in split.val
@@ -67,13 +54,13 @@ def test_the_parts_are_those_the_parent_was_trained_with():
 
 def test_copies_of_what_is_taught_are_neither_rehearsed_nor_judged():
     taught = [Example(text.upper(), "spam") for text in HAM[:30]]
-    rehearsal = plan_rehearsal(tiny_classifier(), taught, SOURCE)
+    rehearsal = plan_rehearsal(toy_classifier(), taught, SOURCE)
     known = {normal_form(text) for text in HAM[:30]}
     assert not {normal_form(e.text) for e in (*rehearsal.rehearsed, *rehearsal.val)} & known
 
 
 def test_of_messages_it_was_not_trained_on_it_rehearses_its_own_answers():
-    parent = stranger()
+    parent = tiny_classifier()
     spam = [answer.probabilities["spam"] for answer in parent.predict([*HAM, *SPAM])]
     with torch.no_grad():  # else it gives all messages one label
         parent.model.trunk.out_head.bias[1] -= torch.tensor(spam).median().logit()
@@ -88,7 +75,7 @@ def test_of_messages_it_was_not_trained_on_it_rehearses_its_own_answers():
 
 def test_of_a_message_taught_twice_the_last_label_counts():
     rehearsal = plan_rehearsal(
-        tiny_classifier(), [Example("Hi you", "ham"), Example("hi YOU", "spam")], SOURCE
+        toy_classifier(), [Example("Hi you", "ham"), Example("hi YOU", "spam")], SOURCE
     )
     assert rehearsal.taught == [Example("hi YOU", "spam")]
 
@@ -96,14 +83,14 @@ def test_of_a_message_taught_twice_the_last_label_counts():
 @pytest.mark.parametrize(("count", "repeats"), [(1, 24), (3, 24), (10, 24), (20, 12), (100, 8)])
 def test_the_more_is_taught_the_less_often_each_is_repeated(count, repeats):
     rehearsal = plan_rehearsal(
-        tiny_classifier(), [Example(f"news {i}", "ham") for i in range(count)], SOURCE
+        toy_classifier(), [Example(f"news {i}", "ham") for i in range(count)], SOURCE
     )
     assert len(rehearsal.repeated) == count * repeats
     assert len(rehearsal.rows) == len(rehearsal.rehearsed) + count * repeats
 
 
 def test_repeats_leave_out_words_and_never_all_of_them():
-    rehearsal = plan_rehearsal(tiny_classifier(), [*TAUGHT, Example("hello", "ham")], SOURCE)
+    rehearsal = plan_rehearsal(toy_classifier(), [*TAUGHT, Example("hello", "ham")], SOURCE)
     repeats = rehearsal.rows[len(rehearsal.rehearsed) + 2 :]
     assert rehearsal.rows == rehearsal.rows
     assert {len(e.text.split()) for e in repeats} >= {1, 3, 4, 5, 6}
@@ -116,7 +103,7 @@ def test_repeats_leave_out_words_and_never_all_of_them():
 def test_what_is_taught_is_learnt_and_only_the_last_block_changes(learnt):
     (answer,) = learnt.predict([TAUGHT[0].text])
     assert answer.label == "spam"
-    before, after = weights(tiny_classifier()), weights(learnt)
+    before, after = weights(toy_classifier()), weights(learnt)
     changed = {name.split(".")[0] + "." + name.split(".")[1] for name in before
                if not torch.equal(before[name], after[name])}  # fmt: skip
     assert changed == {"trf_blocks.1", "final_norm.scale", "final_norm.shift", "out_head.weight",
@@ -125,7 +112,7 @@ def test_what_is_taught_is_learnt_and_only_the_last_block_changes(learnt):
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(learnt):
     def again(seed: int) -> dict[str, torch.Tensor]:
-        parent = tiny_classifier()
+        parent = toy_classifier()
         return weights(train_further(parent, plan_rehearsal(parent, TAUGHT, SOURCE, seed)))
 
     first, same, other = weights(learnt), again(0), again(1)
@@ -164,7 +151,7 @@ def test_threshold_and_reading_of_the_parent_stay():
 
 def test_what_differed_from_a_trunk_kept_elsewhere_is_still_marked_as_different():
     """A checkpoint on such a trunk stores the weights that require gradients, and no others."""
-    parent = tiny_classifier()
+    parent = toy_classifier()
     parent.model.trunk.requires_grad_(False)
     parent.model.trunk.trf_blocks[0].requires_grad_(True)
     learnt = train_further(parent, plan_rehearsal(parent, TAUGHT, SOURCE))
@@ -189,7 +176,7 @@ def test_what_differed_from_a_trunk_kept_elsewhere_is_still_marked_as_different(
 )
 def test_what_cannot_be_taught_is_refused_in_one_line(meta, taught, source, line):
     with pytest.raises(TuneshotError, match=line) as refused:
-        plan_rehearsal(tiny_classifier(**meta), taught, source)
+        plan_rehearsal(toy_classifier(**meta), taught, source)
     assert "\n" not in str(refused.value)
 
 

@@ -16,8 +16,8 @@ from icl.report.figures import cost_figure, costs, pareto, styles
 from icl.report.findings import Findings, number
 from icl.report.page import latest, write_report
 from icl.report.tables import confusions, everything, markdown, pairs, robustness
-from tests.browser.test_accessibility import CUT_OFF, LOOKS
 from tests.support.summaries import HOSTILE, bare_summary, make_summary
+from tests.support.visits import CUT_OFF, LOOKS
 
 FOUR = ("world", "sports", "business", "sci_tech")
 

@@ -1,22 +1,21 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clfcore.config import at_least, setting
 from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError
 from icl.pool.pool import Pool
-from icl.selectors.base import ListScore, Selection, Selector, candidates
+from icl.selectors.base import ListScore
 from icl.selectors.similar import TopK
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 from tests.support.doubles import EXAMPLES, HashedWords, make_pool
+from tests.support.newest import Newest
 
 WORDS = ["win", "cash", "dinner", "call", "now", "later", "see", "you", "7", "!"]
 texts = st.lists(st.sampled_from(WORDS), max_size=5).map(" ".join)
@@ -148,22 +147,6 @@ def test_more_queries_than_a_block():
 # --- a new selector: its class and its line in the table -----------------------------------------
 
 
-@dataclass
-class Newest(
-    Selector,
-    title="Newest first",
-    description="The messages that came last",
-    source="Nobody 2026",
-):
-    """The last messages of the pool, whatever the query."""
-
-    size: int = setting(5, "How many of the last messages may be shown.", bound=at_least(1))
-
-    def select(self, texts, vectors, k):
-        order = range(len(self.pool) - 1, -1, -1)
-        return [Selection(candidates(self.pool, text, order, k)[0]) for text in texts]
-
-
 def test_a_new_selector_is_a_setting_with_options_and_under_contract(monkeypatch):
     monkeypatch.setitem(SELECTORS, "newest", Newest)
     assert FewShotConfig(selector="newest", options={"size": 3}).options == {"size": 3}
@@ -179,7 +162,8 @@ def test_a_new_selector_is_a_setting_with_options_and_under_contract(monkeypatch
 @pytest.mark.slow
 def test_a_new_selector_is_on_the_command_line_and_on_the_page():
     program = """
-from tests.icl.selectors.test_table import SELECTORS, Newest
+from icl.selectors.table import SELECTORS
+from tests.support.newest import Newest
 SELECTORS["newest"] = Newest  # before anything else is imported, as in the table
 from typer.testing import CliRunner
 from icl.chat.controls import pickers

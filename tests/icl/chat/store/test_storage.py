@@ -26,6 +26,7 @@ from starlette.testclient import TestClient
 from clfcore.errors import TuneshotError
 from tests.support.lazy import lazy
 from tests.support.pages import PROJECT, free_port
+from tests.support.stored_chats import enter, said, sqlite_url, use
 
 socketio = lazy("socketio")
 
@@ -115,46 +116,9 @@ def url(request, tmp_path):
     return sqlite_url(tmp_path)
 
 
-def sqlite_url(folder):
-    return sqlalchemy.URL.create("sqlite+aiosqlite", database=str(folder / "chat.db"))
-
-
 @pytest.fixture
 def elements(tmp_path):
     return files.ElementFiles(tmp_path / "elements", "key")
-
-
-def use(url, elements, work):
-    """Runs ``work(store)`` as one process would, and closes the store."""
-
-    async def run():
-        store = chat_store.ChatStore(url, elements)
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    return asyncio.run(run())
-
-
-async def enter(store, name="anna", thread=None):
-    """``name`` opens a chat; returns its thread id."""
-    user = await store.create_user(cl.User(identifier=name, metadata={"group": [1, 2]}))
-    thread = thread or str(uuid.uuid4())
-    contexts.init_http_context(thread_id=thread, user=user)
-    return thread
-
-
-def said(thread, text="win cash", **fields):
-    return {
-        "id": str(uuid.uuid4()),
-        "threadId": thread,
-        "type": "user_message",
-        "name": "anna",
-        "output": text,
-        "createdAt": chat_store.now(),
-        **fields,
-    }
 
 
 async def count(store, table):
@@ -553,7 +517,8 @@ WRITER = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from tests.icl.chat.store.test_storage import *
+from icl.chat.store.files import ElementFiles
+from tests.support.stored_chats import enter, said, sqlite_url, use
 
 async def work(store):
     thread = await enter(store, thread="t")

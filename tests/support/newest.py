@@ -1,0 +1,22 @@
+"""A selector that somebody might add."""
+
+from dataclasses import dataclass
+
+from clfcore.config import at_least, setting
+from icl.selectors.base import Selection, Selector, candidates
+
+
+@dataclass
+class Newest(
+    Selector,
+    title="Newest first",
+    description="The messages that came last",
+    source="Nobody 2026",
+):
+    """The last messages of the pool, whatever the query."""
+
+    size: int = setting(5, "How many of the last messages may be shown.", bound=at_least(1))
+
+    def select(self, texts, vectors, k):
+        order = range(len(self.pool) - 1, -1, -1)
+        return [Selection(candidates(self.pool, text, order, k)[0]) for text in texts]
