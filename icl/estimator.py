@@ -5,8 +5,7 @@ from icl.estimator import FewShotClassifier
 FewShotClassifier(k=4).fit(texts, labels).predict_proba(["You won!", "See you at 8"])
 """
 
-from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import KW_ONLY, MISSING, fields, make_dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -17,16 +16,29 @@ from sklearn.utils.validation import check_is_fitted
 
 from clfcore.types import Example
 from icl.few_shot import FewShot
-from icl.lm.base import LM
-from icl.pool.embed import Embedder
-from icl.prompt.tasks import Task, task_with_labels
-from icl.settings import FewShotConfig, Option
+from icl.prompt.tasks import task_with_labels
+from icl.settings import FewShotConfig
 
-# Settings that are parameters of the estimator; its random_state is the seed.
-SETTINGS = tuple(field.name for field in fields(FewShotConfig) if field.name != "seed")
+SETTINGS = [field for field in fields(FewShotConfig) if field.name != "seed"]
+
+# The constructor: a setting is written down once, as a field of FewShotConfig, and is a parameter
+# here with the same default. A mapping's default is None, as scikit-learn compares defaults.
+_Parameters: Any = make_dataclass(
+    "_Parameters",
+    [
+        ("task", "Task | str | None", None),
+        ("_", KW_ONLY),
+        ("lm", "LM | str | None", None),
+        ("embedder", "Embedder | None", None),
+        *((s.name, s.type, None if s.default is MISSING else s.default) for s in SETTINGS),
+        ("random_state", int, 0),
+    ],
+    eq=False,
+    repr=False,
+)
 
 
-class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: ignore[misc]
     """A language model that is shown some of the training messages with each question.
 
     ``fit`` trains nothing: it embeds the messages and keeps them as the pool. The prior of
@@ -37,35 +49,14 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             in which each label is its own word.
         lm: a language model or its name, see ``open_lm``; ``None``: the bundled one.
         embedder: what embeds messages; ``None``: the bundled one.
-        selector: this and the parameters down to ``shares`` are those of ``FewShotConfig``, which
-            says what each means.
+        selector: this and ``options``, ``k``, … are the settings of ``FewShotConfig``, which says
+            what each means.
         random_state: an int; the seed of all that is random.
 
     Attributes:
         classes_: the labels, sorted, in their own dtype; the columns of ``predict_proba``.
         few_shot_: the classifier itself; its ``predict`` says what each answer rests on.
     """
-
-    def __init__(
-        self,
-        task: Task | str | None = None,
-        *,
-        lm: LM | str | None = None,
-        embedder: Embedder | None = None,
-        selector: str = "topk",
-        options: Mapping[str, Option] | None = None,
-        k: int = 4,
-        balance: str = "equal",
-        order: str = "similar_last",
-        near: float = 1.0,
-        longest: int = 0,
-        chat: bool = False,
-        scoring: str = "sum",
-        calibration: str = "none",
-        shares: str = "equal",
-        random_state: int = 0,
-    ) -> None:
-        self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: ANN401 (scikit-learn's)
         """Takes the (N,) texts ``X`` with their labels ``y`` as the pool.
@@ -80,7 +71,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.unique(y)
         names = tuple(map(str, self.classes_))
         task = task_with_labels("own", names) if self.task is None else self.task
-        settings = {name: getattr(self, name) for name in SETTINGS}
+        settings = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
         settings["options"] = self.options or {}
         self.few_shot_ = FewShot(
             task, lm=self.lm, embedder=self.embedder, seed=self.random_state, **settings

@@ -15,6 +15,7 @@ sklearn_base = lazy("sklearn.base")
 model_selection = lazy("sklearn.model_selection")
 pipeline = lazy("sklearn.pipeline")
 preprocessing = lazy("sklearn.preprocessing")
+estimator_checks = lazy("sklearn.utils.estimator_checks")
 ours = lazy("icl.estimator")
 
 TEXTS = np.array([example.text for example in EXAMPLES])
@@ -53,6 +54,15 @@ def test_every_few_shot_setting_is_a_parameter_with_the_same_default():
     for field in fields(FewShotConfig):
         if field.name not in ("options", "seed"):
             assert parameters[field.name].default == field.default
+
+
+@pytest.mark.parametrize("check", ["check_mixin_order", "check_estimator_cloneable",
+                                   "check_estimator_repr", "check_get_params_invariance",
+                                   "check_set_params", "check_no_attributes_set_in_init",
+                                   "check_parameters_default_constructible",
+                                   "check_do_not_raise_errors_in_init_or_set_params"])  # fmt: skip
+def test_it_keeps_the_contract_of_an_estimator(check):
+    getattr(estimator_checks, check)("FewShotClassifier", ours.FewShotClassifier())
 
 
 def test_a_clone_is_equal_and_not_fitted():
