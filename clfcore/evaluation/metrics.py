@@ -150,7 +150,7 @@ def _counts(run: LabelledPredictions, weights: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _ranked(run: LabelledPredictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(N,) the second label's probability; its rows by it, descending; likewise the first's."""
+    """(N,) the second label's probability; its rows, then the first's, each by it, descending."""
     score = run.probabilities[:, 1]
     order = np.argsort(-score, kind="stable")
     second = run.truth[order] == 1

@@ -40,13 +40,13 @@ def read_lines(path: Path) -> list[Any]:
         raw = path.read_bytes()
     except OSError as error:
         raise _cannot_use(path, error) from error
-    found = []
+    records = []
     for number, line in enumerate(raw[: _whole(raw)].splitlines(), start=1):
         try:
-            found.append(json.loads(line))
+            records.append(json.loads(line))
         except ValueError as error:
             raise not_a_record(path, number) from error
-    return found
+    return records
 
 
 def append_lines(path: Path, records: Sequence[Record]) -> list[Record]:

@@ -164,8 +164,7 @@ def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
     Raises:
         TuneshotError: an unknown name, or a value of another type than the field.
     """
-    pairs = map(_assignment, assignments)
-    return {name: _value(name, text) for name, text in pairs}
+    return {name: _value(name, text) for name, text in map(_assignment, assignments)}
 
 
 def free_grid(varied: Iterable[str], overrides: Mapping[str, Any]) -> tuple[SuiteRow, ...]:

@@ -125,10 +125,8 @@ def find_task(source: LabelledMessages, name: str = "") -> Task:
             raise unknown_choice("task", name, TASKS)
         _check_labels(source, f"task {name}", TASKS[name].labels)
         return TASKS[name]
-    for task in TASKS.values():
-        if set(task.labels) == labels:
-            return task
-    return task_with_labels("own", tuple(sorted(labels)))
+    matching = (task for task in TASKS.values() if set(task.labels) == labels)
+    return next(matching, None) or task_with_labels("own", tuple(sorted(labels)))
 
 
 def _check_labels(source: LabelledMessages, owner: str, labels: Sequence[str]) -> None:

@@ -112,8 +112,8 @@ def latest(folder: Path) -> Path | None:
         except OSError:  # removed in this moment
             return 0.0
 
-    found = [*folder.glob(SUMMARY), *folder.glob(f"*/{SUMMARY}")]
-    return max(filter(_is_comparison, found), key=written, default=None)
+    summaries = [*folder.glob(SUMMARY), *folder.glob(f"*/{SUMMARY}")]
+    return max(filter(_is_comparison, summaries), key=written, default=None)
 
 
 def _is_comparison(path: Path) -> bool:

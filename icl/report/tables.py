@@ -89,12 +89,11 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
     # What the summary is about comes first.
     ordered = dict.fromkeys([findings.summary["metric"], *METRICS, *sorted(used)])
     metrics = [key for key in ordered if key in used]
-    models = list(findings.spent)
     header = [
         *("method", "labels"),
         *(metric_of(key).name for key in metrics),
         *("learn (s)", "message (ms)", "tokens", "memory (MB)"),
-        *(f"$ / 1,000, {model}" for model in models),
+        *(f"$ / 1,000, {model}" for model in findings.spent),
     ]
     rows = [
         [
@@ -105,7 +104,7 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
             number(point["ms"]),
             number(point["prompt_tokens"]),
             number(findings.summary["memory_mb"].get(point["method"])),
-            *(number(findings.dollars(model, point)) for model in models),
+            *(number(findings.dollars(model, point)) for model in findings.spent),
         ]
         for point in points
     ]

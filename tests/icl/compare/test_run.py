@@ -405,6 +405,12 @@ def test_no_process_is_left_when_a_comparison_is_stopped(tmp_path, stop):
     assert not alive
 
 
+def test_showing_no_example_is_bad_usage(command):
+    status, _, error = command(main, "tuneshot", "compare", "-k", "0")
+    assert status == 2
+    assert "-k: must be 1 or more, not 0" in error
+
+
 def test_methods_are_listed(command):
     status, said, _ = command(main, "tuneshot", "compare", "--list")
     assert status == 0
