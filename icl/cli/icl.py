@@ -219,7 +219,7 @@ def evaluate(
             few_shot, questions, lambda done: bars(name, done, len(questions)), batch_size=8
         )
     if not json:
-        print_evaluation(result, name)
+        print_evaluation(result, f"{name}, {len(questions)} messages")
         return
     about = {
         **settings.to_dict(),

@@ -178,6 +178,11 @@ class PublishedDataset:
 
     def load(self, part: str, folder: Path | None) -> list[Example]:
         file, split = self.files[part]
+        if folder and not folder.is_dir():
+            raise TuneshotError(
+                f"{folder.parent} has no sub-folder {folder.name}; a folder of data has one for "
+                "each task, with a table for each part"
+            )
         if folder is None:
             place, rows = f"{self.dataset} ({split})", self._from_hub(split)
         else:

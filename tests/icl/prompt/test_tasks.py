@@ -187,6 +187,9 @@ def test_a_table_that_does_not_fit_is_refused(tmp_path, text, problem):
 def test_a_part_or_a_table_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(TuneshotError, match="unknown part of snli 'dev'; choose from train, test"):
         TASKS["snli"].load("dev", tmp_path)
+    with pytest.raises(TuneshotError, match=r"has no sub-folder snli; a folder of data has one"):
+        TASKS["snli"].load("test", tmp_path)
+    (tmp_path / "snli").mkdir()
     with pytest.raises(TuneshotError, match=r"cannot read .*test\.tsv: No such file"):
         TASKS["snli"].load("test", tmp_path)
 
