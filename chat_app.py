@@ -96,7 +96,7 @@ async def profiles(user: cl.User | None, language: str | None) -> list[cl.ChatPr
             ),
             ("Fine-tuned", "A small GPT-2 that was **trained** on labelled messages.", "finetuned"),
             ("Few-shot", "A language model that is **shown** a few labelled messages.", "fewshot"),
-            (FREE_PROMPT, "A language model **goes on** with a prompt of examples.", "prompt"),
+            (FREE_PROMPT, "A language model **continues** a prompt of examples.", "prompt"),
         )
     ]
 

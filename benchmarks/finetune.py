@@ -213,7 +213,7 @@ def only_train(who: str) -> None:
     else:
         val = Encoded(data.tokens[:100], data.labels[:100])
         fit(ours("last_block"), data, val, lecture_config("last_block"))
-    # Not getrusage's: a process inherits that one from whoever started it.
+    # Not getrusage's: a process inherits that one from its parent.
     status = Path("/proc/self/status").read_text(encoding="ascii")
     print(int(status.split("VmHWM:")[1].split()[0]) / 1000)
 

@@ -142,7 +142,7 @@ class Visitor:
             await asyncio.wait_for(self.answered.wait(), PATIENCE)
             self.tally.waits.append(time.perf_counter() - start)
             await asyncio.wait_for(self.done.wait(), PATIENCE)
-        except Exception as error:  # counted, and the others go on
+        except Exception as error:  # counted, and the others continue
             self.tally.errors.append(repr(error))
 
     async def upload(self, name: str, content: bytes) -> str:

@@ -2,7 +2,7 @@
 
     python benchmarks/selection.py [--pool FILE] [--json] [corpus] [million] [graph]
 
-Each part runs in a process of its own. ``corpus``: the whole SMS corpus, 256 of its messages as
+Each part runs in its own process. ``corpus``: the whole SMS corpus, 256 of its messages as
 queries, one thread; vote-k beside the same vote written with networkx on the same graph, BM25
 beside ``rank_bm25`` where it is installed. ``million`` and ``graph``: the corpus' vectors drawn
 again and again, plus noise of half their length; two threads, a few minutes.

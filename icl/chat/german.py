@@ -19,7 +19,7 @@ TRANSLATIONS: dict[str, str] = {
     "A language model that is **shown** a few labelled messages.": (
         "Ein Sprachmodell, dem ein paar gelabelte Nachrichten **gezeigt** werden."
     ),
-    "A language model **goes on** with a prompt of examples.": (
+    "A language model **continues** a prompt of examples.": (
         "Ein Sprachmodell **schreibt** einen Prompt aus Beispielen **weiter**."
     ),
     "A prize": "Ein Gewinn",
@@ -62,7 +62,7 @@ TRANSLATIONS: dict[str, str] = {
     "Completion": "Fortsetzung",
     "as hoped": "wie erhofft",
     "hoped for: {answer}": "erhofft: {answer}",
-    "It goes on": "So geht es weiter",
+    "The continuation": "So geht es weiter",
     "(nothing)": "(nichts)",
     "Time, length and price": "Zeit, Länge und Preis",
     # --- while one waits, and below an answer ---

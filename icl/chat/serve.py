@@ -25,7 +25,7 @@ _IN_A_WHEEL = Path(__file__).with_name("app")
 PROJECT = _IN_A_WHEEL if _IN_A_WHEEL.exists() else Path(__file__).parents[2]
 APP = PROJECT / "chat_app.py"
 
-# Chainlit 2.12.0 reads these names without a prefix of its own, at import or at start-up, so that
+# Chainlit 2.12.0 reads these names without a prefix, at import or at start-up, so that
 # another program's value stops it, opens a database, or starts a bot.
 FOREIGN = (
     *("DATABASE_URL", "LITERAL_API_KEY", "LITERAL_API_URL", "LITERAL_SERVER"),

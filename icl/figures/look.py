@@ -1,6 +1,6 @@
 """What all figures share: colours and symbols, the layout, a description, points and lines.
 
-Figures have no background of their own and stand on a light page or a dark one. Labels differ by
+Figures have no background and stand on a light page or a dark one. Labels differ by
 colour and by the shape of their marker. Plotly reads some HTML in every text, so whatever comes
 from a message or a label passes ``escaped`` first.
 """

@@ -165,7 +165,7 @@ class ApiLM:
 
         Raises:
             TuneshotError: the server cannot score a given text, or a continuation does not start
-                a token of its own.
+                a separate token.
         """
         if not self.scores or not isinstance(prompt, str):
             raise TuneshotError(

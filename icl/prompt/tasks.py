@@ -46,7 +46,7 @@ class Task:
         name: of the task, of its sub-folder in a folder of data, and of its template.
         source: where its messages come from.
         template_file: where that is not ``templates/<name>.txt``.
-        own_labels: the labels where the template has none of its own.
+        own_labels: the labels where the template has none.
     """
 
     name: str

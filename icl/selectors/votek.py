@@ -216,7 +216,7 @@ class Variant:
     """What the implementations of vote-k do differently.
 
     Attributes:
-        copies: whether copies of one message are nodes of their own.
+        copies: whether copies of one message are separate nodes.
         neighbours: how many each node votes for, unless the user says; 0: by the pool's size.
         centers: whether vectors may be centred.
         graph: finds the neighbours.

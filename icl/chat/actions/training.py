@@ -1,6 +1,6 @@
 """``/train``: fine-tunes on a chat's added messages, while the page keeps answering.
 
-One training at a time, in a process of its own (``clfcore.training.background``); the others wait
+One training at a time, in a separate process (``clfcore.training.background``); the others wait
 their turn. Each starts from the model the chat began with, with everything added since.
 """
 
