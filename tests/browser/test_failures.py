@@ -22,7 +22,6 @@ from playwright.sync_api import expect
 
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import Meta
-from icl.lm import api
 from icl.session import environment
 from icl.session.settings import Settings
 from tests.support.doubles import EXAMPLES, save_tiny_lm
@@ -247,7 +246,7 @@ def workers(models, lm, monkeypatch):
     monkeypatch.setenv("TUNESHOT_LM", API)
     monkeypatch.setenv("OPENAI_BASE_URL", lm.url)
     monkeypatch.setenv("OPENAI_API_KEY", "any")
-    monkeypatch.setattr(api.time, "sleep", lambda seconds: None)  # between two tries
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)  # between two tries
     workers = environment.workers.__wrapped__()
     yield workers
     workers.close()
