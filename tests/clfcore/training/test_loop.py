@@ -452,11 +452,11 @@ def test_calibration_repairs_overconfidence_and_changes_no_ranking():
     model.trunk.out_head.bias.data += torch.tensor([0.0, 3.0])
     before, order = loss_and_accuracy(model, noisy)[0], log_odds(model, noisy).argsort()
     slope, shifts = calibrate(model, noisy)
-    after, same = loss_and_accuracy(model, noisy)[0], log_odds(model, noisy).argsort()
+    after, ranked = loss_and_accuracy(model, noisy)[0], log_odds(model, noisy)[order]
     assert 0 < slope < 1
     assert shifts[0] == 0
     assert after < before / 2
-    assert order.tolist() == same.tolist()
+    assert np.diff(ranked).min() > -1e-5  # float32 may tell equal messages apart, or not
 
 
 def test_with_two_labels_it_is_platt_scaling():

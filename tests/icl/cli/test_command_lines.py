@@ -117,7 +117,7 @@ MISTAKES = {
     "tuneshot compare --methods nothing": "unknown method 'nothing'",
     "tuneshot compare --metric nothing": "unknown metric 'nothing'",
     "tuneshot compare --budgets few": "--budgets wants numbers",
-    "tuneshot compare -k 0": "k must be 1 or more",
+    "tuneshot compare -k 0": "Invalid value for -k: must be 1 or more",
     "tuneshot compare --task nothing": "unknown task 'nothing'",
     "tuneshot compare --same-model --lm api:openai/gpt-4o-mini": "cannot be fine-tuned here",
     "tuneshot compare --data missing.tsv": "is not a file or folder here",
