@@ -15,7 +15,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 
 def pytest_collection_modifyitems(items):
-    """Whoever starts the page or a browser takes seconds, so it is not in the fast suite."""
+    """A test that starts the page or a browser takes seconds, so the fast suite leaves it out."""
     for item in items:
         if {"chromium", "page", "page_without_lm", "page_with_login"} & set(item.fixturenames):
             item.add_marker(pytest.mark.slow)

@@ -115,7 +115,7 @@ def peer_calibration_error(run):
     )
 
 
-@pytest.mark.parametrize("metric", METRICS.keys() - {"ece"})
+@pytest.mark.parametrize("metric", sorted(METRICS.keys() - {"ece"}))
 @given(weighted_runs())
 @any_case
 def test_weighted_metrics_are_scikit_learns(metric, case):

@@ -197,9 +197,9 @@ def test_audio_and_tool_servers_are_off_and_uploads_are_small_tables():
         "",
         "../../etc",
         "0" * 36,
-        str(uuid.uuid1()),
-        uuid.uuid4().hex,
-        f"{{{uuid.uuid4()}}}",
+        "c30d1944-ec1f-11f1-bc69-02fc00000001",
+        "534de495cee54ce1a769aac7c328f19c",
+        "{7a413dab-3ade-4605-b1e0-68cf07a97046}",
     ],
 )
 def test_only_well_formed_session_ids_are_accepted(given):
