@@ -5,12 +5,13 @@ import re
 import sys
 from pathlib import Path
 
-import nbclient
-import nbformat
 import pytest
 
 from icl.compare.methods import METHODS
+from tests.support.lazy import lazy
 from tests.support.pages import WATCH_OUTSIDE
+
+nbclient, nbformat = lazy("nbclient"), lazy("nbformat")
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "lecture.ipynb"
 LONGEST = 1200  # seconds a cell may take on a machine that does other things, too

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
 
 from clfcore.evaluation.metrics import METRICS, LabelledPredictions, measure, reliability
 from clfcore.evaluation.paired import (
@@ -25,6 +24,7 @@ from icl.compare.crossover import Crossover, crossover_interval, crossovers
 from tests.support.lazy import lazy
 
 peer = lazy("sklearn.metrics")
+stats = lazy("scipy.stats")
 contingency_tables = lazy("statsmodels.stats.contingency_tables")
 multitest = lazy("statsmodels.stats.multitest")
 
@@ -306,7 +306,7 @@ def simulated(rng, messages, seeds, accuracies, of_seeds):
         difficulty = (
             math.sqrt(0.5) * own + math.sqrt(of_seeds) * luck + math.sqrt(0.5 - of_seeds) * noise
         )  # (S, N)
-        yield [right_where(row) for row in difficulty < norm.ppf(accuracy)]
+        yield [right_where(row) for row in difficulty < stats.norm.ppf(accuracy)]
 
 
 def coverage(messages, seeds, of_seeds, comparisons):
