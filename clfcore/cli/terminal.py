@@ -261,7 +261,7 @@ def print_evaluation(evaluation: "Evaluation", title: str) -> None:
         for name, share in shares.items()
     ]
     rows += [
-        ("macro F1" if key == "macro_f1" else metric_of(key).name, f"{value:.4f}", "")
+        (metric_of(key).name, f"{value:.4f}", "")
         for key, value in m.figures.items()
         if not math.isnan(value)
     ]

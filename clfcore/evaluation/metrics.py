@@ -259,6 +259,8 @@ METRICS: dict[str, Metric] = {
 
 def metric_of(key: str) -> Metric:
     """A metric of the table; one that is not in it has its key for a name, and no value."""
+    if key == "macro_f1":  # of an evaluation alone; comparisons have F1
+        return Metric("macro F1", _undefined, percent=False)
     return METRICS.get(key) or Metric(key.replace("_", " "), _undefined, percent=False)
 
 
