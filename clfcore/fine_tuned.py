@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
+from clfcore.errors import TuneshotError
 from clfcore.model.classifier import TextClassifier, class_logits
 from clfcore.model.spec import Reading
 from clfcore.model.tokenizer import encode
@@ -86,6 +87,9 @@ class FineTuned:
         Args:
             texts: any strings, empty ones included.
             batch_size: messages per forward pass; similar lengths share one.
+
+        Raises:
+            TuneshotError: weights that are not finite numbers.
         """
         start = perf_counter()
         limit = self.model.trunk.context_length
@@ -93,6 +97,11 @@ class FineTuned:
         tokens = [self.meta.reading.tokens(ids, limit) for ids in whole]
         p = class_logits(self.model, tokens, batch_size).log_softmax(dim=-1).exp()  # (N, classes)
         ms = (perf_counter() - start) * 1000 / max(1, len(texts))
+        if not bool(p.isfinite().all()):
+            raise TuneshotError(
+                f"the weights of {self.name} are damaged: its answers are not numbers; choose "
+                "another checkpoint, or train it again"
+            )
         return [
             FineTunedPrediction(
                 label=self._decide(values),

@@ -3,7 +3,6 @@
 Exit status: 0 done, 1 a failure (one line), 2 bad usage (Typer's own), 130 interrupted.
 """
 
-import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,6 +25,7 @@ from typer.core import TyperCommand
 from clfcore import __version__
 from clfcore.data.tables import read_texts
 from clfcore.errors import TuneshotError, missing_extra_explained
+from clfcore.json_text import to_json
 from clfcore.types import Prediction
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import; --help should not wait
@@ -189,7 +189,7 @@ def read_messages(texts: list[str] | None, file: Path | None) -> list[str]:
 
 def print_json(record: Mapping[str, Any]) -> None:
     """One JSON object on one line of stdout; pure ASCII, so no message can break a terminal."""
-    sys.stdout.write(json.dumps(record) + "\n")
+    sys.stdout.write(to_json(record) + "\n")
 
 
 def prediction_record(prediction: Prediction) -> dict[str, Any]:
@@ -258,6 +258,8 @@ def print_evaluation(evaluation: "Evaluation", title: str) -> None:
     shares |= {f"{label} answers right (precision)": share for label, share in m.precision.items()}
     rows = [
         (name, f"{share.value:.4f}", f"{share.low:.4f} – {share.high:.4f}")
+        if share.of
+        else (name, "–", "")
         for name, share in shares.items()
     ]
     rows += [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clfcore.errors import TuneshotError
+from clfcore.json_text import to_json
 
 Record = dict[str, Any]
 
@@ -55,16 +56,15 @@ def append_lines(path: Path, records: Sequence[Record]) -> list[Record]:
     Raises:
         TuneshotError: the file cannot be written.
     """
-    # JSON knows no NaN: a share of nothing becomes null.
-    plain = json.loads(json.dumps(list(records)), parse_constant=lambda constant: None)
+    lines = [to_json(record) + "\n" for record in records]
     try:
         with path.open("ab") as file:
-            file.write("".join(json.dumps(record) + "\n" for record in plain).encode())
+            file.write("".join(lines).encode())
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise _cannot_use(path, error) from error
-    return list(plain)
+    return [json.loads(line) for line in lines]
 
 
 def not_a_record(path: Path, number: int) -> TuneshotError:

@@ -8,7 +8,6 @@ To run a cell once more, take away its record and its answers.
 """
 
 import hashlib
-import json
 import logging
 import math
 import multiprocessing
@@ -36,6 +35,7 @@ from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record, append_lines, not_a_record, open_lines, read_lines
+from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
 from clfcore.types import Classifier, Example, OnProgress, Prediction, ignore
 from clfcore.wording import duration
@@ -65,7 +65,7 @@ Run = Callable[..., Record]
 
 def config_identity(record: Record) -> str:
     """What tells one configuration from another."""
-    return json.dumps(record["config"], sort_keys=True)
+    return to_json(record["config"], sort_keys=True)
 
 
 @dataclass(frozen=True)

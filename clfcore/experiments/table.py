@@ -1,6 +1,5 @@
 """The table of the records of the experiments."""
 
-import json
 from collections.abc import Sequence
 from statistics import mean
 
@@ -8,6 +7,7 @@ from clfcore.evaluation.intervals import Share, complement, mean_of, over_seeds
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat
 from clfcore.experiments.suites import SUITES
+from clfcore.json_text import to_json
 from clfcore.training.settings import TrainConfig
 from clfcore.wording import assignments, markdown_table
 
@@ -19,7 +19,7 @@ PUBLISHED_TEST = 300  # messages of the book's test part, half of them spam
 
 def run_identity(record: Record) -> str:
     """What makes a run this run and no other, under whatever key."""
-    return json.dumps([record["base"], record["config"], record["data"]["sha256"]], sort_keys=True)
+    return to_json([record["base"], record["config"], record["data"]["sha256"]], sort_keys=True)
 
 
 def row_and_settings(record: Record) -> tuple[str, str]:

@@ -12,7 +12,6 @@ folder as it was.
 """
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.torch import load, save
 
 from clfcore import __version__
 from clfcore.errors import TuneshotError
+from clfcore.json_text import to_json
 from clfcore.model.adapters import adapt, merge
 from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
@@ -76,7 +76,7 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool 
     with atomic_write(folder) as new:
         new.mkdir()
         (new / "model.safetensors").write_bytes(weights)
-        (new / "meta.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (new / "meta.json").write_text(to_json(record, indent=2) + "\n", encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from icl.chat import voting
 from icl.chat.cards import compare_card, completion_card, escape_markdown, verdict
 from icl.chat.language import say
 from icl.chat.state import Chat
-from icl.figures.look import Drawing, to_json
+from icl.figures.look import Drawing, drawing_json
 from icl.prompt.free_prompts import FREE_PROMPTS, free_prompt_with
 from icl.session.jobs import complete_prompt
 from icl.session.session import Turn, check_message
@@ -113,7 +113,7 @@ async def complete(workers: Workers, text: str, form_name: str, settings: Settin
 def picture(drawing: Drawing, name: str) -> cl.Plotly:
     """A figure as wide as the page, with the theme's colours."""
     element = cl.Plotly(name=name, figure=drawing.figure, display="inline", size="large")
-    element.content = to_json(drawing)
+    element.content = drawing_json(drawing)
     return element
 
 

@@ -1,6 +1,5 @@
 """``tuneshot compare``: checks everything first, runs, writes what came out."""
 
-import json
 import os
 import shlex
 import sys
@@ -26,6 +25,7 @@ from clfcore.cli.terminal import (
 from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
+from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
 from clfcore.wording import duration
 from icl.cli.options import TASK
@@ -190,7 +190,7 @@ def _write(summary: "ComparisonSummary", out: Path) -> None:
     from icl.report.tables import markdown
 
     with atomic_write(out / "summary.json") as new:
-        new.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        new.write_text(to_json(summary, indent=1) + "\n", encoding="utf-8")
     with atomic_write(out / "table.md") as new:
         new.write_text(markdown(summary), encoding="utf-8")
     write_report(summary, out / "report.html")

@@ -6,7 +6,6 @@ from a message or a label passes ``escaped`` first.
 """
 
 import html
-import json
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -18,6 +17,7 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.subplots import make_subplots
 
+from clfcore.json_text import to_json
 from clfcore.types import without_lone_surrogates
 
 # On white and on near-black the first two and the accent have a contrast of 3.7 and more, and the
@@ -41,11 +41,11 @@ class Drawing:
     description: str
 
 
-def to_json(drawing: Drawing) -> str:
+def drawing_json(drawing: Drawing) -> str:
     """The content of a Plotly element: the figure without a mode bar, as wide as its container."""
     content = drawing.figure.to_plotly_json()
     content["config"] = {"displayModeBar": False, "responsive": True}
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return to_json(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def escaped(text: str) -> str:

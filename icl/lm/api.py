@@ -4,13 +4,13 @@
 """
 
 import hashlib
-import json
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from clfcore.errors import TuneshotError
+from clfcore.json_text import to_json
 from clfcore.model.tokenizer import encode
 from clfcore.paths import cache_dir
 from clfcore.types import without_lone_surrogates
@@ -220,7 +220,7 @@ class ApiLM:
         """The parsed reply with its tokens and price, and whether it comes from the cache."""
         request = {**request, "temperature": 0}
         identity = [_CACHE_FORMAT, self.name, self._provider.base_url, request]
-        key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        key = hashlib.sha256(to_json(identity, sort_keys=True).encode()).hexdigest()
         if self._cache and (cached := self._cache.get(key)):
             return cached, True
         response = self._provider.send(request)

@@ -20,9 +20,10 @@ from plotly.offline import get_plotlyjs
 
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.metrics import METRICS
+from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
 from clfcore.wording import duration
-from icl.figures.look import Drawing, to_json
+from icl.figures.look import Drawing, drawing_json
 from icl.report import figures as report_figures
 from icl.report import findings as words
 from icl.report import tables as report_tables
@@ -76,7 +77,7 @@ def report_page(summary: Mapping[str, Any]) -> bytes:
         "number": words.number,
         "share": METRICS["accuracy"].show,
         "signed": lambda value: f"{value:+.2f}".replace("-", "−"),
-        "pretty": lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+        "pretty": lambda value: to_json(value, indent=2, ensure_ascii=False),
     }
     page = environment.get_template("report.html").render(
         findings=findings,
@@ -140,8 +141,8 @@ def _policy(*scripts: str) -> str:
 
 def _island(figures: Mapping[str, Drawing]) -> str:
     """JSON for a script element: without ``<``, nothing in it can end the element."""
-    content = {name: json.loads(to_json(drawing)) for name, drawing in figures.items()}
-    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+    content = {name: json.loads(drawing_json(drawing)) for name, drawing in figures.items()}
+    return to_json(content, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _asset(name: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icl.figures.answers import confusion, loss_curve, sweep_lines, word_effects
-from icl.figures.look import COLORS, SYMBOLS, escaped, to_json
+from icl.figures.look import COLORS, SYMBOLS, drawing_json, escaped
 from icl.figures.maps import PoolMap, neighbourhood
 from icl.figures.pool import pool_map, vote_graph
 from icl.selectors.votek import VoteKPool
@@ -60,7 +60,7 @@ def strings(value) -> list[str]:
 
 def texts_of(drawing) -> list[str]:
     """Everything that Plotly may read as HTML."""
-    content = json.loads(to_json(drawing))
+    content = json.loads(drawing_json(drawing))
     del content["layout"]["meta"]  # for screen readers; Plotly draws it nowhere
     return strings(content)
 
@@ -70,7 +70,7 @@ def texts_of(drawing) -> list[str]:
 
 @each
 def test_a_figure_stands_on_any_page_and_needs_nothing_from_outside(draw):
-    content = json.loads(to_json(draw()))
+    content = json.loads(drawing_json(draw()))
     layout = content["layout"]
     assert layout["paper_bgcolor"] == layout["plot_bgcolor"] == "rgba(0,0,0,0)"
     assert layout["font"]["color"] == "#888"
@@ -90,7 +90,7 @@ def test_a_figure_is_said_in_one_plain_sentence(draw):
 @each
 def test_what_the_page_gets_is_the_figure(draw):
     drawing = draw()
-    content = json.loads(to_json(drawing))
+    content = json.loads(drawing_json(drawing))
     del content["config"]
     assert go.Figure(content) == drawing.figure
 
@@ -129,7 +129,7 @@ def test_plain_text_is_one_line_that_reads_the_same(text):
 
 def test_half_a_surrogate_pair_does_not_break_the_page():
     drawing = draw_map(make_pool(["win \ud83d", "dinner"], ["spam", "ham"]), "\udc00", (0,))
-    assert to_json(drawing).encode()
+    assert drawing_json(drawing).encode()
 
 
 # --- the map ------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_a_map_of_a_large_pool_stays_small():
     pool = replace(pool, vectors=generator.normal(size=(4000, 64)).astype(np.float32))
     drawing = draw_map(pool, demonstrations=range(16), picks=range(100, 200))
     assert len(trace(drawing, "not spam").x) == 1500
-    assert len(to_json(drawing).encode()) < 250_000
+    assert len(drawing_json(drawing).encode()) < 250_000
 
 
 # --- the graph ----------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def test_a_loss_that_was_not_measured_is_left_out_and_one_that_is_not_finite_is_
 
 
 def test_a_loss_curve_may_be_drawn_before_there_is_a_point():
-    assert json.loads(to_json(loss_curve([], [], [], 9)))["data"][0]["y"] == []
+    assert json.loads(drawing_json(loss_curve([], [], [], 9)))["data"][0]["y"] == []
 
 
 # --- the bars and the matrix --------------------------------------------------------------------

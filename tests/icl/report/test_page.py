@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.metrics import METRICS, metric_of
-from icl.figures.look import to_json
+from icl.figures.look import drawing_json
 from icl.report.crossover import crossover
 from icl.report.figures import cost_figure, costs, pareto, styles
 from icl.report.findings import Findings, number
@@ -115,7 +115,7 @@ def test_names_are_not_read_as_html_by_plotly(tmp_path):
     assert evil not in page
     findings = Findings(summary)
     for drawing in (crossover(findings), *(cost_figure(findings, c) for c in costs(findings))):
-        content = json.loads(to_json(drawing))
+        content = json.loads(drawing_json(drawing))
         del content["layout"]["meta"]
         assert "<b>x" not in json.dumps(content)
 

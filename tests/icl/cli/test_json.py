@@ -1,0 +1,61 @@
+"""What --json prints is JSON: no NaN and no Infinity, whatever was measured."""
+
+import pytest
+import typer
+
+from clfcore.cli import clf
+from icl.cli import icl, tuneshot
+from tests.clfcore.test_json_text import strict
+from tests.support.doubles import EXAMPLES, save_tiny_lm
+
+pytestmark = pytest.mark.slow
+
+PROGRAMS = {"clf": clf, "icl": icl, "tuneshot": tuneshot}
+FEW_SHOT = "--pool {home}/pool.tsv --lm {home}/lm"
+# All messages of "one" have one label: what needs two of them is undefined.
+CALLS = {
+    "clf data show": "--data {home}/one.tsv",
+    "clf evaluate": "--data {home}/one.tsv",
+    "clf classify": "hello",
+    "clf inspect": "",
+    "icl classify": f"hello {FEW_SHOT}",
+    "icl select": f"hello {FEW_SHOT}",
+    "icl evaluate": f"--data {{home}}/one.tsv {FEW_SHOT}",
+    "tuneshot evaluate": "--data {home}/one.tsv",
+    "tuneshot classify": f"hello {FEW_SHOT}",
+}
+
+
+def with_json():
+    """The commands that have --json."""
+
+    def within(command, words):
+        for name, each in getattr(command, "commands", {}).items():
+            yield from within(each, f"{words} {name}")
+        if any("--json" in option.opts for option in command.params):
+            yield words
+
+    for name, program in PROGRAMS.items():
+        yield from within(typer.main.get_command(program.app), name)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    save_tiny_lm(folder / "lm")
+    (folder / "pool.tsv").write_text("".join(f"{e.label}\t{e.text}\n" for e in EXAMPLES))
+    one = [e for e in EXAMPLES if e.label == "ham"]
+    (folder / "one.tsv").write_text("".join(f"{e.label}\t{e.text} again\n" for e in one))
+    return folder
+
+
+@pytest.mark.parametrize("words", list(with_json()))
+def test_every_command_with_json_prints_json(words, home, monkeypatch, command):
+    monkeypatch.setenv("TUNESHOT_CACHE", str(home / "cache"))
+    name, *rest = f"{words} {CALLS[words].format(home=home)} --json".split()
+    status, out, err = command(PROGRAMS[name].main, name, *rest)
+    assert status == 0, err
+    for line in out.splitlines():
+        record = strict(line)
+        if words.endswith("evaluate"):
+            assert record["recall"]["spam"]["value"] is None
