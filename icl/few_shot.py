@@ -40,6 +40,7 @@ from icl.selectors.reader import PromptReader
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
+LEAST_MESSAGE_TOKENS = 16  # room for a message's two ends
 _BATCH_PRIOR_MESSAGES = 32  # of the pool; their mean answer is batch calibration's prior
 
 
@@ -92,6 +93,7 @@ class FewShot:
     Attributes:
         config: all settings.
         selector: fitted; see its class for what can be inspected.
+        prompt_limit: tokens that a prompt may have; 0 of a vote.
 
     Raises:
         TuneshotError: settings that are not allowed.
@@ -117,8 +119,10 @@ class FewShot:
         self.votes = SELECTORS[selector].votes
         self.balance = SELECTORS[selector].balance or self.config.balance
         self.lm: LM | None = None
+        self.prompt_limit = 0
         if not self.votes:
             self.lm = open_lm(lm) if lm is None or isinstance(lm, str) else lm
+            self.prompt_limit = self.lm.prompt_limit(self.config.prompt_tokens)
         self._prior: Prior | None = None
         self._hint: str | None = None
 
@@ -162,7 +166,14 @@ class FewShot:
         template, config = self.task.template, self.config
         query = self.pool.texts[0]
         words = all_words(template.words_for(query))
-        prompt = template.render_chat([], query) if config.chat else template.render([], query)
+        render = template.render_chat if config.chat else template.render
+        prompt = render([], query)
+        least = lm.count_tokens(render([], "")) + LEAST_MESSAGE_TOKENS
+        if self.prompt_limit < least:
+            raise TuneshotError(
+                f"prompt_tokens must be {least} or more here, not {self.prompt_limit}: the prompt "
+                f"has {least - LEAST_MESSAGE_TOKENS} tokens before there is a message"
+            )
         if template.choices and CALIBRATIONS[config.calibration].probes is not None:
             raise TuneshotError(
                 f"calibration {config.calibration} reads messages without content, and "
@@ -286,7 +297,7 @@ class FewShot:
             # A new generator at every call: the order depends on the message, not on the calls.
             lambda kept: ARRANGEMENTS[order](kept, generator(self.config.seed, text)),
             self.lm.count_tokens,
-            self.lm.max_prompt_tokens,
+            self.prompt_limit,
             self.config.chat,
         )
 
@@ -357,7 +368,7 @@ class FewShot:
         if prompt.dropped:
             yield (
                 f"{prompt.dropped} of {len(ranked)} examples were left out: "
-                f"the prompt may have {self.lm.max_prompt_tokens if self.lm else 0} tokens"
+                f"the prompt may have {self.prompt_limit} tokens"
             )
         if prompt.query_cut:
             yield "the message is long: the language model read its two ends only"

@@ -58,6 +58,13 @@ class FewShotConfig(Checked):
         "chats.",
         EXAMPLES,
     )
+    prompt_tokens: int = setting(
+        0,
+        "How long a prompt may be, up to the model's window; 0: 1024 for a local model, 8192 "
+        "behind an API.",
+        EXAMPLES,
+        bound=at_least(0),
+    )
     scoring: str = setting("sum", "What counts as the score of a label.", ANSWER, choices=SCORINGS)
     calibration: str = setting(
         "none",

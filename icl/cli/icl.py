@@ -260,7 +260,11 @@ def complete(
     "--tasks sst2,ag_news --selectors topk,mmr --k 4,8 --seeds 5 --folder tables",
     "--tasks sms_spam --selectors topk --table",
 )
-@with_settings(FewShotConfig, defaults=True, only=("balance", "order", "scoring", "calibration"))
+@with_settings(
+    FewShotConfig,
+    defaults=True,
+    only=("balance", "order", "prompt_tokens", "scoring", "calibration"),
+)
 def grid(
     *,
     settings: dict[str, Any],

@@ -48,6 +48,7 @@ class MethodInput:
         base: what fine-tuning starts from, see ``load_base``.
         lm: the language model that is shown examples, see ``open_lm``.
         k: how many of them; also the neighbours that vote.
+        prompt_tokens: how long a prompt may be; 0: as the model likes it.
         order: how they stand in the prompt, a key of ``ARRANGEMENTS``.
         seed: of everything random.
     """
@@ -57,6 +58,7 @@ class MethodInput:
     base: str
     lm: str
     k: int = 4
+    prompt_tokens: int = 0
     order: str = "similar_last"
     seed: int = 0
 
@@ -183,7 +185,7 @@ def few_shot(selector: str, inputs: MethodInput) -> Classifier:
     k = 0 if selector == "zero" else min(inputs.k, len(inputs.labelled))
     return FewShot(
         inputs.task, selector, lm=lm, embedder=embedder(), k=k, order=inputs.order,
-        seed=inputs.seed,
+        prompt_tokens=inputs.prompt_tokens, seed=inputs.seed,
     ).fit(pool_of(labelled))  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class ComparisonCell(Checked):
         base: what fine-tuning starts from; "" where nothing is fine-tuned.
         lm: which language model is shown examples; "" where none is asked.
         k: how many.
+        prompt_tokens: how long a prompt may be; 0: as the model likes it.
         more: what else is measured: ``memory``; ``second``, the other corpus; ``hard``, some test
             messages as they are; a key of ``PERTURBATIONS``, the same in other words; ``order 1``,
             ``order 2``, …: the same with the demonstrations in other orders.
@@ -53,6 +54,7 @@ class ComparisonCell(Checked):
     base: str = MINI
     lm: str = COMPARED_LM
     k: int = setting(4, "Examples shown.", bound=at_least(1))
+    prompt_tokens: int = setting(0, "How long a prompt may be.", bound=at_least(0))
     more: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,6 +95,12 @@ class Plan(Checked):
     base: str = setting(MINI, "What is fine-tuned, as clf train.", MODELS)
     lm: str = setting(COMPARED_LM, "What is shown examples, as icl --lm.", MODELS)
     k: int = setting(4, "How many examples are shown.", MODELS, bound=at_least(1), option="-k")
+    prompt_tokens: int = setting(
+        0,
+        "How long a prompt may be, in tokens, up to the model's window; 0: as icl evaluate.",
+        MODELS,
+        bound=at_least(0),
+    )
     balanced: bool = setting(
         False, "Ask about as many of each label, or the data's own shares.", MEASURED
     )
@@ -142,11 +150,13 @@ class Plan(Checked):
             # A model that a method does not use makes no other cell of it.
             base = self.base if method.family == "fine_tuned" else ""
             lm = self.lm if method.asks_lm else ""
+            prompt_tokens = self.prompt_tokens if method.asks_lm else 0
             cells.append(
                 ComparisonCell(
-                    method=name, budget=budget, seed=seed, base=base, lm=lm, more=more, **shared
+                    method=name, budget=budget, seed=seed, base=base, lm=lm,
+                    prompt_tokens=prompt_tokens, more=more, **shared,
                 )
-            )
+            )  # fmt: skip
         return tuple(dict.fromkeys(cells))
 
 

@@ -53,7 +53,10 @@ def method_input(split: TaskSplit, cell: ComparisonCell) -> MethodInput:
     if METHODS[cell.method].chooses == "votek":
         order = votek_order(split.pool, cell.budget, cell.seed)
     labelled = tuple(split.pool[row] for row in order[: cell.budget].tolist())
-    return MethodInput(labelled, split.task, base=cell.base, lm=cell.lm, k=cell.k, seed=cell.seed)
+    return MethodInput(
+        labelled, split.task, base=cell.base, lm=cell.lm, k=cell.k, seed=cell.seed,
+        prompt_tokens=cell.prompt_tokens,
+    )  # fmt: skip
 
 
 def votek_order(pool: Sequence[Example], count: int, seed: int) -> np.ndarray:

@@ -14,11 +14,12 @@ from clfcore.json_text import to_json
 from clfcore.model.tokenizer import encode
 from clfcore.paths import cache_dir
 from clfcore.types import without_lone_surrogates
-from icl.lm.base import Generation, PromptText, Scored, total_dollars
+from icl.lm.base import Generation, PromptText, Scored, checked_prompt_limit, total_dollars
 from icl.lm.cache import Json, ReplyCache
 from icl.lm.provider import Provider
 
-MAX_PROMPT_TOKENS = 8192  # of any model; a slip with a long file should cost cents
+USUAL_PROMPT_TOKENS = 8192  # of any model; a slip with a long file should cost cents
+UNKNOWN_WINDOW_TOKENS = 4096  # where LiteLLM's table lacks the model: what small servers start with
 ANSWER_TOKENS = 256  # of the model's window that are kept for the answer
 TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give of a chat's tokens
 TOP_LOGPROBS_TEXT = 5  # and of a text's
@@ -75,7 +76,14 @@ class ApiLM:
         self._logprobs = logprobs
         self._cache = ReplyCache(cache_dir() / "answers.sqlite") if cache else None
         self.scores = self._provider.kind == "text-completion-openai"
-        self.max_prompt_tokens = min(MAX_PROMPT_TOKENS, self._provider.window() - ANSWER_TOKENS)
+
+    def prompt_limit(self, wanted: int = 0) -> int:
+        """As the protocol says. Of a model that LiteLLM does not know, only the server can tell."""
+        window = self._provider.window()
+        if window is None:
+            return wanted or UNKNOWN_WINDOW_TOKENS - ANSWER_TOKENS
+        wanted = wanted or min(USUAL_PROMPT_TOKENS, window)
+        return checked_prompt_limit(self.name, wanted, window, ANSWER_TOKENS)
 
     def count_tokens(self, prompt: PromptText) -> int:
         """Length of ``prompt``: an estimate, GPT-2's tokens and four for each message of a chat.

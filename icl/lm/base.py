@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from clfcore.errors import TuneshotError
+
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
@@ -19,6 +21,26 @@ class ChatMessage:
 
 
 PromptText = str | tuple[ChatMessage, ...]  # plain text, or a chat that ends with the user
+
+
+def checked_prompt_limit(name: str, wanted: int, window: int, room: int) -> int:
+    """The answer of ``LM.prompt_limit`` where the window is known.
+
+    Args:
+        name: of the model.
+        wanted: tokens the prompt should be allowed.
+        window: tokens the model reads, the answer included.
+        room: tokens of them that are set aside for the answer.
+
+    Raises:
+        TuneshotError: ``wanted`` is more than the window.
+    """
+    if wanted > window:
+        raise TuneshotError(
+            f"prompt_tokens must be at most {window}, which is all that {name} can read, not "
+            f"{wanted}; choose fewer, or a model with a larger window"
+        )
+    return min(wanted, window - room)
 
 
 def total_dollars(prices: Iterable[float | None]) -> float | None:
@@ -79,9 +101,16 @@ class LM(Protocol):
     def name(self) -> str:
         """For people: which model this is."""
 
-    @property
-    def max_prompt_tokens(self) -> int:
-        """Tokens a prompt may have; room for the longest label or answer is set aside."""
+    def prompt_limit(self, wanted: int = 0) -> int:
+        """Tokens a prompt may have.
+
+        Args:
+            wanted: how many it should be allowed; 0: what suits such models. Of the model's whole
+                window, room for the longest label or answer is set aside.
+
+        Raises:
+            TuneshotError: the model cannot read so many.
+        """
 
     @property
     def scores(self) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.types import without_lone_surrogates
-from icl.lm.base import Generation, PromptText, Scored
+from icl.lm.base import Generation, PromptText, Scored, checked_prompt_limit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 # A prompt of 1,024 tokens takes two seconds on two cores; eight text messages need half of that.
-MAX_PROMPT_TOKENS = 1024
+USUAL_PROMPT_TOKENS = 1024
 LABEL_TOKENS = 16  # of the longest label
-CACHED_TOKENS = 2 * MAX_PROMPT_TOKENS  # of earlier prompts; of SmolLM2, 46 kB each
+CACHED_TOKENS = 2 * USUAL_PROMPT_TOKENS  # of earlier prompts; of SmolLM2, 46 kB each
 LABELS_PER_PASS = 8  # every label has a copy of the prompt's keys and values
 
 
@@ -65,12 +65,15 @@ class LocalLM:
         self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
         self._model = network.to(self._device)
         config = network.config.get_text_config()
-        self._window: int = getattr(config, "max_position_embeddings", 2 * MAX_PROMPT_TOKENS)
-        self.max_prompt_tokens = min(MAX_PROMPT_TOKENS, self._window - LABEL_TOKENS)
+        self._window: int = getattr(config, "max_position_embeddings", 2 * USUAL_PROMPT_TOKENS)
         ends = network.generation_config.eos_token_id
         self._ends = {self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         self._kept: list[tuple[list[int], DynamicCache]] = []  # newest first
         self._lock = RLock()
+
+    def prompt_limit(self, wanted: int = 0) -> int:
+        wanted = wanted or min(USUAL_PROMPT_TOKENS, self._window)
+        return checked_prompt_limit(self.name, wanted, self._window, LABEL_TOKENS)
 
     def count_tokens(self, prompt: PromptText) -> int:
         with self._lock:
@@ -259,7 +262,8 @@ class LocalLM:
             return  # a sliding window or a recurrent state cannot go back
         others = [(kept, keys) for kept, keys in self._kept if kept != ids[: len(kept)]]
         self._kept = [(ids, _fork(cache)), *others]
-        while sum(len(kept) for kept, _ in self._kept) > CACHED_TOKENS:
+        # The newest is kept whatever its length: the next prompt may begin alike.
+        while len(self._kept) > 1 and sum(len(kept) for kept, _ in self._kept) > CACHED_TOKENS:
             self._kept.pop()
 
 

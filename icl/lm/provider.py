@@ -19,7 +19,6 @@ from tenacity.wait import wait_exponential, wait_random_exponential
 from clfcore.errors import TuneshotError, missing_extra_explained
 
 MAX_WAIT_SECONDS = 60.0  # between two tries; where the server asks for more, the caller is told so
-DEFAULT_WINDOW_TOKENS = 4096  # of models not in LiteLLM's table; what small servers start with
 # LiteLLM asks api.openai.com for these if it is not told where they are.
 OWN_SERVERS = ("hosted_vllm", "lm_studio", "custom_openai", "openai_like")
 
@@ -138,13 +137,12 @@ class Provider:
         except Exception:  # a plain Exception says that the table lacks this model
             return None
 
-    def window(self) -> int:
-        """Tokens the model can read, by LiteLLM's table."""
+    def window(self) -> int | None:
+        """Tokens the model can read, by LiteLLM's table; ``None`` if it is not there."""
         table = self._litellm.model_cost
         known = table.get(self._model) or table.get(self._model.partition("/")[2]) or {}
-        return int(
-            known.get("max_input_tokens") or known.get("max_tokens") or DEFAULT_WINDOW_TOKENS
-        )
+        tokens = known.get("max_input_tokens") or known.get("max_tokens")
+        return None if tokens is None else int(tokens)
 
     def _missing_keys(self) -> list[str]:
         model = self._model.replace("text-completion-openai/", "openai/")

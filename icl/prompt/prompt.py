@@ -46,9 +46,10 @@ def build_prompt(
 ) -> Prompt:
     """The longest prompt of at most ``max_tokens`` tokens.
 
-    A query of more than half as many loses its middle. Then, while the prompt is too long, the
-    lowest-ranked demonstration of the label that has most is dropped (of labels with equally
-    many: the lowest-ranked of all), so that the labels stay balanced.
+    A query of more than half as many, or of more than an empty prompt leaves room for, loses its
+    middle. Then, while the prompt is too long, the lowest-ranked demonstration of the label that
+    has most is dropped (of labels with equally many: the lowest-ranked of all), so that the labels
+    stay balanced.
 
     Args:
         template: the format.
@@ -62,7 +63,8 @@ def build_prompt(
     render: Callable[[Sequence[Demonstration], str], PromptText] = (
         template.render_chat if chat else template.render
     )
-    shown_query = _fit(query, count_tokens, max_tokens // 2)
+    room = max_tokens - count_tokens(render([], ""))
+    shown_query = _fit(query, count_tokens, min(max_tokens // 2, room))
     kept = list(ranked)
     while True:
         arranged = arrange(kept)

@@ -59,6 +59,27 @@ def test_all_labels_share_one_context():
     assert len(prediction.prompt) <= 150
 
 
+def test_a_prompt_is_as_long_as_asked_for():
+    def shown(prompt_tokens):
+        (answer,) = few_shot(CountingLM(400), k=8, prompt_tokens=prompt_tokens).predict(["win"])
+        assert answer.prompt_tokens <= (prompt_tokens or 400)
+        return len(answer.demonstrations)
+
+    assert 0 < shown(150) < shown(250) < shown(400) == shown(0)
+    with pytest.raises(TuneshotError, match="at most 400, which is all that counting can read"):
+        few_shot(CountingLM(400), prompt_tokens=401)
+
+
+@pytest.mark.parametrize("characters", [0, 5, 30, 1000])
+def test_even_the_shortest_prompt_that_is_allowed_holds_a_message(characters):
+    with pytest.raises(TuneshotError, match=r"prompt_tokens must be 27 or more here, not 26: "):
+        few_shot(prompt_tokens=26)  # "SMS: ", a line break and "Type:" are eleven
+    (answer,) = few_shot(prompt_tokens=27).predict(["x" * characters])
+    assert answer.prompt_tokens <= 27
+    assert answer.prompt.startswith("SMS: ")
+    assert answer.prompt.endswith("\nType:")
+
+
 def test_topk_is_balanced_by_default_and_need_not_be():
     query = "win a free cash prize in our weekly draw"
     (equal,) = few_shot().predict([query])
@@ -157,7 +178,7 @@ def test_any_message_is_answered_with_a_real_tokenizer(tmp_path_factory, text):
     lm = LocalLM(str(folder))
     (prediction,) = few_shot(lm).predict([text])
     assert prediction.prompt.endswith("\nType:")
-    assert prediction.prompt_tokens <= lm.max_prompt_tokens
+    assert prediction.prompt_tokens <= lm.prompt_limit()
 
 
 def test_same_seed_same_answers():

@@ -9,7 +9,7 @@ import numpy as np
 from clfcore.data.split import duplicate_groups
 from clfcore.types import Example
 from icl.few_shot import FewShot
-from icl.lm.base import PromptText, Scored
+from icl.lm.base import PromptText, Scored, checked_prompt_limit
 from icl.pool.pool import Pool
 from icl.prompt.prompt import as_text
 from icl.prompt.tasks import TASKS
@@ -62,6 +62,11 @@ class CountingLM:
     def __init__(self, max_prompt_tokens: int = 10_000) -> None:
         self.max_prompt_tokens = max_prompt_tokens
         self.prompts: list[str] = []
+
+    def prompt_limit(self, wanted: int = 0) -> int:
+        return checked_prompt_limit(
+            self.name, wanted or self.max_prompt_tokens, self.max_prompt_tokens, room=0
+        )
 
     def count_tokens(self, prompt: PromptText) -> int:
         return len(as_text(prompt))

@@ -228,9 +228,16 @@ def test_any_text_arrives_as_it_is(running, text):
 
 
 def test_the_budget_fits_the_model():
-    assert ApiLM(CHAT).max_prompt_tokens == 8192
-    assert ApiLM("ollama/llama3").max_prompt_tokens == 8192 - 256
-    assert ApiLM("openai/never-heard-of").max_prompt_tokens == 4096 - 256
+    assert ApiLM(CHAT).prompt_limit() == 8192
+    assert ApiLM("ollama/llama3").prompt_limit() == 8192 - 256
+    assert ApiLM("openai/never-heard-of").prompt_limit() == 4096 - 256
+
+
+def test_a_longer_prompt_is_allowed_as_far_as_the_models_window_is_known():
+    assert ApiLM(CHAT).prompt_limit(100_000) == 100_000
+    assert ApiLM("openai/never-heard-of").prompt_limit(20_000) == 20_000
+    with pytest.raises(TuneshotError, match="must be at most 8192, which is all that ollama"):
+        ApiLM("ollama/llama3").prompt_limit(20_000)
 
 
 def test_tokens_are_counted_without_a_server():

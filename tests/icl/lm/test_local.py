@@ -136,8 +136,20 @@ def test_a_label_that_merges_with_the_prompt_is_refused(folder):
         LocalLM(str(folder)).check(PROMPT, [""])
 
 
-def test_the_budget_fits_the_models_window(folder):
-    assert LocalLM(str(folder)).max_prompt_tokens == 1024 - 16
+def test_a_prompt_may_be_as_long_as_asked_for_up_to_the_models_window(folder):
+    lm = LocalLM(str(folder))  # its window has 1,024 tokens, of which a label gets 16
+    assert lm.prompt_limit() == lm.prompt_limit(1024) == 1024 - 16
+    assert lm.prompt_limit(300) == 300
+    with pytest.raises(TuneshotError, match=r"must be at most 1024, which is all that .* can read"):
+        lm.prompt_limit(1025)
+
+
+@pytest.mark.slow
+def test_the_bundled_model_reads_1024_tokens_unless_told_to_read_its_whole_window():
+    lm = LocalLM()
+    assert (lm.prompt_limit(), lm.prompt_limit(8192)) == (1024, 8192 - 16)
+    with pytest.raises(TuneshotError, match="must be at most 8192"):
+        lm.prompt_limit(8193)
 
 
 # --- several labels, several tokens --------------------------------------------------------------
