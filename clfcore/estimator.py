@@ -11,17 +11,15 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import Tags, check_consistent_length, check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from clfcore.config import DEFAULT_LM
-from clfcore.data.split import UnusableInput, data_record, validation_split
+from clfcore.data.arrays import check_labelled, check_texts
+from clfcore.data.split import data_record, validation_split
 from clfcore.fine_tuned import FineTuned
 from clfcore.training.recipe import fine_tune_on
 from clfcore.training.settings import NOTHING, TrainConfig, settings_for
-from clfcore.types import Example
 from clfcore.weights.bases import load_base
 from clfcore.weights.checkpoint import save_checkpoint
 
@@ -99,31 +97,31 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         self.__dict__.update({name: value for name, value in locals().items() if name != "self"})
 
-    def fit(self, X: object, y: object) -> Self:
+    def fit(self, X: object, y: object, sample_weight: object = None) -> Self:
         """Learns from all but the validation part, and calibrates on that.
 
         Args:
             X: (N,) strings: a list, an array, a pandas Series; or one column of them, (N, 1).
-            y: (N,) labels of any one type that can be sorted.
+            y: (N,) labels: all text, all whole numbers, or all booleans.
+            sample_weight: (N,) how much each message counts, 0 or more: in the loss, in the
+                calibration and in the weights of classes. 2 is as good as the message twice, and
+                0 as none. What ``balance`` repeats or leaves out is drawn by number, not by
+                weight.
 
         Raises:
-            UnusableInput: not messages, not at least two labels, too few messages of one for a
-                validation part, or a bad ``validation_share``.
+            UnusableInput: not messages, not at least two labels, labels of several types, too few
+                messages of one for a validation part, weights that are none, or a bad
+                ``validation_share``.
             TuneshotError: settings that do not suit the messages, or a base that cannot be loaded.
-            ValueError: labels that are numbers on a scale, or not as many as messages.
         """
-        texts = _texts(X)
+        data = check_labelled(X, y, sample_weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         config = settings_for(self.base, seed=seed, split_seed=seed, **self._chosen())
 
-        classes, numbers = _classes(y)
-        check_consistent_length(texts, numbers)
-        labels = tuple(str(label) for label in classes.tolist())
-        examples = [Example(text, labels[i]) for text, i in zip(texts, numbers, strict=True)]
-        train, val = validation_split(examples, self.validation_share, seed)
-        start = load_base(self.base, len(labels), config.weights, seed=seed)
+        train, val = validation_split(data.examples, self.validation_share, seed)
+        start = load_base(self.base, len(data.names), config.weights, seed=seed)
         self.fine_tuned_ = fine_tune_on(
-            start, train, val, labels, config,
+            start, train, val, data.names, config,
             about={
                 "base": self.base,
                 "data": {
@@ -132,10 +130,10 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     "train": data_record(train),
                     "val": data_record(val),
                 },
-                "classes": classes.tolist(),
+                "classes": data.classes.tolist(),
             },
         ).classifier  # fmt: skip
-        self.classes_ = classes
+        self.classes_ = data.classes
         return self
 
     def predict_proba(self, X: object) -> np.ndarray:
@@ -152,7 +150,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             NotFittedError: it has not been fitted.
         """
         check_is_fitted(self)
-        answers = self.fine_tuned_.predict(_texts(X))
+        answers = self.fine_tuned_.predict(check_texts(X))
         rows = [list(answer.probabilities.values()) for answer in answers]
         p = np.array(rows, dtype=np.float64).reshape(len(rows), len(self.classes_))
         return p / p.sum(axis=1, keepdims=True)  # they come as float32
@@ -172,7 +170,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         number = {label: i for i, label in enumerate(self.fine_tuned_.labels)}
-        numbers = [number[answer.label] for answer in self.fine_tuned_.predict(_texts(X))]
+        numbers = [number[answer.label] for answer in self.fine_tuned_.predict(check_texts(X))]
         return self.classes_[np.array(numbers, np.int64)]
 
     def save(self, path: str | Path) -> None:
@@ -219,39 +217,3 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.string = True
         tags.input_tags.two_d_array = False
         return tags
-
-
-def _texts(X: object) -> list[str]:
-    """The messages of a sequence, an array, a Series, or one column of a table."""
-    messages = np.asarray(X, dtype=object)
-    if messages.ndim == 2 and messages.shape[1] == 1:
-        messages = messages.ravel()
-    if messages.ndim != 1:
-        raise UnusableInput(
-            f"expected a list of messages, got {type(X).__name__} of shape {messages.shape}; "
-            "give a list, a Series or one column of strings"
-        )
-    for number, message in enumerate(messages):
-        if not isinstance(message, str):
-            raise UnusableInput(
-                f"message {number} (counted from 0) is not a string but {type(message).__name__}; "
-                "remove it or turn it into text"
-            )
-    return [str(message) for message in messages]
-
-
-def _classes(y: object) -> tuple[np.ndarray, np.ndarray]:
-    """The different labels, sorted, (K,); and the number of each message's label, (N,) int64."""
-    try:
-        if any(label is None or label != label for label in np.ravel(np.asarray(y, dtype=object))):
-            raise TypeError("missing")  # NaN is not equal to itself
-        labels = column_or_1d(y, warn=True)
-        check_classification_targets(labels)
-        encoder = LabelEncoder()
-        numbers = encoder.fit_transform(labels)
-    except TypeError as error:
-        raise UnusableInput(
-            "labels must all be strings, or all numbers, and none may be missing; correct them, or "
-            "remove their messages"
-        ) from error
-    return encoder.classes_, numbers

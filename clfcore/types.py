@@ -18,10 +18,15 @@ def without_lone_surrogates(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled message."""
+    """One labelled message.
+
+    Attributes:
+        weight: how much it counts in training, above 0; 2 counts as if it stood there twice.
+    """
 
     text: str
     label: str
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

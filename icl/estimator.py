@@ -10,11 +10,11 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_consistent_length, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from clfcore.types import Example
+from clfcore.data.arrays import check_labelled, check_texts
+from clfcore.data.split import UnusableInput
 from icl.few_shot import FewShot
 from icl.prompt.tasks import task_with_labels
 from icl.settings import FewShotConfig
@@ -58,38 +58,61 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
         few_shot_: the classifier itself; its ``predict`` says what each answer rests on.
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: ANN401 (scikit-learn's)
-        """Takes the (N,) texts ``X`` with their labels ``y`` as the pool.
+    def fit(self, X: object, y: object, sample_weight: None = None) -> Self:
+        """Takes the texts ``X`` with their labels ``y`` as the pool.
+
+        Args:
+            X: (N,) strings: a list, an array, a pandas Series; or one column of them, (N, 1).
+            y: (N,) labels: all text, all whole numbers, or all booleans.
+            sample_weight: refused, for there is nothing that it could weigh.
 
         Raises:
+            UnusableInput: not texts, not at least two labels, labels of several types, weights.
             TuneshotError: as ``FewShot`` and its ``fit``.
-            ValueError: lengths differ, or these are no labels.
         """
-        check_consistent_length(X, y)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        names = tuple(map(str, self.classes_))
-        task = task_with_labels("own", names) if self.task is None else self.task
+        if sample_weight is not None:
+            raise UnusableInput(
+                "FewShotClassifier shows messages and trains nothing, so sample_weight has nothing "
+                "to weigh; leave it out, or fine-tune with TuneshotClassifier"
+            )
+        data = check_labelled(X, y)
+        task = task_with_labels("y", data.names) if self.task is None else self.task
         settings = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
         settings["options"] = self.options or {}
         self.few_shot_ = FewShot(
             task, lm=self.lm, embedder=self.embedder, seed=self.random_state, **settings
-        ).fit([Example(str(text), str(label)) for text, label in zip(X, y, strict=True)])
+        ).fit(data.examples)
+        self.classes_, self._names = data.classes, data.names
         return self
 
-    def predict_proba(self, X: Any) -> np.ndarray:  # noqa: ANN401
-        """(N, classes) float64, columns as in ``classes_``; a label that ``y`` lacked has none."""
-        check_is_fitted(self)
-        names = list(map(str, self.classes_))
-        raw = np.array(
-            [
-                [answer.probabilities[name] for name in names]
-                for answer in self.few_shot_.predict(list(map(str, X)))
-            ]
-        ).reshape(-1, len(names))  # of no texts, too
-        return raw / raw.sum(axis=1, keepdims=True)
+    def predict_proba(self, X: object) -> np.ndarray:
+        """Probabilities of the labels.
 
-    def predict(self, X: Any) -> np.ndarray:  # noqa: ANN401
-        """(N,) labels."""
+        Args:
+            X: (N,) strings, as for ``fit``.
+
+        Returns:
+            (N, K) float64 in the order of ``classes_``; each row sums to 1. A label of the task
+            that ``y`` lacked has no column; an answer that is only that label is equal shares.
+
+        Raises:
+            UnusableInput: not texts.
+            NotFittedError: it has not been fitted.
+            TuneshotError: as ``FewShot.predict``.
+        """
+        check_is_fitted(self)
+        answers = self.few_shot_.predict(check_texts(X))
+        raw = np.array([[answer.probabilities[name] for name in self._names] for answer in answers])
+        raw = raw.reshape(-1, len(self._names))  # of no texts, too
+        total = raw.sum(axis=1, keepdims=True)  # 0 where the model is sure of a label y lacks
+        return np.divide(raw, total, out=np.full_like(raw, 1 / len(self._names)), where=total > 0)
+
+    def predict(self, X: object) -> np.ndarray:
+        """Labels: (N,) in the dtype of ``classes_``; raises as ``predict_proba``."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        return tags

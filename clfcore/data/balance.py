@@ -169,9 +169,14 @@ def balanced_rows(
 
 
 def balanced_points(
-    vectors: np.ndarray, labels: Sequence[int], strategy: str, seed: int, ratio: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors to train on, and their labels. Their order means nothing.
+    vectors: np.ndarray,
+    labels: Sequence[int],
+    strategy: str,
+    seed: int,
+    ratio: float = 1.0,
+    weights: Sequence[float] | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors to train on, their labels and their weights. Their order means nothing.
 
     Args:
         vectors: (N, C) float32, one per training message.
@@ -179,31 +184,46 @@ def balanced_points(
         strategy: any key of ``BALANCERS``.
         seed: as in ``balanced_rows``.
         ratio: as in ``balanced_rows``.
+        weights: (N,) how much each message counts; default: all 1.
 
     Returns:
-        (M, C) float32 and (M,) int64; copies.
+        (M, C) float32, (M,) int64 and (M,) float64; copies.
 
     Raises:
-        TuneshotError: as ``balanced_rows``, except that points may be invented here.
+        TuneshotError: as ``balanced_rows``, except that points may be invented here, though not
+            between messages that count differently.
     """
     balancer, y = _checked(strategy, ratio), np.asarray(labels, np.int64)
+    each = np.ones(len(y)) if weights is None else np.asarray(weights, np.float64)
     if balancer.kind != "points" or balancer.sampler is None:
         rows = balanced_rows(labels, strategy, seed, ratio, vectors)
-        return vectors[rows], y[rows]
+        return vectors[rows], y[rows], each[rows]
+    if (each != 1).any():
+        raise TuneshotError(
+            f"{strategy} invents points, and a point between two messages has no weight of its "
+            f"own: leave the weights out, or choose from {_names('rows', 'neighbours', 'weights')}"
+        )
     _, points, point_labels = _resampled(strategy, vectors, y, ratio, seed)
-    return points.astype(np.float32), point_labels
+    return points.astype(np.float32), point_labels, np.ones(len(points))
 
 
-def class_weights(labels: Sequence[int], strategy: str) -> list[float]:
+def class_weights(
+    labels: Sequence[int], strategy: str, weights: Sequence[float] | None = None
+) -> list[float]:
     """How much an error on each label counts: (K,) for labels 0 to K - 1, 1.0 is as usual.
 
     For ``class_weights`` N / (K N_k), scikit-learn's "balanced": the labels weigh the same in
     total, and a message weighs 1 on average. Every other strategy weighs nothing: all ones.
 
+    Args:
+        labels: (N,) label numbers.
+        strategy: a key of ``BALANCERS``.
+        weights: (N,) of the messages themselves, whose sums are N and N_k then; default: all 1.
+
     Raises:
         TuneshotError: unknown ``strategy``, or a label without messages to weigh.
     """
-    counts = np.bincount(labels)  # (N,) -> (K,)
+    counts = np.bincount(labels, weights)  # (N,) -> (K,)
     if _checked(strategy, ratio=1.0).kind != "weights":
         return [1.0] * len(counts)
     if not counts.all():
@@ -211,7 +231,7 @@ def class_weights(labels: Sequence[int], strategy: str) -> list[float]:
             f"label number {counts.argmin()} has no message in the training part, so it cannot be "
             "weighed; add messages of it, or choose another seed for the split"
         )
-    return (len(labels) / (len(counts) * counts)).tolist()
+    return (counts.sum() / (len(counts) * counts)).tolist()
 
 
 def _checked(strategy: str, ratio: float) -> Balancer:

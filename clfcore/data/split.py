@@ -91,8 +91,14 @@ def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[li
 
 
 def content_hash(examples: Iterable[Example]) -> str:
-    """sha256 over labels and texts in order: the identity of a data set or of a part of it."""
-    lines = "".join(f"{example.label}\t{example.text}\n" for example in examples)
+    """sha256 over labels, texts and weights in order: the identity of a data set or a part of it.
+
+    A weight of 1 adds nothing.
+    """
+    lines = "".join(
+        f"{example.label}\t{example.text}\n" + f"{example.weight}\n" * (example.weight != 1)
+        for example in examples
+    )
     return hashlib.sha256(lines.encode("utf-8", "surrogatepass")).hexdigest()
 
 

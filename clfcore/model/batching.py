@@ -14,10 +14,19 @@ _MAX_TOKENS_PER_BATCH = 2048  # of inference, padding counted
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """Messages as the model sees them: token ids and label numbers, (N,) each."""
+    """Messages as the model sees them: token ids and label numbers, (N,) each.
+
+    Attributes:
+        weights: (N,) how much each counts; by default all the same, 1.
+    """
 
     tokens: Sequence[Sequence[int]]
     labels: Sequence[int]
+    weights: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        if not self.weights:
+            object.__setattr__(self, "weights", [1.0] * len(self.labels))
 
     @classmethod
     def of(
@@ -30,7 +39,11 @@ class Encoded:
             labels: in the order of the head's outputs.
             read: text -> the token ids that the model reads.
         """
-        return cls([read(e.text) for e in examples], [labels.index(e.label) for e in examples])
+        return cls(
+            [read(e.text) for e in examples],
+            [labels.index(e.label) for e in examples],
+            [e.weight for e in examples],
+        )
 
 
 @dataclass(frozen=True, slots=True)

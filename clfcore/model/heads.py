@@ -70,6 +70,7 @@ def fit_head(
     head: str,
     seed: int,
     weights: Sequence[float] | None = None,
+    row_weights: np.ndarray | None = None,
 ) -> "nn.Module":
     """Fits a head that turns vectors into logits, (B, C) -> (B, classes).
 
@@ -82,6 +83,8 @@ def fit_head(
         head: a key of ``HEADS``.
         seed: the same seed gives the same head.
         weights: (classes,) how much an error on each label counts; default: all the same.
+        row_weights: (N,) how often each vector counts; default: once. As in scikit-learn, only
+            the sum over the vectors weighs against the L2 penalty: 2 is as good as two rows.
 
     Returns:
         ``nn.Linear``, or ``nn.Sequential`` of Linear, ReLU, Linear; float32.
@@ -100,8 +103,10 @@ def fit_head(
         )
     estimator = HEADS[head].estimator(seed)
     scaler = StandardScaler()
-    z = scaler.fit_transform(vectors.astype(np.float64))  # (N, C)
-    each = None if weights is None else np.asarray(weights)[labels]  # (N,)
+    z = scaler.fit_transform(vectors.astype(np.float64), sample_weight=row_weights)  # (N, C)
+    each = np.ones(len(z)) if row_weights is None else row_weights  # (N,)
+    if weights is not None:
+        each = each * np.asarray(weights)[labels]
     estimator.fit(z, labels, sample_weight=each)
 
     layers = HEADS[head].layers(estimator)

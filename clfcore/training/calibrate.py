@@ -24,14 +24,15 @@ def calibrate(model: TextClassifier, val: Encoded) -> tuple[float, list[float]]:
 
     The targets are not 0 and 1: of a label with n messages, (n + 1) / (n + 2) is its own, as Platt
     proposes, and the rest is spread over the others. On separable data the fit would otherwise be
-    infinitely sure of itself.
+    infinitely sure of itself. A message counts as often as its weight says.
 
     Returns:
         The slope, and the shift of each label in nats (0 for the first), that were applied.
     """
     z, y = class_logits(model, val.tokens).double().numpy(), np.asarray(val.labels)  # (N, K), (N,)
-    classes = z.shape[1]
-    counts = np.bincount(y, minlength=classes)  # (K,)
+    classes, weights = z.shape[1], np.asarray(val.weights)
+    counts = np.bincount(y, weights, classes)  # (K,)
+    share = weights / weights.sum()  # (N,)
     own = (counts + 1) / (counts + 2)  # (K,)
     target = np.repeat((1 - own[y])[:, None] / (classes - 1), classes, axis=1)  # (N, K)
     target[np.arange(len(y)), y] = own[y]
@@ -40,9 +41,9 @@ def calibrate(model: TextClassifier, val: Encoded) -> tuple[float, list[float]]:
         """Mean cross-entropy of the slope and K - 1 shifts, and its gradient."""
         shifted = free[0] * z + np.r_[0.0, free[1:]]  # (N, K)
         log_p = log_softmax(shifted, axis=1)
-        off = (np.exp(log_p) - target) / len(y)  # (N, K)
+        off = (np.exp(log_p) - target) * share[:, None]  # (N, K)
         gradient = np.r_[(off * z).sum(), off.sum(axis=0)[1:]]
-        return float(-(target * log_p).sum() / len(y)), gradient
+        return float(-(share @ (target * log_p)).sum()), gradient
 
     solution = minimize(
         loss, np.r_[1.0, np.zeros(classes - 1)], jac=True, method="L-BFGS-B",
@@ -69,7 +70,10 @@ def threshold_for(model: TextClassifier, val: Encoded, flag_at_most: float) -> f
     """
     z = class_logits(model, val.tokens).double().numpy()  # (N, 2)
     p = softmax(z, axis=1)[:, 1]  # (N, 2) -> (N,)
-    first = np.sort(p[np.asarray(val.labels) == 0])[::-1]
+    of_first = np.asarray(val.labels) == 0
+    order = np.argsort(-p[of_first])
+    first, sums = p[of_first][order], np.asarray(val.weights)[of_first][order].cumsum()
     # The most probable of those that must not be flagged.
-    highest = first[min(int(flag_at_most * len(first)), len(first) - 1)]
+    place = np.searchsorted(sums, flag_at_most * sums[-1], side="right")
+    highest = first[min(place, len(first) - 1)]
     return float((highest + min([*p[p > highest], 1.0])) / 2)

@@ -1,7 +1,8 @@
 """The training loop: no files, no prints, no globals. Progress is reported through callbacks.
 
 One step takes ``batch_size * accumulate`` messages. However they are divided, into micro-batches
-to save memory or among processes to save time, the gradient is that of their mean loss.
+to save memory or among processes to save time, the gradient is that of their mean loss, weighted
+where messages or labels have weights.
 """
 
 import math
@@ -40,7 +41,8 @@ class StepMetrics:
     """The figures of an optimiser step; losses in nats.
 
     The last four are set when the step was followed by a validation. The training figures are
-    means over the messages since the previous validation, each as it was in its own step.
+    means over the messages since the previous validation, each as it was in its own step. A loss,
+    and the accuracy of a validation, count each message as often as its weight says.
     """
 
     step: int
@@ -179,8 +181,10 @@ class _TrainingRun:
                 )
 
         self.label_weights = torch.tensor(
-            class_weights(train.labels, config.balance), device=self.device
+            class_weights(train.labels, config.balance, train.weights), device=self.device
         )  # (classes,)
+        self.weights = torch.tensor(train.weights, device=self.device)  # (N,)
+        self.val_weights = torch.tensor(val.weights, device=self.device)
         self.targets = torch.tensor(train.labels, device=self.device)  # (N,)
         self.val_targets = torch.tensor(val.labels, device=self.device)
         self.wrapped: nn.Module = model
@@ -216,7 +220,7 @@ class _TrainingRun:
         self.wrapped.train()
         self.optimizer.zero_grad()
         micro_batches = self._micro_batches(rows)
-        weight = self.label_weights[self.targets[rows]].sum()
+        weight = (self.label_weights[self.targets[rows]] * self.weights[rows]).sum()
         loss_sum, right = 0.0, 0.0
         for number, micro_batch in enumerate(micro_batches, start=1):
             shard = micro_batch[self.rank :: self.world]
@@ -230,10 +234,11 @@ class _TrainingRun:
                 batch = pad(self.train.tokens, shard, self.width)
                 logits = self._logits(self.wrapped, batch, self.cache)  # (B, classes)
                 y = self.targets[shard]
-                loss = counts * F.cross_entropy(
-                    logits, y, self.label_weights, reduction="sum",
+                losses = F.cross_entropy(
+                    logits, y, self.label_weights, reduction="none",
                     label_smoothing=self.config.label_smoothing,
-                ) / weight  # fmt: skip
+                )  # (B,)  # fmt: skip
+                loss = counts * (losses * self.weights[shard]).sum() / weight
                 (loss * self.world).backward()  # processes average their gradients
             loss_sum += loss.item()
             right += counts * int((logits.argmax(dim=-1) == y).sum())
@@ -274,17 +279,19 @@ class _TrainingRun:
         """
         state = self.state
         self.wrapped.eval()
-        val_loss, val_right = 0.0, 0
+        val_loss, val_right = 0.0, 0.0
         for batch in by_length(self.val.tokens, _VALIDATION_BATCH_SIZE):
             logits = self._logits(self.model, batch, self.val_cache)
             y = self.val_targets[batch.rows]
-            val_loss += F.cross_entropy(logits, y, reduction="sum").item()
-            val_right += int((logits.argmax(dim=-1) == y).sum())
-        val_loss /= len(self.val.labels)
+            w = self.val_weights[batch.rows]  # (B,)
+            val_loss += float((F.cross_entropy(logits, y, reduction="none") * w).sum())
+            val_right += float(((logits.argmax(dim=-1) == y) * w).sum())
+        total = float(self.val_weights.sum())
+        val_loss /= total
         seen, loss, right = state.tally
         step = replace(
             step, train_loss=loss / seen, train_accuracy=right / seen,
-            val_loss=val_loss, val_accuracy=val_right / len(self.val.labels),
+            val_loss=val_loss, val_accuracy=val_right / total,
         )  # fmt: skip
         state.history.append(step)
         state.tally = (0, 0.0, 0)

@@ -290,10 +290,10 @@ def _reading(config: TrainConfig, base: Base, texts: Sequence[str]) -> Reading:
 
 def _fit_head(model: TextClassifier, train: Encoded, config: TrainConfig) -> None:
     """The feature-based approach: a head for the vectors of a frozen trunk."""
-    x, y = balanced_points(
+    x, y, each = balanced_points(
         sentence_vectors(model, train.tokens, resolve(config.precision, torch.device("cpu"))),
         train.labels,
-        config.balance, config.seed, config.balance_ratio,
-    )  # (N, C), (N,)  # fmt: skip
-    weights = class_weights(train.labels, config.balance)
-    model.trunk.out_head = fit_head(x, y, len(weights), config.head, config.seed, weights)
+        config.balance, config.seed, config.balance_ratio, train.weights,
+    )  # (N, C), (N,), (N,)  # fmt: skip
+    weights = class_weights(train.labels, config.balance, train.weights)
+    model.trunk.out_head = fit_head(x, y, len(weights), config.head, config.seed, weights, each)

@@ -6,7 +6,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from clfcore.data.split import UnusableInput
 from clfcore.errors import TuneshotError
+from icl.lm.base import Generation
+from icl.prompt.tasks import task_with_labels
 from icl.settings import FewShotConfig
 from tests.support.doubles import EXAMPLES, CountingLM, HashedWords
 from tests.support.lazy import lazy
@@ -20,6 +23,19 @@ ours = lazy("icl.estimator")
 
 TEXTS = np.array([example.text for example in EXAMPLES])
 LABELS = np.array([example.label for example in EXAMPLES])
+
+
+class Sayer(CountingLM):
+    """Answers in words, always the same."""
+
+    scores = False
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def generate(self, prompt, max_tokens=32, stop=()):
+        return Generation(self.answer, 1, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -90,5 +106,47 @@ def test_it_works_in_cross_validation_a_search_and_a_pipeline():
 def test_a_setting_that_is_not_allowed_is_refused_when_it_is_fitted():
     with pytest.raises(TuneshotError, match="unknown selector 'nearest'"):
         estimator(selector="nearest").fit(TEXTS, LABELS)
-    with pytest.raises(ValueError, match="inconsistent"):
-        estimator().fit(TEXTS, LABELS[:-1])
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        ("win a prize", LABELS, "X is one string; give a list of texts"),
+        ([None, *TEXTS[1:]], LABELS, "the text is missing"),
+        (TEXTS, LABELS[:-1], "X has 10 texts and y has 9 labels"),
+        (TEXTS, ["spam"] * 10, "at least 2 classes, found 1"),
+        (TEXTS, [*LABELS[:-1].tolist(), 0], "y mixes text and numbers"),
+    ],
+)
+def test_texts_and_labels_are_checked_as_for_fine_tuning(texts, labels, message):
+    with pytest.raises(UnusableInput, match=message):
+        estimator(selector="knn").fit(texts, labels)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("win a prize", "X is one string"),
+        ([np.nan], "the text is missing"),
+        ([[1, 2]], "2 columns"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused_when_it_is_asked_about(wrong, message):
+    fitted = estimator(selector="knn").fit(TEXTS, LABELS)
+    for ask in (fitted.predict, fitted.predict_proba):
+        with pytest.raises(UnusableInput, match=message):
+            ask(wrong)
+
+
+def test_weights_are_refused_because_nothing_is_trained():
+    with pytest.raises(UnusableInput, match="sample_weight has nothing to weigh; leave it out"):
+        estimator(selector="knn").fit(TEXTS, LABELS, sample_weight=np.ones(10))
+
+
+def test_an_answer_that_y_lacks_is_equal_shares():
+    """The model is certain of a label that no training message has."""
+    kept = LABELS != "ham"
+    texts, labels = np.append(TEXTS[kept], "bank news"), np.append(LABELS[kept], "bank")
+    task = task_with_labels("mine", ("bank", "ham", "spam"))
+    fitted = estimator(task=task, lm=Sayer("ham")).fit(texts, labels)
+    np.testing.assert_array_equal(fitted.predict_proba(["hello"]), [[0.5, 0.5]])

@@ -41,7 +41,7 @@ def is_among(points, vectors):
 def test_every_strategy_gives_labelled_float32_points_and_leaves_its_input_alone(strategy, counts):
     vectors, labels = clouds(*counts)
     before = vectors.copy(), list(labels)
-    points, point_labels = balanced_points(vectors, labels, strategy, seed=1)
+    points, point_labels, _ = balanced_points(vectors, labels, strategy, seed=1)
     assert points.dtype == np.float32
     assert point_labels.dtype == np.int64
     assert points.shape == (len(point_labels), 4)
@@ -72,7 +72,7 @@ def test_what_chooses_rows_gives_existing_rows_in_ascending_order(strategy):
     rows = balanced_rows(labels, strategy, seed=1, vectors=vectors)
     assert rows == sorted(rows)
     assert set(rows) <= set(range(len(labels)))
-    points, point_labels = balanced_points(vectors, labels, strategy, seed=1)
+    points, point_labels, _ = balanced_points(vectors, labels, strategy, seed=1)
     assert (points == vectors[rows]).all()
     assert point_labels.tolist() == [labels[row] for row in rows]
 
@@ -120,7 +120,7 @@ def test_undersampling_cuts_common_labels_to_the_ratio_and_repeats_no_row(labels
 )
 def test_three_labels_reach_their_counts(strategy, ratio, expected):
     vectors, labels = clouds(40, 12, 25)
-    _, point_labels = balanced_points(vectors, labels, strategy, seed=1, ratio=ratio)
+    _, point_labels, _ = balanced_points(vectors, labels, strategy, seed=1, ratio=ratio)
     slack = 8 if strategy == "adasyn" else 0  # it rounds the share of each point
     assert counts_of(point_labels) == pytest.approx(expected, abs=slack)
     if strategy == "adasyn":
@@ -138,7 +138,7 @@ def test_half_of_the_commonest_is_rounded_down():
 @pytest.mark.parametrize("strategy", OVER)
 def test_oversampling_keeps_the_real_points_and_adds_to_rare_labels_only(strategy):
     vectors, labels = clouds(40, 12)
-    points, point_labels = balanced_points(vectors, labels, strategy, seed=1)
+    points, point_labels, _ = balanced_points(vectors, labels, strategy, seed=1)
     assert is_among(vectors, points).all()
     added = points[~is_among(points, vectors)]
     assert len(added) == 0 if strategy == "oversample" else len(added) > 20
@@ -149,7 +149,7 @@ def test_oversampling_keeps_the_real_points_and_adds_to_rare_labels_only(strateg
 def test_smote_and_adasyn_stay_between_points_of_the_label(strategy):
     vectors, labels = clouds(40, 12)
     rare = vectors[np.array(labels) == 1]
-    points, point_labels = balanced_points(vectors, labels, strategy, seed=1)
+    points, point_labels, _ = balanced_points(vectors, labels, strategy, seed=1)
     added = points[len(labels) :]
     assert (point_labels[len(labels) :] == 1).all()
     assert (added >= rare.min(axis=0) - 1e-6).all()
@@ -180,7 +180,7 @@ def test_adasyn_adds_more_where_the_other_label_is_near():
 
 def test_cluster_centroids_replace_common_points_only():
     vectors, labels = clouds(40, 12)
-    points, point_labels = balanced_points(vectors, labels, "cluster_centroids", seed=1)
+    points, point_labels, _ = balanced_points(vectors, labels, "cluster_centroids", seed=1)
     assert is_among(points[point_labels == 1], vectors).all()
     assert not is_among(points[point_labels == 0], vectors).all()
 
@@ -288,7 +288,7 @@ def test_a_tiny_ratio_changes_nothing():
 @pytest.mark.parametrize("strategy", ["smote", "adasyn"])
 def test_few_rare_points_mean_few_neighbours_and_one_is_too_few(strategy):
     vectors, labels = clouds(40, 2, apart=0)
-    _, point_labels = balanced_points(vectors, labels, strategy, seed=0)
+    _, point_labels, _ = balanced_points(vectors, labels, strategy, seed=0)
     assert counts_of(point_labels)[1] == pytest.approx(40, abs=2)
     vectors, labels = clouds(40, 1)
     with pytest.raises(TuneshotError, match=r"need 2 messages.*label number 1 has 1.*choose"):
@@ -347,6 +347,6 @@ def test_any_messages_are_balanced_or_refused_in_one_line(strategy, labels, seed
         assert "\n" not in outcome
         assert strategy in outcome
     else:
-        points, point_labels = outcome
+        points, point_labels, _ = outcome
         assert set(point_labels.tolist()) == set(labels)
         assert np.isfinite(points).all()
