@@ -40,10 +40,10 @@ chat: setup
 	$(BIN)/python -m icl.chat --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest -m "not slow and not rebuild and not peers"
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 -m "not slow and not rebuild and not peers"
 
-test-all: setup
-	$(BIN)/python -m pytest -m "not rebuild and not peers"
+test-all: test
+	$(BIN)/python -m pytest -m "slow and not rebuild and not peers"
 
 test-peers: setup
 	$(BIN)/python -m pytest -m peers

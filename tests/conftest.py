@@ -1,5 +1,6 @@
 """The page, started as a person starts it, and a browser to look at it."""
 
+import os
 import secrets
 import subprocess
 import sys
@@ -7,6 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # else every worker would start a thread for every core
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 from icl.chat.serve import PROJECT
 from tests.support.pages import Page, start_page

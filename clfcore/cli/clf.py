@@ -70,7 +70,7 @@ def fetch(
     from clfcore.data.corpus import fetch_corpus
 
     path = fetch_corpus(source, on_progress=stderr.print)
-    stdout.print(f"the SMS Spam Collection is in {path}")
+    stdout.print(f"the SMS Spam Collection is in {path}", soft_wrap=True)
 
 
 @data_app.command()
@@ -225,7 +225,7 @@ def plot(
     from clfcore.training.curves import history_of, save_figure, training_curves
 
     save_figure(training_curves(history_of(record["about"]), record["name"]), out)
-    stdout.print(f"the curves are in {out}")
+    stdout.print(f"the curves are in {out}", soft_wrap=True)
 
 
 @app.command()
@@ -250,7 +250,7 @@ def merge(
 
     loaded = merged(checkpoint)
     save_checkpoint(out, loaded.model, loaded.meta)
-    stdout.print(f"checkpoint: {out}")
+    stdout.print(f"checkpoint: {out}", soft_wrap=True)
 
 
 def load_fine_tuned(checkpoint: Path | None) -> "FineTuned":

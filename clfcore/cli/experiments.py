@@ -120,7 +120,7 @@ def experiments(
     from clfcore.experiments.table import EXPERIMENTS
 
     typer.echo(write_table(out, EXPERIMENTS))
-    stderr.print(f"records and table are in {out}")
+    stderr.print(f"records and table are in {out}", soft_wrap=True)
 
 
 def _print_suites() -> None:

@@ -115,4 +115,4 @@ def train(
         f"{result.trained_weights:,} of {result.all_weights:,} weights trained, "
         f"{result.seconds:.0f} s"
     )
-    stdout.print(f"checkpoint: {out}")
+    stdout.print(f"checkpoint: {out}", soft_wrap=True)

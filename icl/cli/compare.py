@@ -258,4 +258,4 @@ def _print_summary(summary: "ComparisonSummary", out: Path) -> None:
     )
     for crossing in summary["crossovers"]:
         stdout.print(crossing["sentence"])
-    stdout.print(f"{out / 'report.html'} ({duration(summary['seconds'])} of work)")
+    stdout.print(f"{out / 'report.html'} ({duration(summary['seconds'])} of work)", soft_wrap=True)

@@ -354,7 +354,7 @@ def grid(
         evaluate_cell = partial(run_cell, make=make, on_progress=on_progress)
         records = run_cells(grid_cells, out, evaluate_cell, FEW_SHOT_GRID, bars, ray=ray)
     failed = [record for record in records if "error" in record]
-    stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells")
+    stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells", soft_wrap=True)
     for record in failed:
         stderr.print(f"failed: {record['config']['task']}: {printable(record['error'])}")
     if failed:

@@ -132,6 +132,12 @@ def test_both_guides_have_the_same_parts():
 # --- who gets it ----------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def repaired_chainlit():
+    importlib.import_module("icl.chat.patches.install")
+
+
+@pytest.mark.usefixtures("repaired_chainlit")
 @pytest.mark.parametrize(
     ("browsers", "language"),
     [("de", GERMAN), ("de-DE", GERMAN), ("de-AT", GERMAN), ("DE-ch", GERMAN), ("en-GB", ENGLISH),
