@@ -8,12 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # else every worker would start a thread for every core
     os.environ["OMP_NUM_THREADS"] = "1"
 
 from icl.chat.serve import PROJECT
 from tests.support.pages import Page, start_page
+
+# A slow machine is no fault of the program; speed is measured in benchmarks/.
+settings.register_profile("without a deadline", deadline=None)
+settings.load_profile("without a deadline")
 
 CHROMIUM = Path("/usr/bin/chromium")
 

@@ -258,6 +258,7 @@ def ask(workers, text):
     return {result.method: result for result in reply.results}
 
 
+@pytest.mark.slow
 def test_where_the_endpoint_of_the_language_model_is_down_the_other_side_answers(workers, lm):
     assert ask(workers, "while it is there")["few_shot"].prediction
     lm.stop()

@@ -65,7 +65,7 @@ def test_any_message_gets_words_that_are_found_where_they_say(text):
     assert "".join(word.text for word in found.words).split() == "".join(read.split()).split()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.text(max_size=30))
 def test_words_and_the_white_space_between_them_are_the_message(text):
     found = attribute(fine_tuned(), text)

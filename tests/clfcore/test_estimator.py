@@ -221,7 +221,7 @@ def test_the_same_random_state_gives_the_same_probabilities(base):
 # --- what is learnt from what -------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc")), min_size=4, max_size=60),
     st.sampled_from([0.5, 0.34, 0.2]),

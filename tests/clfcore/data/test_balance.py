@@ -338,7 +338,7 @@ def points_or_refusal(*arguments):
 
 
 @pytest.mark.parametrize("strategy", BALANCERS)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(label_lists, st.integers(0, 9), ratios)
 def test_any_messages_are_balanced_or_refused_in_one_line(strategy, labels, seed, ratio):
     vectors = np.random.default_rng(seed).normal(size=(len(labels), 3)).astype(np.float32)

@@ -114,7 +114,7 @@ messages = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(messages, st.integers(0, 5))
 def test_every_row_is_in_one_part_and_no_group_in_two(rows, seed):
     examples = [
@@ -130,7 +130,7 @@ def test_every_row_is_in_one_part_and_no_group_in_two(rows, seed):
     assert not (parts[1] & parts[2])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.integers(10, 30), min_size=2, max_size=12), st.integers(0, 5))
 def test_every_part_has_every_label(counts, seed):
     examples = [

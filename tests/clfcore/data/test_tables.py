@@ -61,7 +61,7 @@ def test_every_form_is_tried_here():
 
 
 @pytest.mark.parametrize("suffix", READERS)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data())
 def test_whatever_is_written_to_a_table_comes_back(suffix, data):
     texts = data.draw(st.lists(TEXTS.get(suffix, ANY_TEXT), min_size=1, max_size=5))

@@ -29,7 +29,7 @@ contingency_tables = lazy("statsmodels.stats.contingency_tables")
 multitest = lazy("statsmodels.stats.multitest")
 
 exact = pytest.approx
-any_case = settings(deadline=None, derandomize=True)
+any_case = settings(derandomize=True)
 
 
 def two_labels(p, truth, threshold=0.5):
@@ -404,6 +404,7 @@ def test_combined_is_a_p_value_whatever_the_order(p_values):
     assert combined(p_values[::-1]) == exact(found)
 
 
+@pytest.mark.slow
 @given(st.lists(probabilities | st.sampled_from([0.01, 0.04]), min_size=1, max_size=12))
 @settings(any_case, max_examples=25)  # the peer is slow
 def test_holm_is_statsmodels(p_values):

@@ -15,7 +15,7 @@ WORDS = {"ham": " fine", "spam": " junk"}
 PRIZE = "Congratulations! You have won a £1,000 prize. Call 0906 now to claim it."
 DINNER = "Hey, are we still on for dinner tonight? Let me know!"
 
-any_case = settings(deadline=None, derandomize=True)
+any_case = settings(derandomize=True)
 # Every character there is, lone surrogates too, and texts that look like messages.
 texts = st.text(st.characters()) | st.lists(
     st.sampled_from(

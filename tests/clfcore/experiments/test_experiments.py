@@ -197,7 +197,7 @@ values_of = {
 }  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.fixed_dictionaries({}, optional=values_of), st.sampled_from(["gpt2-mini", "gpt2"]))
 def test_the_command_of_any_settings_means_those_settings(values, base):
     assert values_of.keys() == {f.name for f in fields(TrainConfig)}

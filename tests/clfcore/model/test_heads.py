@@ -83,7 +83,7 @@ def test_a_feature_that_never_changes_does_no_harm(head):
     assert (x == before).all()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(1e-3, 1e3))
 def test_the_unit_of_the_features_does_not_matter(unit):
     x, y = vectors_of(3)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
@@ -160,7 +160,6 @@ def test_what_was_not_read_is_said():
     assert plain.notes == ()
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=12))
 def test_a_batch_answers_as_one_by_one_and_in_order(texts):
     classifier = tiny_classifier()

@@ -10,7 +10,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
@@ -153,7 +153,6 @@ def test_what_cannot_be_used_is_refused_in_one_line(name, content, problem):
     assert "/" not in str(caught.value)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([".csv", ".tsv", ".txt", ""]))
 def test_no_file_breaks_it(content, suffix):
     for start in (b"", b"text,label\n", b"text;n\n", b"text\tlabel\n", b"\xff\xfe"):
@@ -424,7 +423,6 @@ DANGEROUS = st.sampled_from(
 TEXT = (st.text(st.characters(codec="utf-8"), max_size=20) | DANGEROUS).filter(str.strip)
 
 
-@settings(deadline=None)
 @given(st.lists(TEXT, min_size=1, max_size=5), st.booleans(), st.sampled_from([",", ";"]))
 def test_what_was_written_comes_back_and_no_cell_is_a_formula(texts, labelled, separator):
     given = ["ham", "spam", "ham", "spam", "ham"][: len(texts)] if labelled else None

@@ -58,7 +58,6 @@ def test_the_same_pool_gives_the_same_map():
 
 
 @given(st.integers(0, 99), st.floats(0, 1))
-@settings(deadline=None)
 def test_what_lies_between_two_messages_is_drawn_between_them(seed, part):
     one, two = unit_vectors(2, seed)
     between = LARGE_MAP.place((part * one + (1 - part) * two)[None])
@@ -74,7 +73,6 @@ def test_copies_do_not_bend_the_map():
 
 
 @given(messages)
-@settings(deadline=None)
 def test_any_pool_of_two_different_messages_has_a_map(rows):
     plane = PoolMap(make_pool(*zip(*rows, strict=True)))
     assert plane.points.shape == (len(rows), 2)
@@ -99,7 +97,7 @@ def test_one_message_is_no_map():
 @given(
     st.sets(st.integers(0, len(LARGE) - 1), max_size=60), st.integers(1, 4000), st.integers(0, 9)
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_the_draw_has_what_must_be_kept_every_label_and_no_more_than_wanted(keep, limit, seed):
     rows = LARGE_MAP.rows(keep, limit, seed)
     assert (np.diff(rows) > 0).all()
@@ -179,7 +177,7 @@ def test_the_layout_is_the_same_each_time(voted):
 
 
 @given(messages, st.integers(1, 12))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_any_pool_that_voted_has_a_graph(rows, annotate):
     selector = VoteK(annotate=annotate).fit(make_pool(*zip(*rows, strict=True)))
     graph = around(selector, "win cash now")

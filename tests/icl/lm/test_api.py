@@ -218,7 +218,7 @@ def test_ollama_answers(server):
     assert server.requests[0].body["options"]["temperature"] == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.text(st.characters()))
 def test_any_text_arrives_as_it_is(running, text):
     running.clear()

@@ -193,9 +193,7 @@ def test_nothing_to_score_after_the_end(lm):
 WORDS = st.sampled_from(["Label: ham\n", "Label: spam\n", "Message: hi\n", "é", "win a prize "])
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(WORDS, min_size=1, max_size=6), min_size=2, max_size=5), st.data())
 def test_what_was_read_before_changes_no_score(lm, prompts, data):
     for words in prompts:

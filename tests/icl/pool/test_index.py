@@ -2,7 +2,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -53,7 +53,6 @@ def large():
 
 
 @given(unit_rows, unit_rows, st.integers(1, 50))
-@settings(deadline=None)
 def test_the_exact_search_is_brute_force_and_ties_go_to_the_lower_row(vectors, queries, k):
     rows, similarities = build_index(vectors).search(queries, k)
     assert rows.tolist() == [brute_force(vectors @ query, k) for query in queries]
@@ -63,7 +62,6 @@ def test_the_exact_search_is_brute_force_and_ties_go_to_the_lower_row(vectors, q
 
 
 @given(unit_rows, st.data())
-@settings(deadline=None)
 def test_only_the_given_rows_are_found_under_their_own_numbers(vectors, data):
     among = data.draw(st.sets(st.integers(0, len(vectors) - 1), min_size=1).map(sorted))
     rows, _ = build_index(vectors, np.array(among)).search(vectors[:1], 5)
@@ -72,7 +70,6 @@ def test_only_the_given_rows_are_found_under_their_own_numbers(vectors, data):
 
 
 @given(unit_rows, st.integers(1, 50))
-@settings(deadline=None)
 def test_the_graph_is_brute_force_without_the_row_itself(vectors, k):
     graph = knn_graph(vectors, k)
     assert graph.dtype == np.int32

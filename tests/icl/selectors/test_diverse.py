@@ -2,7 +2,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clfcore.data.split import duplicate_groups
@@ -62,7 +62,6 @@ def select(selector, pool, queries, k):
 
 
 @given(st.sampled_from(RERANKERS + PARTS), messages, st.lists(texts, min_size=1), st.integers(0, 4))
-@settings(deadline=None)
 def test_at_least_k_at_most_k_of_a_label_no_copies(kind, messages, queries, k):
     pool = make_pool(*zip(*messages, strict=True))
     k = min(k, *(len(set(pool.groups) - {pool.group_of(query)}) for query in queries))
@@ -175,7 +174,6 @@ def test_a_message_said_already_comes_after_a_new_one(kind):
 
 
 @given(st.sampled_from(RERANKERS), messages, texts)
-@settings(deadline=None)
 def test_only_the_candidates_leave_the_order_of_similarity(kind, messages, query):
     pool = make_pool([text for text, _ in messages])
     k = len(set(pool.groups) - {pool.group_of(query)})
@@ -264,7 +262,6 @@ def test_many_copies_weigh_more_but_are_picked_once():
 
 
 @given(clouds, st.integers(1, 3))
-@settings(deadline=None)
 def test_no_message_is_twice_as_far_from_a_centre_as_it_must_be(cloud, count):
     pool = points(cloud)
     count = min(count, len(pool))

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
@@ -46,7 +46,6 @@ def okapi(messages, query, k1, b):
 
 
 @given(messages, texts, st.floats(0, 3), st.floats(0, 1))
-@settings(deadline=None)
 def test_bm25_equals_a_naive_loop(messages, query, k1, b):
     pool = make_pool([text for text, _ in messages])
     (scores,) = BM25(k1=k1, b=b).fit(pool).scores([query])
@@ -54,7 +53,6 @@ def test_bm25_equals_a_naive_loop(messages, query, k1, b):
 
 
 @given(messages, texts)
-@settings(deadline=None)
 def test_bm25_equals_rank_bm25_on_the_same_words(messages, query):
     pool = make_pool([text for text, _ in messages])
     documents = [words(text) for text in pool.texts]
@@ -90,7 +88,6 @@ def test_a_pool_without_words_is_no_error():
 
 
 @given(messages, texts, st.integers(0, 60))
-@settings(deadline=None)
 def test_hybrid_adds_reciprocal_ranks(messages, query, constant):
     pool = make_pool([text for text, _ in messages])
     k = len(set(pool.groups) - {pool.group_of(query)})
@@ -118,7 +115,6 @@ def test_hybrid_puts_first_what_both_rank_high():
 
 
 @given(st.sampled_from([BM25, Hybrid]), messages, st.lists(texts, min_size=1), st.integers(0, 4))
-@settings(deadline=None)
 def test_at_least_k_at_most_k_of_a_label_no_copies(kind, messages, queries, k):
     pool = make_pool(*zip(*messages, strict=True))
     k = min(k, *(len(set(pool.groups) - {pool.group_of(query)}) for query in queries))

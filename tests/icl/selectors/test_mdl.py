@@ -283,7 +283,7 @@ words = st.lists(st.sampled_from(["win", "cash", "see", "you", "7"]), max_size=4
     st.integers(1, 5),
     st.data(),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_any_pool_and_any_k_up_to_all_it_has(messages, query, space, near, trials, data):
     pool = make_pool(*zip(*messages, strict=True))
     usable = len(set(pool.groups) - {pool.group_of(query)})

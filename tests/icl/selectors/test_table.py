@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clfcore.data.split import normal_form
@@ -54,7 +54,6 @@ def brute_force(pool, query, k):
 
 
 @given(st.lists(st.tuples(texts, st.sampled_from(["ham", "spam"])), min_size=1), texts, st.data())
-@settings(deadline=None)
 def test_topk_equals_brute_force_in_a_pool_full_of_duplicates(messages, query, data):
     pool = make_pool(*zip(*messages, strict=True))
     usable = len(set(pool.groups) - {pool.group_of(query)})
@@ -69,7 +68,6 @@ def test_topk_equals_brute_force_in_a_pool_full_of_duplicates(messages, query, d
     st.lists(texts, min_size=1, max_size=4),
     st.integers(0, 3),
 )
-@settings(deadline=None)
 def test_every_selector_keeps_its_promises(name, messages, queries, k):
     pool = make_pool(*zip(*messages, strict=True))
     usable = min(len(set(pool.groups) - {pool.group_of(query)}) for query in queries)

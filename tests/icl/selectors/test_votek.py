@@ -4,7 +4,7 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clfcore.data.tables import read_labelled
@@ -126,7 +126,6 @@ def test_six_nodes_with_the_ties_of_the_reference():
 
 @pytest.mark.parametrize("ties", ["row", "first_vote"])
 @given(graphs(), st.sampled_from([1, 2, 10]), st.data())
-@settings(deadline=None)
 def test_picks_equal_those_of_networkx(ties, neighbours, rho, data):
     count = data.draw(st.integers(0, len(neighbours)))
     votes = discounted_vote(neighbours, count, rho, ties)
@@ -136,7 +135,6 @@ def test_picks_equal_those_of_networkx(ties, neighbours, rho, data):
 
 
 @given(graphs(widest=29), st.floats(1, 1e9), st.integers(0, 60))
-@settings(deadline=None)
 def test_no_node_is_picked_twice_and_scores_never_rise(neighbours, rho, count):
     votes = discounted_vote(neighbours, count, rho)
     assert len(set(votes.picks.tolist())) == len(votes.picks) == min(count, len(neighbours))
@@ -163,7 +161,6 @@ def test_its_own_number_is_no_vote():
 
 
 @given(graphs(), st.integers(0, 40))
-@settings(deadline=None)
 def test_the_overlap_rule_equals_its_definition(neighbours, count):
     found = overlap_vote(neighbours, count).picks.tolist()
     assert found == overlap_by_definition(neighbours, count)
@@ -183,7 +180,6 @@ def test_the_references_drop_the_most_similar_row_even_if_it_is_a_copy():
 
 
 @given(messages, st.integers(1, 30), st.sampled_from(["none", "paper_ref", "openicl"]))
-@settings(deadline=None)
 def test_picks_are_different_rows_and_by_default_different_messages(rows, annotate, compat):
     pool = make_pool(*zip(*rows, strict=True))
     selector = VoteK(annotate=annotate, compat=compat).fit(pool)
@@ -351,7 +347,6 @@ def test_its_prompts_show_the_most_similar_first_picks_the_nearest_last(many):
 
 
 @given(messages, st.integers(1, 30))
-@settings(deadline=None)
 def test_two_stages_find_as_many_different_messages_as_wanted(rows, annotate):
     pool = make_pool(*zip(*rows, strict=True))
     selector = VoteKTwoStage(annotate=annotate, questions=30).fit(pool, Sure())

@@ -381,7 +381,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(STEPS, max_size=40), st.integers(1, 4))
 def test_everybody_gets_their_own_answer_exactly_once(steps, max_batch):
     async def play(queue, model, ask):

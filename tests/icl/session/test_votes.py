@@ -196,7 +196,7 @@ def test_people_in_another_order_agree_on_the_same(cast):
     assert labels(majority_labels(cast)) == labels(majority_labels(by_person))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(cast=ballots)
 def test_what_is_exported_is_what_the_readers_of_both_programs_find(tmp_path_factory, cast):
     folder = tmp_path_factory.mktemp("votes")
