@@ -19,6 +19,7 @@ from icl.prompt.calibration import CALIBRATIONS, Prior
 from icl.prompt.prompt import Prompt, as_text, build_prompt
 from icl.prompt.scoring import (
     SCORINGS,
+    continuations,
     first_token_scores,
     log_softmax,
     neighbour_vote,
@@ -27,7 +28,7 @@ from icl.prompt.scoring import (
     softmax,
 )
 from icl.prompt.tasks import TASKS, Task
-from icl.prompt.template import Demonstration, all_words
+from icl.prompt.template import Demonstration
 from icl.selectors.arrange import (
     ARRANGEMENTS,
     BALANCES,
@@ -165,9 +166,9 @@ class FewShot:
         """Refuses, before any work, a model that cannot do what the settings say."""
         template, config = self.task.template, self.config
         query = self.pool.texts[0]
-        words = all_words(template.words_for(query))
         render = template.render_chat if config.chat else template.render
         prompt = render([], query)
+        words = continuations(prompt, template.words_for(query))
         least = lm.count_tokens(render([], "")) + LEAST_MESSAGE_TOKENS
         if self.prompt_limit < least:
             raise TuneshotError(
@@ -241,7 +242,7 @@ class FewShot:
         start = time.perf_counter()
         ranked, passed_over = self._shown(selection)
         if self.lm is None:
-            prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query_cut=False)
+            prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query=text)
             similarities = [shown.similarity or 0.0 for shown in ranked]
             outcome = _Outcome(
                 neighbour_vote(self.labels, [shown.label for shown in ranked], similarities)
@@ -311,7 +312,7 @@ class FewShot:
             template, shown = self.task.template, prompt.demonstrations
             render = template.render_chat if self.config.chat else template.render
             probed = [
-                self._label_scores(probe, replace(prompt, text=render(shown, probe)))
+                self._label_scores(probe, replace(prompt, text=render(shown, probe), query=probe))
                 for probe in self._probes
             ]
             prior = Prior.of([scores for scores, _ in probed])
@@ -329,9 +330,9 @@ class FewShot:
         """Label scores in nats, (C,), and what they cost in dollars."""
         assert self.lm is not None
         template, scoring = self.task.template, SCORINGS[self.config.scoring]
-        requests = scoring.requests(template, prompt.text, prompt.demonstrations, text)
-        results = [self.lm.read(*request) for request in requests]
-        scores = scoring.combine(results, template.words_for(text))
+        words = template.words_for(text)
+        results = [self.lm.read(*each) for each in scoring.requests(template, prompt, words)]
+        scores = scoring.combine(results, words)
         return scores, total_dollars(result.dollars for result in results)
 
     def _generate(self, text: str, prompt: Prompt) -> _Outcome:

@@ -18,14 +18,16 @@ class Prompt:
         tokens: length of ``text`` in the language model's tokens.
         demonstrations: the ones in ``text``, in its order.
         dropped: how many more were chosen but did not fit.
-        query_cut: whether the middle of the query is missing.
+        query: the query as it is shown: without its middle, where it is too long.
+        query_cut: whether that is so.
     """
 
     text: PromptText
     tokens: int
     demonstrations: tuple[Demonstration, ...]
     dropped: int
-    query_cut: bool
+    query: str
+    query_cut: bool = False
 
 
 def as_text(prompt: PromptText) -> str:
@@ -75,7 +77,14 @@ def build_prompt(
         counts = Counter(demonstration.label for demonstration in kept)
         most = max(counts.values())
         kept.pop(max(i for i, shown in enumerate(kept) if counts[shown.label] == most))
-    return Prompt(text, tokens, tuple(arranged), len(ranked) - len(kept), shown_query != query)
+    return Prompt(
+        text,
+        tokens,
+        tuple(arranged),
+        dropped=len(ranked) - len(kept),
+        query=shown_query,
+        query_cut=shown_query != query,
+    )
 
 
 def _fit(text: str, count_tokens: Callable[[str], int], limit: int) -> str:

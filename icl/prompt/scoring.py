@@ -3,8 +3,8 @@
 A score is in nats, larger is likelier. A scoring says what the language model must read
 (``requests``) and how that becomes a score of each label (``combine``); the caller reads:
 
-    results = [lm.read(*each) for each in scoring.requests(template, prompt, shown, query)]
-    scores = scoring.combine(results, template.words_for(query))
+    results = [lm.read(*each) for each in scoring.requests(template, prompt, words)]
+    scores = scoring.combine(results, words)
 
 Models that only answer in words have ``parse_label`` and ``first_token_scores`` instead.
 """
@@ -12,21 +12,15 @@ Models that only answer in words have ``parse_label`` and ``first_token_scores``
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from icl.lm.base import PromptText, Scored
-from icl.prompt.template import (
-    PARAGRAPH_BREAK,
-    Demonstration,
-    Template,
-    Verbalizer,
-    all_words,
-    one_line,
-)
+from icl.prompt.prompt import Prompt
+from icl.prompt.template import PARAGRAPH_BREAK, Template, Verbalizer, all_words, one_line
 
 # --- what is read -------------------------------------------------------------------------------
 
@@ -43,28 +37,29 @@ class ScoringRequest(NamedTuple):
     continuations: tuple[str, ...]
 
 
-def direct_requests(
-    template: Template, prompt: PromptText, shown: Sequence[Demonstration], query: str
-) -> list[ScoringRequest]:
+def continuations(prompt: PromptText, words: Verbalizer) -> tuple[str, ...]:
+    """Every word as it follows the prompt: an answer in a chat begins without a space."""
+    following = all_words(words)
+    return following if isinstance(prompt, str) else tuple(word.strip() for word in following)
+
+
+def direct_requests(template: Template, prompt: Prompt, words: Verbalizer) -> list[ScoringRequest]:
     """The prompt as it is, followed by each word."""
-    return [ScoringRequest(prompt, all_words(template.words_for(query)))]
+    return [ScoringRequest(prompt.text, continuations(prompt.text, words))]
 
 
-def pmi_requests(
-    template: Template, prompt: PromptText, shown: Sequence[Demonstration], query: str
-) -> list[ScoringRequest]:
+def pmi_requests(template: Template, prompt: Prompt, words: Verbalizer) -> list[ScoringRequest]:
     """The prompt, and then the label slot alone, which is the same for all messages.
 
     There are no examples before that slot. With them, this would be contextual calibration.
     """
-    bare = template.render([], "") if isinstance(prompt, str) else template.render_chat([], "")
-    words = all_words(template.words_for(query))
-    return [ScoringRequest(prompt, words), ScoringRequest(bare, words)]
+    is_chat = not isinstance(prompt.text, str)
+    bare = template.render_chat([], "") if is_chat else template.render([], "")
+    following = continuations(prompt.text, words)
+    return [ScoringRequest(prompt.text, following), ScoringRequest(bare, following)]
 
 
-def channel_requests(
-    template: Template, prompt: PromptText, shown: Sequence[Demonstration], query: str
-) -> list[ScoringRequest]:
+def channel_requests(template: Template, prompt: Prompt, words: Verbalizer) -> list[ScoringRequest]:
     """For each word a prompt with labels before messages, followed by the message.
 
     Always plain text: in a chat, the message is the user's, so the model gives it no probability.
@@ -73,29 +68,62 @@ def channel_requests(
     text_slot = "\n" + template.before_text.rstrip()
     space = template.before_text[len(template.before_text.rstrip()) :]  # the message's own
     parts = [template.instruction] if template.instruction else []
-    for each in shown:
+    for each in prompt.demonstrations:
         word = template.words_for(each.text)[each.label][0]
         parts.append(label_slot + word + text_slot + space + one_line(each.text))
     return [
         ScoringRequest(
             PARAGRAPH_BREAK.join([*parts, label_slot + word + text_slot]),
-            (space + one_line(query),),
+            (space + one_line(prompt.query),),
         )
-        for word in all_words(template.words_for(query))
+        for word in all_words(words)
     ]
 
 
 # --- what was read -> a score for each label ----------------------------------------------------
 
 
+END = -1  # as a token
+
+
+def with_ends(read: Scored) -> Scored:
+    """What was read, with an end after each word that another word continues.
+
+    Otherwise ``sport shop`` could never be likelier than ``sport``, which it begins with. The end
+    has the probability that is left by the tokens that continue the word, and is a token like
+    any other. Where no word continues another, nothing changes.
+    """
+    goes_on: dict[tuple[int, ...], dict[int, float]] = {}  # tokens so far -> next one -> log P
+    for tokens, logs in zip(read.tokens, read.log_probabilities, strict=True):
+        for i, (token, log_p) in enumerate(zip(tokens, logs, strict=True)):
+            goes_on.setdefault(tokens[:i], {})[token] = log_p
+    ends = {
+        tokens: float(np.log(max(1 - np.exp(list(following.values())).sum(), _TINY)))
+        for tokens, following in goes_on.items()
+        if tokens in read.tokens
+    }
+    return replace(
+        read,
+        tokens=tuple((*t, END) if t in ends else t for t in read.tokens),
+        log_probabilities=tuple(
+            (*logs, ends[tokens]) if tokens in ends else logs
+            for tokens, logs in zip(read.tokens, read.log_probabilities, strict=True)
+        ),
+    )
+
+
+_TINY = np.finfo(float).tiny
+
+
 def sum_of_tokens(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """The log-probability of the label: all tokens of a word, any of a label's words."""
-    return _any_word(results[0].totals, words)
+    return _any_word(with_ends(results[0]).totals, words)
 
 
 def mean_of_tokens(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """As the sum, but a word's tokens are averaged, so that long words are not punished."""
-    means = [sum(tokens) / len(tokens) for tokens in results[0].log_probabilities]
+    logs_of_words = with_ends(results[0]).log_probabilities
+    means = [sum(tokens) / len(tokens) for tokens in logs_of_words]
     return _any_word(means, words)
 
 
@@ -122,34 +150,25 @@ def constrained(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     Where no two labels begin alike, the likeliest path is the one that greedy generation takes.
     Where some do, greedy generation may be led astray by a beginning that many labels share; all
     paths are known here, so the likeliest one wins.
-
-    A word that another one continues may also end there. That has the probability that is left
-    by the tokens that continue it.
     """
-    (result,) = results
-    end = -1  # as a token
+    result = with_ends(results[0])
     trie: dict[tuple[int, ...], dict[int, float]] = {}  # tokens so far -> next one -> log P
     for tokens, logs in zip(result.tokens, result.log_probabilities, strict=True):
         for i, (token, log_p) in enumerate(zip(tokens, logs, strict=True)):
             trie.setdefault(tokens[:i], {})[token] = log_p
-    for tokens in {tokens for tokens in result.tokens if tokens in trie}:
-        continues = float(np.exp(list(trie[tokens].values())).sum())
-        trie[tokens][end] = float(np.log(max(1 - continues, np.finfo(float).tiny)))
     shares = {
         node: dict(zip(children, log_softmax(list(children.values())).tolist(), strict=True))
         for node, children in trie.items()
     }
     paths = [
-        sum(shares[tokens[:i]][token] for i, token in enumerate(tokens))
-        + shares.get(tokens, {}).get(end, 0.0)
-        for tokens in result.tokens
+        sum(shares[tokens[:i]][token] for i, token in enumerate(tokens)) for tokens in result.tokens
     ]
     return _any_word(paths, words)
 
 
 def pointwise_mutual_information(results: Sequence[Scored], words: Verbalizer) -> np.ndarray:
     """How much likelier the prompt makes a label than the bare label slot does."""
-    prompt, bare = results
+    prompt, bare = map(with_ends, results)
     return _any_word(prompt.totals, words) - _any_word(bare.totals, words)
 
 
@@ -174,11 +193,11 @@ class Scoring:
     """How label scores come about.
 
     Attributes:
-        requests: template, finished prompt, demonstrations in it and message -> what to read.
+        requests: template, finished prompt and the label's words -> what to read.
         combine: what was read, in that order, and label -> words -> (C,) float64 scores in nats.
     """
 
-    requests: Callable[[Template, PromptText, Sequence[Demonstration], str], list[ScoringRequest]]
+    requests: Callable[[Template, Prompt, Verbalizer], list[ScoringRequest]]
     combine: Callable[[Sequence[Scored], Verbalizer], np.ndarray]
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from clfcore.errors import TuneshotError
 from icl.few_shot import FewShot
+from icl.lm.base import ChatMessage, Scored
 from icl.lm.local import LocalLM
 from icl.pool.pool import Pool
 from icl.prompt.scoring import neighbour_vote, softmax
@@ -49,6 +50,41 @@ def test_an_answer_names_what_it_rests_on():
         assert f"{shown.text}\nType: {shown.label}\n" in prediction.prompt
     similarities = [shown.similarity for shown in prediction.demonstrations]
     assert similarities == sorted(similarities), "nearest last"
+
+
+class Parrot(CountingLM):
+    """In a chat, says what the turns before said, as often as they did; anything else, never."""
+
+    def read(self, prompt, continuations, since=None):
+        said = [turn.content for turn in prompt if turn.role == "assistant"]
+        with np.errstate(divide="ignore"):
+            shares = np.log([said.count(word) / max(1, len(said)) for word in continuations])
+        return Scored(tuple((i,) for i, _ in enumerate(shares)), tuple((p,) for p in shares))
+
+
+def test_a_chat_is_scored_by_the_words_its_examples_show():
+    query = "win a free cash prize in our weekly draw"
+    chat = few_shot(Parrot(), chat=True, balance="none", k=4)
+    (answer,) = chat.predict([query])
+    labels = [shown.label for shown in answer.demonstrations]
+    assert sorted(labels) == ["ham", "spam", "spam", "spam"]
+    assert answer.probabilities == pytest.approx({"ham": 0.25, "spam": 0.75})
+
+
+@pytest.mark.slow
+def test_in_a_chat_the_bundled_model_reads_the_answer_that_its_template_writes():
+    lm = LocalLM()
+    chat = few_shot(lm, chat=True).prompt("win a free cash prize").text
+    answers = ("ham", "spam")
+    read = lm.read(chat, answers)
+    for answer, tokens in zip(answers, read.tokens, strict=True):
+        said = (*chat, ChatMessage("assistant", answer))
+        turns = [{"role": turn.role, "content": turn.content} for turn in said]
+        whole = lm._tokenizer.apply_chat_template(turns, return_dict=False)
+        start = len(lm._ids(chat))
+        assert tuple(whole[start : start + len(tokens)]) == tokens
+    assert np.exp(read.totals).sum() > 0.3, "nearly half of what comes next is a label"
+    assert np.exp(lm.read(chat, (" ham", " spam")).totals).sum() < 0.01
 
 
 def test_all_labels_share_one_context():

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icl.lm.base import ChatMessage, Scored
+from icl.prompt.prompt import Prompt
 from icl.prompt.scoring import (
     SCORINGS,
     first_token_scores,
@@ -11,6 +12,7 @@ from icl.prompt.scoring import (
     parse_label,
     scoring_hint,
     softmax,
+    with_ends,
 )
 from icl.prompt.template import Demonstration, Template
 
@@ -23,6 +25,14 @@ log = np.log
 def scored(words):
     """{tokens: probabilities} as a model would answer."""
     return Scored(tuple(words), tuple(tuple(map(float, log(p))) for p in words.values()))
+
+
+CHAT = (ChatMessage("user", "x"),)
+
+
+def requests(name, text, query="hi"):
+    prompt = Prompt(text, 9, tuple(SHOWN), dropped=0, query=query)
+    return SCORINGS[name].requests(TEMPLATE, prompt, WORDS)
 
 
 def labels(name, *reads, words=WORDS):
@@ -72,10 +82,52 @@ def test_constrained_steps_count_with_their_share_among_siblings():
     assert found == pytest.approx(log([0.75 * 0.75, 0.75 * 0.25, 0.25]))
 
 
-def test_constrained_words_may_end_where_others_go_on():
-    read = scored({(1,): [0.5], (1, 2): [0.5, 0.2]})
-    words = {"good": (" good",), "good morning": (" good morning",)}
-    assert labels("constrained", read, words=words) == pytest.approx(log([0.8, 0.2]))
+# " good" is half of what may come; " morning" follows it in one case of five, " day" in one of ten.
+GOOD = scored({(1,): [0.5], (1, 2): [0.5, 0.2], (1, 3): [0.5, 0.1], (4,): [0.3]})
+GOOD_WORDS = {name: (f" {name}",) for name in ("good", "good morning", "good day", "bad")}
+
+
+@pytest.mark.parametrize(
+    ("name", "probabilities"),
+    [
+        ("sum", [0.5 * 0.7, 0.5 * 0.2, 0.5 * 0.1, 0.3]),
+        ("mean", [(0.5 * 0.7) ** 0.5, (0.5 * 0.2) ** 0.5, (0.5 * 0.1) ** 0.5, 0.3]),
+        ("constrained", [5 / 8 * 0.7, 5 / 8 * 0.2, 5 / 8 * 0.1, 3 / 8]),
+    ],
+)
+def test_a_word_that_others_continue_has_to_end(name, probabilities):
+    assert labels(name, GOOD, words=GOOD_WORDS) == pytest.approx(log(probabilities))
+
+
+def test_pmi_of_a_word_that_others_continue_has_both_of_its_ends():
+    bare = scored({(1,): [0.1], (1, 2): [0.1, 0.4], (1, 3): [0.1, 0.4], (4,): [0.3]})
+    expected = [0.5 * 0.7 / (0.1 * 0.2), 0.5 * 0.2 / (0.1 * 0.4), 0.5 * 0.1 / (0.1 * 0.4), 1]
+    assert labels("pmi", GOOD, bare, words=GOOD_WORDS) == pytest.approx(log(expected))
+
+
+def test_a_label_that_begins_like_another_can_win():
+    read = scored({(1,): [0.5], (1, 2): [0.5, 0.9]})
+    words = {"sport": (" sport",), "sport shop": (" sport shop",)}
+    for name in ("sum", "mean", "constrained"):
+        sport, shop = labels(name, read, words=words)
+        assert shop > sport
+
+
+@given(
+    st.dictionaries(
+        st.lists(st.integers(0, 3), min_size=1, max_size=3).map(tuple),
+        st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
+        min_size=1,
+    )
+)
+@settings(deadline=None)
+def test_words_that_continue_no_other_are_scored_as_they_were_read(paths):
+    paths = {
+        path: p[: len(path)]
+        for path, p in paths.items()
+        if not any(path != other[: len(other)] and other[: len(path)] == path for other in paths)
+    }
+    assert with_ends(scored(paths)) == scored(paths)
 
 
 @given(
@@ -84,6 +136,7 @@ def test_constrained_words_may_end_where_others_go_on():
     ),
     st.integers(0, 99),
 )
+@settings(deadline=None)
 def test_constrained_probabilities_add_up_to_one(paths, seed):
     """Over any trie, with a model's probabilities at every node."""
     rng = np.random.default_rng(seed)
@@ -109,30 +162,38 @@ def test_words_of_one_token_score_alike_up_to_a_constant(name):
 
 def test_most_scorings_ask_for_the_words_after_the_prompt():
     for name in ("sum", "mean", "first_token", "constrained"):
-        (request,) = SCORINGS[name].requests(TEMPLATE, "the prompt", SHOWN, "hi")
+        (request,) = requests(name, "the prompt")
         assert request == ("the prompt", (" ham", " normal", " spam"))
 
 
 def test_pmi_also_asks_for_the_words_after_the_bare_slot():
-    first, bare = SCORINGS["pmi"].requests(TEMPLATE, "the prompt", SHOWN, "hi")
+    first, bare = requests("pmi", "the prompt")
     assert first.continuations == bare.continuations
     assert bare.prompt == "Ham or spam?\n\nSMS: \nType:"
-    chat = (ChatMessage("user", "x"),)
-    first, bare = SCORINGS["pmi"].requests(TEMPLATE, chat, SHOWN, "hi")
-    assert (first.prompt, bare.prompt) == (chat, TEMPLATE.render_chat([], ""))
+    first, bare = requests("pmi", CHAT)
+    assert (first.prompt, bare.prompt) == (CHAT, TEMPLATE.render_chat([], ""))
+
+
+@pytest.mark.parametrize("name", [name for name in SCORINGS if name != "channel"])
+def test_in_a_chat_the_words_asked_for_are_those_the_examples_answer_with(name):
+    answers = [
+        turn.content for turn in TEMPLATE.render_chat(SHOWN, "hi") if turn.role == "assistant"
+    ]
+    assert answers == ["spam"]
+    for request in requests(name, CHAT):
+        assert request.continuations == ("ham", "normal", "spam")
 
 
 def test_channel_asks_for_the_message_after_each_word():
-    requests = SCORINGS["channel"].requests(TEMPLATE, "unused", SHOWN, "see\nyou")
-    assert [prompt.rpartition("Type:")[2] for prompt, _ in requests] == [
+    asked = requests("channel", "unused", "see\nyou")
+    assert [prompt.rpartition("Type:")[2] for prompt, _ in asked] == [
         " ham\nSMS:",
         " normal\nSMS:",
         " spam\nSMS:",
     ]
-    assert {continuations for _, continuations in requests} == {(" see you",)}
-    assert requests[2].prompt == (
-        "Ham or spam?\n\nType: spam\nSMS: win a prize\n\nType: spam\nSMS:"
-    )
+    assert {continuations for _, continuations in asked} == {(" see you",)}
+    assert requests("channel", CHAT, "see\nyou") == asked, "plain text, even in a chat"
+    assert asked[2].prompt == ("Ham or spam?\n\nType: spam\nSMS: win a prize\n\nType: spam\nSMS:")
 
 
 # --- hints ----------------------------------------------------------------------------------------
