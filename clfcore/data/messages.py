@@ -53,7 +53,7 @@ def load_messages(
         )
     if text_column or label_column:
         raise TuneshotError("--text-column and --label-column are for data of your own; add --data")
-    if corpus_path().exists():
+    if os.path.exists(corpus_path()):
         check_corpus(corpus_path().read_bytes(), str(corpus_path()))
         return LabelledMessages(read_labelled(corpus_path()), "SMS Spam Collection")
     return sample_messages()

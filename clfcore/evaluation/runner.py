@@ -36,7 +36,7 @@ from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record, append_lines, not_a_record, open_lines, read_lines
 from clfcore.json_text import to_json
-from clfcore.paths import atomic_write
+from clfcore.paths import atomic_write, can_keep
 from clfcore.types import Classifier, Example, OnProgress, Prediction, ignore
 from clfcore.wording import duration
 
@@ -333,6 +333,7 @@ def _in_processes(jobs: int, cells: Sequence[Cell], folder: Path, run: Run) -> I
     # Not forked: PyTorch's threads do not survive it.
     context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
+    can_keep()  # what cannot be kept is said once, here
     with ProcessPoolExecutor(
         jobs, context, initializer=_start_worker, initargs=(threads,)
     ) as workers:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clfcore.model.batching import by_length
 from clfcore.model.classifier import TextClassifier, Trunk
 from clfcore.model.precision import autocast
-from clfcore.paths import cache_dir
+from clfcore.paths import cache_dir, can_keep, say_not_kept
 
 _BATCH_SIZE = 64  # messages
 _WIDTH_MULTIPLE = 16  # tokens
@@ -82,7 +82,8 @@ def offloaded_below(trunk: Trunk, depth: int) -> Iterator[None]:
     """Moves the embeddings and the first ``depth`` blocks into a file.
 
     Inside the context each of them leaves the memory as soon as it has been used. Afterwards they
-    are ordinary tensors with the same values, paged in as they are read.
+    are ordinary tensors with the same values, paged in as they are read. Where no file can be
+    written they stay in memory.
 
     Args:
         trunk: on a GPU nothing is moved: its memory is not the machine's.
@@ -92,16 +93,20 @@ def offloaded_below(trunk: Trunk, depth: int) -> Iterator[None]:
     with ExitStack() as hooks:
         if next(trunk.parameters()).device.type == "cpu":
             for part in (*embeddings, *list(trunk.trf_blocks)[:depth]):
-                memory = _to_memory_map(list(part.parameters()))
+                try:
+                    memory = _to_memory_map(list(part.parameters()))
+                except OSError as error:
+                    say_not_kept(error)
+                    break
                 hook = part.register_forward_hook(lambda *_, memory=memory: _release(memory))
                 hooks.callback(hook.remove)
         yield
 
 
 def _to_memory_map(weights: list[nn.Parameter]) -> mmap.mmap:
-    cache_dir().mkdir(parents=True, exist_ok=True)
+    """The file lies in the cache, if that can be written: /tmp may itself be memory."""
     starts = []
-    with tempfile.TemporaryFile(dir=cache_dir()) as file:  # /tmp may itself be memory
+    with tempfile.TemporaryFile(dir=cache_dir() if can_keep() else None) as file:
         for weight in weights:
             file.seek(-file.tell() % _ALIGNMENT_BYTES, 1)
             starts.append(file.tell())

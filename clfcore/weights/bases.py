@@ -1,6 +1,7 @@
 """What fine-tuning starts from: a trunk, its tokenizer, and the source of its weights."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from clfcore.config import DEFAULT_LM
@@ -18,7 +19,7 @@ from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.spec import GPT_PRESETS, MINI, GPTConfig
 from clfcore.model.tokenizer import encode
-from clfcore.paths import ASSETS, atomic_write, cache_dir
+from clfcore.paths import ASSETS, atomic_write, cache_dir, keep
 from clfcore.types import OnProgress, ignore, without_lone_surrogates
 from clfcore.weights.int8 import from_int8, to_int8
 from clfcore.weights.language_model import load_transformer
@@ -126,11 +127,11 @@ def _distilled(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict
     digest = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
     name = f"{MINI}-trunk-{_DISTILLATION_VERSION}-{digest[:16]}-{seed}.safetensors"
     path = cache_dir() / "models" / name
-    if not path.exists():
-        state = _distil(texts, seed, on_progress)
-        with atomic_write(path) as new:
-            save_file(state, new)
-    return load_file(path)
+    if os.path.exists(path):
+        return load_file(path)
+    state = _distil(texts, seed, on_progress)
+    keep(path, lambda new: new.write_bytes(save(state)))
+    return state
 
 
 def _distil(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict[str, Tensor]:
@@ -150,7 +151,7 @@ def bundle_trunk(
     ``texts`` are those of the sample messages.
     """
     with atomic_write(path) as new:
-        save_file(to_int8(_distil(texts, 0, on_progress)), new)
+        new.write_bytes(save(to_int8(_distil(texts, 0, on_progress))))
 
 
 def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTModel:

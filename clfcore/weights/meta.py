@@ -1,6 +1,7 @@
 """What a checkpoint says of itself: ``meta.json``, read without loading a weight or torch."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from clfcore import __version__
 from clfcore.errors import TuneshotError
 from clfcore.model.spec import GPTConfig, Reading
-from clfcore.paths import ASSETS
+from clfcore.paths import ASSETS, expanded
 
 BUNDLED = ASSETS / "gpt2-mini"
 FORMAT = 2
@@ -85,8 +86,8 @@ def checkpoint_path(path: Path | None) -> Path:
     Raises:
         TuneshotError: nothing is there, or the folder is no checkpoint that can be read.
     """
-    path = BUNDLED if path is None else path.expanduser()
-    if not path.exists():
+    path = BUNDLED if path is None else expanded(path)
+    if not os.path.exists(path):
         raise TuneshotError(f"no checkpoint at {path}; make one: clf train --out {path}")
     if path.suffix != ".pth":
         read_meta(path)

@@ -1,6 +1,7 @@
 """Weights from elsewhere: GPT-2 as Hugging Face stores it, and the book's chapter-6 classifier."""
 
 import json
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from torch import Tensor
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPTConfig
+from clfcore.paths import expanded
 
 State = dict[str, Tensor]
 
@@ -176,9 +178,9 @@ def gpt2_tensors(cfg: GPTConfig, num_classes: int | None = None) -> State:
 
 
 def _file_of(source: str, filename: str) -> Path:
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        if not (folder / filename).exists():
+    folder = expanded(source)
+    if os.path.isdir(folder):
+        if not os.path.exists(folder / filename):
             raise TuneshotError(f"{folder} holds no {filename}; expected a Hugging Face folder")
         return folder / filename
     repository = REPOSITORIES.get(source, source)

@@ -1,4 +1,4 @@
-"""Replies of APIs that were paid for once, kept on disk."""
+"""Replies of APIs that were paid for once, kept on disk where that is possible."""
 
 import json
 import sqlite3
@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from clfcore.errors import TuneshotError
+from clfcore.paths import say_not_kept
 
 Json = dict[str, Any]
 
@@ -17,18 +17,15 @@ Json = dict[str, Any]
 class ReplyCache:
     """Replies by key, in one SQLite file that threads and processes may share.
 
-    They do not expire: delete the file to ask again. A damaged file is emptied.
+    They do not expire: delete the file to ask again. A damaged file is emptied. Of a file that
+    cannot be used nothing is remembered, and a line on stderr says so.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def get(self, key: str) -> Json | None:
-        """The reply stored under ``key``, or ``None``.
-
-        Raises:
-            TuneshotError: the file cannot be used.
-        """
+        """The reply stored under ``key``, or ``None``."""
         row = self._run("SELECT answer FROM answers WHERE key = ?", key)
         try:
             return json.loads(row[0]) if row else None
@@ -36,7 +33,7 @@ class ReplyCache:
             return None
 
     def put(self, key: str, reply: Json) -> None:
-        """Stores ``reply``; raises as ``get``."""
+        """Stores ``reply``."""
         self._run("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json.dumps(reply))
 
     def _run(self, statement: str, *values: str) -> tuple[str] | None:
@@ -50,10 +47,8 @@ class ReplyCache:
                 with FileLock(f"{self._path}.lock"):  # only one process empties it
                     return self._execute_after_emptying(statement, values)
         except (OSError, sqlite3.Error) as error:
-            raise TuneshotError(
-                f"cannot use the answers kept in {self._path}: {error}; free some space, set "
-                "TUNESHOT_CACHE to another folder, or turn the cache off"
-            ) from error
+            say_not_kept(error)
+            return None
 
     def _execute_after_emptying(self, statement: str, values: Sequence[str]) -> tuple[str] | None:
         with suppress(sqlite3.DatabaseError):  # another process may have emptied it meanwhile

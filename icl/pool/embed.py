@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from clfcore.errors import TuneshotError
-from clfcore.paths import atomic_write, cache_dir, carried_file
+from clfcore.paths import cache_dir, carried_file, keep
 from clfcore.types import without_lone_surrogates
 
 if TYPE_CHECKING:
@@ -104,8 +104,7 @@ def embed_cached(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
     two processes cannot damage it: if both add texts at once, the later one wins, and the other's
     texts are embedded again when they are next needed. A damaged file is treated as empty.
 
-    Raises:
-        TuneshotError: the cache cannot be written.
+    Where the cache cannot be written, nothing is kept.
     """
     keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
     name = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in embedder.name)
@@ -118,14 +117,13 @@ def embed_cached(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
         vectors = embedder.embed(list(new.values()))
         # Read again: another process may have added texts while we were embedding.
         cached = _read(path) | dict(zip(new, vectors, strict=True))
-        with atomic_write(path) as scratch:
-            save_file(
-                {
-                    "keys": np.frombuffer(b"".join(cached), np.uint8).reshape(len(cached), 32),
-                    "vectors": np.stack(list(cached.values())),
-                },
-                scratch,
-            )
+        stored = save(
+            {
+                "keys": np.frombuffer(b"".join(cached), np.uint8).reshape(len(cached), 32),
+                "vectors": np.stack(list(cached.values())),
+            }
+        )
+        keep(path, lambda scratch: scratch.write_bytes(stored))
     return np.stack([cached[key] for key in keys])
 
 

@@ -11,22 +11,19 @@ import secrets
 import tempfile
 from pathlib import Path
 
-import platformdirs
-
 from clfcore.errors import TuneshotError
+from clfcore.paths import expanded, users_folder
 
 
 def data_dir() -> Path:
     """``$TUNESHOT_DATA`` or the user's data folder; it exists afterwards.
 
-    Earlier versions used Linux's place everywhere; a folder that is there is used on.
-
     Raises:
         TuneshotError: it cannot be made.
     """
-    old = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local/share", "tuneshot/chats")
-    new = platformdirs.user_data_path("tuneshot", appauthor=False) / "chats"
-    folder = Path(os.environ.get("TUNESHOT_DATA") or (old if old.exists() else new)).expanduser()
+    named = os.environ.get("TUNESHOT_DATA")
+    usual = users_folder("XDG_DATA_HOME", ".local/share", "data") / "chats"
+    folder = expanded(named) if named else usual
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

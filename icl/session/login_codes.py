@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from clfcore.errors import TuneshotError
+from clfcore.paths import expanded
 
 log = logging.getLogger("tuneshot")
 
@@ -37,7 +38,7 @@ def read_codes() -> dict[str, str]:
             all. No message contains a code.
     """
     if path := os.environ.get(CODES_FILE):
-        place, lines = path, _read_private(Path(path).expanduser())
+        place, lines = path, _read_private(expanded(path))
         pairs = [line.split(None, 1) for line in lines if line.strip()]
         form = "a name, a blank and a code on each line"
     else:

@@ -10,7 +10,7 @@ import pytest
 
 from clfcore import paths
 from clfcore.errors import TuneshotError
-from clfcore.paths import CARRIED, cache_dir, carried_file
+from clfcore.paths import CARRIED, NOWHERE, cache_dir, carried_file, expanded, keep
 
 
 @pytest.mark.parametrize("name", CARRIED)
@@ -81,3 +81,61 @@ def test_on_linux_nothing_has_moved(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert cache_dir() == tmp_path / "home/.cache/tuneshot"
+
+
+# --- no home, or one that cannot be written -----------------------------------------------------
+
+
+@pytest.fixture
+def homeless(monkeypatch):
+    """As for a user without an entry in the list of users."""
+    for name in ("TUNESHOT_CACHE", "TUNESHOT_DATA", "XDG_CACHE_HOME", "XDG_DATA_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: str(path))
+
+
+def test_without_a_home_nothing_is_kept_and_one_line_says_so(homeless, capfd):
+    assert cache_dir() == NOWHERE
+    for name in ("one", "two"):
+        assert not keep(cache_dir() / name, lambda path: path.write_text("vectors"))
+        assert not os.path.exists(cache_dir() / name)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "there is no home folder" in line
+    assert "set TUNESHOT_CACHE" in line
+
+
+def test_the_root_folder_is_no_home(monkeypatch):
+    for name in ("TUNESHOT_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for home in ("/", ""):
+        monkeypatch.setenv("HOME", home)
+        assert cache_dir() == NOWHERE
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/cache/ours")
+    assert cache_dir() == Path("/var/cache/ours/tuneshot")
+
+
+def test_a_home_that_is_not_there_stays_as_it_was_written(homeless):
+    assert expanded("~/models") == Path("~/models")
+
+
+def test_chats_without_a_home_are_one_line_that_names_the_variable(homeless):
+    from icl.session.data_folder import data_dir
+
+    with pytest.raises(TuneshotError, match="set TUNESHOT_DATA to a folder that can be written"):
+        data_dir()
+
+
+def test_a_cache_that_can_be_written_is_kept_without_a_word(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "deep/er"))
+    assert keep(cache_dir() / "one", lambda path: path.write_text("vectors"))
+    assert (tmp_path / "deep/er/one").read_text() == "vectors"
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_asked_for_and_cannot_be_kept_names_the_variable(tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNESHOT_CACHE", os.devnull)
+    with (
+        pytest.raises(TuneshotError, match="or set TUNESHOT_CACHE to a folder that can be written"),
+        paths.atomic_write(cache_dir() / "corpus") as new,
+    ):
+        new.write_text("messages")

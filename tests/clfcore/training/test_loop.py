@@ -177,6 +177,17 @@ def test_resting_weights_are_the_same_weights(dtype):
     assert same_weights(model, awake)
 
 
+def test_where_no_file_can_be_written_the_weights_stay_in_memory(monkeypatch, capfd):
+    def full_disk(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full_disk)
+    model, ids, lengths = tiny(), torch.tensor([[7, 8, 9]]), torch.tensor([3])
+    with torch.inference_mode(), offloaded_below(model.trunk, depth=1):
+        torch.testing.assert_close(model(ids, lengths), tiny()(ids, lengths))
+    assert capfd.readouterr().err.count("TUNESHOT_CACHE") == 1
+
+
 RESTING = """
 import os, torch
 from pathlib import Path

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
@@ -440,27 +442,47 @@ def test_a_missing_wheel_is_one_line_with_the_command(monkeypatch, tmp_path):
         LocalLM()
 
 
-def test_a_failed_conversion_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))
+def test_a_model_that_cannot_be_kept_is_converted_each_time_and_is_the_same(
+    tmp_path, monkeypatch, capfd
+):
+    gguf = str(tmp_path / "tiny.gguf")
+    save_gguf(save_tiny_lm(tmp_path / "tiny", "llama"), tmp_path / "tiny.gguf")
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
+    kept = LocalLM(gguf)
+    assert "TUNESHOT_CACHE" not in capfd.readouterr().err
+    monkeypatch.setenv("TUNESHOT_CACHE", os.devnull)
+    for number in (1, 2):
+        converted = LocalLM(gguf)
+        same = pytest.approx(kept.read(PROMPT, LABELS).totals, abs=1e-4)
+        assert converted.read(PROMPT, LABELS).totals == same
+        assert converted.generate(PROMPT, 5) == kept.generate(PROMPT, 5)
+        lines = capfd.readouterr().err.splitlines()
+        assert sum("converting" in line for line in lines) == 1
+        assert sum("TUNESHOT_CACHE" in line for line in lines) == (number == 1)
 
-    def full_disk(gguf, folder):
-        folder.mkdir()
-        (folder / "config.json").write_text("{}")
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("clfcore.weights.language_model._convert", full_disk)
-    with pytest.raises(TuneshotError, match="No space left on device"):
-        LocalLM()
-    assert list((tmp_path / "models").iterdir()) == []
+def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch, capfd):
+    save_gguf(save_tiny_lm(tmp_path / "tiny", "llama"), tmp_path / "tiny.gguf")
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
+
+    def full_disk(weights, path, metadata):
+        path.write_bytes(bytes(100))
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    assert LocalLM(str(tmp_path / "tiny.gguf")).read(PROMPT, LABELS)
+    assert "No space left on device" in capfd.readouterr().err
+    assert list((tmp_path / "cache/models").iterdir()) == []
 
 
 @pytest.mark.slow
 def test_the_bundled_model_is_converted_once_and_loads_quickly(capfd):
-    folder = bundled_lm()  # converts if this cache has never seen it
+    LocalLM()  # converts if this cache has never seen it
     capfd.readouterr()
-    assert bundled_lm() == folder
+    LocalLM()
     assert capfd.readouterr().err == ""
-    assert folder.is_relative_to(cache_dir())
+    assert (bundled_lm() / "model.safetensors").is_file()
+    assert bundled_lm().is_relative_to(cache_dir())
 
 
 @pytest.mark.slow
