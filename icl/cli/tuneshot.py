@@ -3,7 +3,6 @@
 What is heavy is imported inside the commands, after what was asked is checked.
 """
 
-import ipaddress
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -48,6 +47,7 @@ from icl.cli.options import (
     TaskName,
     with_few_shot_settings,
 )
+from icl.lm.loopback import is_loopback
 from icl.session.login_codes import login_configured
 from icl.settings import FewShotConfig
 
@@ -100,7 +100,7 @@ def serve(
     ] = "",
 ) -> None:
     """Serve page, API, health checks and figures until Ctrl+C."""
-    if not _is_loopback(host):
+    if not is_loopback(host):
         _require_login_and_token(host)
     with page.listen(host, port) as listening:
         application = page.application(root_path)  # cleans the environment before it is read
@@ -203,13 +203,6 @@ def _cell(answers: Answers, row: int) -> str:
         return "-"
     answer = answers[row]
     return f"{answer.label} {answer.probabilities[answer.label]:.1%}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _require_login_and_token(host: str) -> None:

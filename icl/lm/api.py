@@ -7,7 +7,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any
 
 from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
@@ -16,6 +16,7 @@ from clfcore.paths import cache_dir
 from clfcore.types import without_lone_surrogates
 from icl.lm.base import Generation, PromptText, Scored, checked_prompt_limit, total_dollars
 from icl.lm.cache import Json, ReplyCache
+from icl.lm.faults import UnusableReplyError
 from icl.lm.provider import Provider
 
 USUAL_PROMPT_TOKENS = 8192  # of any model; a slip with a long file should cost cents
@@ -137,7 +138,7 @@ class ApiLM:
     def _parse_answer(self, response: Any) -> Json:  # noqa: ANN401 (LiteLLM's)
         choice = response.choices[0]
         if not (text := choice.text if self.scores else choice.message.content):
-            self._refuse_empty(choice.finish_reason)
+            raise self._empty(choice.finish_reason)
         field = "top_logprobs" if self.scores else "content"
         if not (tokens := getattr(getattr(choice, "logprobs", None), field, None)):
             return {"text": text, "first": None}
@@ -146,12 +147,17 @@ class ApiLM:
             first = {top.token: top.logprob for top in first.top_logprobs}
         return {"text": text, "first": first or None}
 
-    def _refuse_empty(self, reason: str) -> NoReturn:
+    def _empty(self, reason: str) -> Exception:
+        """The error for an empty answer: whether another try may help depends on the reason."""
         advice = {
             "content_filter": "the provider's content filter stopped it; leave this message out",
             "length": "it ran out of tokens before the first word; raise max_tokens",
-        }.get(reason, "a stop sequence may come too early; change the prompt or the model")
-        raise TuneshotError(f"{self.name} gave an empty answer ({reason}): {advice}")
+        }.get(reason)
+        if advice is None:
+            return UnusableReplyError(
+                f"an empty answer ({reason}): a stop sequence may come too early"
+            )
+        return TuneshotError(f"{self.name} gave an empty answer ({reason}): {advice}")
 
     # --- the score of a given text --------------------------------------------------------------
 
@@ -231,9 +237,9 @@ class ApiLM:
         key = hashlib.sha256(to_json(identity, sort_keys=True).encode()).hexdigest()
         if self._cache and (cached := self._cache.get(key)):
             return cached, True
-        response = self._provider.send(request)
+        response, parsed = self._provider.send(request, parse)
         reply = {
-            **parse(response),
+            **parsed,
             "prompt_tokens": response.usage.prompt_tokens,
             "tokens": response.usage.completion_tokens,
             "dollars": self._provider.price(response),

@@ -1,4 +1,4 @@
-"""A model behind an API as LiteLLM reaches it: address, key, pace, repetitions, price, faults."""
+"""A model behind an API as LiteLLM reaches it: address, key, pace, repetitions, price."""
 
 import importlib
 import logging
@@ -7,18 +7,26 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Mapping
-from contextlib import suppress
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random_exponential
 
 from clfcore.errors import TuneshotError, missing_extra_explained
+from clfcore.wording import duration
+from icl.lm.faults import (
+    MAX_WAIT_SECONDS,
+    UnusableReplyError,
+    is_worth_repeating,
+    retry_after,
+    short,
+    unreachable,
+)
+from icl.lm.loopback import bypass_proxies, is_loopback
 
-MAX_WAIT_SECONDS = 60.0  # between two tries; where the server asks for more, the caller is told so
 # LiteLLM asks api.openai.com for these if it is not told where they are.
 OWN_SERVERS = ("hosted_vllm", "lm_studio", "custom_openai", "openai_like")
 
@@ -88,7 +96,11 @@ class Provider:
             base_url
             or os.environ.get(f"{self._prefix}_BASE_URL")
             or os.environ.get(f"{self._prefix}_API_BASE")
+            or ("http://localhost:11434" if self._prefix == "OLLAMA" else None)
         )
+        for host in ("localhost", "127.0.0.1", "::1", urlsplit(self.base_url or "").hostname or ""):
+            if is_loopback(host):
+                bypass_proxies(host)
         if self.kind in OWN_SERVERS and not self.base_url:
             raise TuneshotError(f"{model} is a server of your own; give its base_url")
         if self._prefix == "OLLAMA":
@@ -103,11 +115,16 @@ class Provider:
         ) + wait_random_exponential(backoff / 2, max=MAX_WAIT_SECONDS / 2)
         self._pace = Pace(requests_a_minute)
 
-    def send(self, request: Mapping[str, Any]) -> Any:  # noqa: ANN401 (LiteLLM's)
-        """LiteLLM's response, which has at least one choice; repeats what may pass.
+    def send(self, request: Mapping[str, Any], read: Callable[[Any], Any]) -> tuple[Any, Any]:
+        """LiteLLM's response, and what ``read`` makes of it; repeats what may pass.
+
+        Args:
+            request: LiteLLM's arguments.
+            read: raises ``UnusableReplyError`` for a response that says nothing.
 
         Raises:
             TuneshotError: there is no key, or no response; one line on the cause and the remedy.
+                What ``read`` raises of this kind is not repeated.
         """
         key = f"{self._prefix}_API_KEY"
         if not self.base_url and key in self._missing_keys() and self.kind != "azure":
@@ -117,16 +134,20 @@ class Provider:
                 "a server of your own"
             )
         retrying = Retrying(
-            retry=retry_if_exception(_is_worth_repeating),
+            retry=retry_if_exception(partial(is_worth_repeating, url=self.base_url)),
             stop=stop_after_attempt(self._tries),
             wait=self._seconds_to_wait,
             reraise=True,
         )
+        start = time.monotonic()
         try:
-            return retrying(self._send_once, request)
+            return retrying(self._send_once, request, read)
+        except TuneshotError:
+            raise
         except Exception as error:  # every provider has its own; some are not LiteLLM's
+            tries: int = retrying.statistics["attempt_number"]
             # Without a cause: a provider's error may hold the key.
-            raise self._explained(error, retrying.statistics["attempt_number"]) from None
+            raise self._explained(error, tries, time.monotonic() - start) from None
 
     def price(self, response: Any) -> float | None:  # noqa: ANN401 (LiteLLM's)
         """LiteLLM's list price in dollars; ``None`` if it, or the number of tokens, is unknown."""
@@ -148,7 +169,7 @@ class Provider:
         model = self._model.replace("text-completion-openai/", "openai/")
         return self._litellm.validate_environment(model)["missing_keys"]
 
-    def _send_once(self, request: Mapping[str, Any]) -> Any:  # noqa: ANN401 (LiteLLM's)
+    def _send_once(self, request: Mapping[str, Any], read: Callable[[Any], Any]) -> tuple[Any, Any]:
         self._pace.wait()
         call = self._litellm.text_completion if "prompt" in request else self._litellm.completion
         # Servers of one's own rarely want a key, but the client underneath does.
@@ -160,27 +181,49 @@ class Provider:
             timeout=self._timeout,
             max_retries=0,  # of the client underneath: it would hide waits and counts
             drop_params=True,  # what the provider does not support
+            client=self._direct_client,
             **request,
         )
         if not response.choices:
-            raise _NoChoicesError("the reply has no choices")
-        return response
+            raise UnusableReplyError("the reply has no choices")
+        return response, read(response)
+
+    @cached_property
+    def _direct_client(self) -> Any:  # noqa: ANN401 (OpenAI's)
+        """What asks a server on this machine; ``None``: LiteLLM's own client asks.
+
+        LiteLLM's prepares for every proxy that the environment names, and fails where it cannot,
+        even if none of them is on the way.
+        """
+        host = urlsplit(self.base_url or "").hostname or ""
+        if self._prefix != "OPENAI" or not is_loopback(host):
+            return None
+        import openai
+
+        return openai.OpenAI(
+            base_url=self.base_url,
+            api_key=os.environ.get("OPENAI_API_KEY") or "none",
+            max_retries=0,
+            http_client=openai.DefaultHttpxClient(trust_env=False),
+        )
 
     def _seconds_to_wait(self, state: RetryCallState) -> float:
         assert state.outcome is not None  # there is a wait only after a try
-        asked = _retry_after(state.outcome.exception())
+        asked = retry_after(state.outcome.exception())
         return self._backoff(state) if asked is None else asked
 
-    def _explained(self, error: Exception, tries: int) -> TuneshotError:
+    def _explained(self, error: Exception, tries: int, seconds: float) -> TuneshotError:
         """One line: what happened, what to do next."""
         where = f" at {self.base_url}" if self.base_url else ""
-        times = "" if tries == 1 else f" after {tries} tries"
+        times = "" if tries == 1 else f" after {tries} tries in {duration(seconds)}"
         status = getattr(error, "status_code", None)
-        detail = _without_secrets(str(error))
-        asked = _retry_after(error)
+        detail = short(str(error))
+        asked = retry_after(error)
         wait = "" if asked is None else f"it asks to wait {asked:,.0f} s; "
         known = self._litellm.exceptions
+        away = unreachable(error, self.base_url)
         faults = (  # the first that applies
+            (away is not None, *(away or ("", ""))),
             (
                 status in (401, 403),  # without the details, which may quote the key
                 f"refused the key ({status})",
@@ -252,35 +295,6 @@ class Pace:
         time.sleep(start - now)
 
 
-# --- faults ---------------------------------------------------------------------------------------
-
-
-class _NoChoicesError(Exception):
-    status_code = 502  # as of any reply that cannot be used
-
-
-def _is_worth_repeating(error: BaseException) -> bool:
-    """Whether the fault may pass (408, 429, 5xx), and soon."""
-    status = getattr(error, "status_code", 0)
-    may_pass = status in (408, 429) or status >= 500
-    return may_pass and (_retry_after(error) or 0) <= MAX_WAIT_SECONDS
-
-
-def _retry_after(error: BaseException | None) -> float | None:
-    """Seconds the server asks to wait: a number or a date."""
-    response = getattr(error, "response", None)
-    headers: Mapping[str, str] = (
-        getattr(error, "litellm_response_headers", None) or getattr(response, "headers", None) or {}
-    )
-    value = headers.get("retry-after", "")
-    with suppress(ValueError):
-        return max(0.0, float(value))
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):  # no such header, or a date without a zone
-        return None
-
-
 def _checked_url(url: str | None) -> str | None:
     if url is None or re.fullmatch(r"https?://[^@?#\s]+", url):
         return url
@@ -288,13 +302,3 @@ def _checked_url(url: str | None) -> str | None:
         f"base_url {re.sub('.*@|[?#].*', '…', url)!r} is not an address like "
         "http://localhost:8000/v1; a key belongs into the environment, not into the address"
     )
-
-
-def _without_secrets(message: str) -> str:
-    """What an error says first, without LiteLLM's prefixes and without any secret."""
-    for name, value in os.environ.items():
-        if len(value) >= 6 and any(word in name.upper() for word in ("KEY", "TOKEN", "SECRET")):
-            message = message.replace(value, "[secret]")
-    message = re.split(r"\n|,? Received response|,? Traceback", message.strip())[0]
-    message = re.sub(r"^(?:[\w.-]*(?:Error|Exception)(?:: | - | -$))+", "", message).rstrip(".")
-    return f"{message[:199]}…" if len(message) > 200 else message or "no reason given"

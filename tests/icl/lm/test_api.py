@@ -2,6 +2,7 @@ import json
 import multiprocessing
 import os
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -47,6 +48,8 @@ PASSING = {
     "no JSON": Reply(b"<html>"),
     "empty object": Reply({}),
     "no choices": no_choices(),
+    "empty": chat(""),
+    "null": chat(None),
 }
 
 _alone = threading.Event()
@@ -60,7 +63,7 @@ def _refuse_outside(event, args):
         host = args[0]
     else:
         return
-    if _alone.is_set() and host != "127.0.0.1":
+    if _alone.is_set() and host not in ("127.0.0.1", "::1", "localhost"):
         _outside.append(host)
         raise OSError(f"a test wants to reach {host}")
 
@@ -72,7 +75,7 @@ sys.addaudithook(_refuse_outside)
 def alone(monkeypatch, tmp_path):
     """No network but this machine, none of the user's settings, a cache of its own."""
     for name in os.environ:
-        if re.search("proxy$|_API_KEY$|_API_BASE$|_BASE_URL$|^LITELLM|^OPENAI", name, re.I):
+        if re.search("_proxy$|_API_KEY$|_API_BASE$|_BASE_URL$|^LITELLM|^OPENAI", name, re.I):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
@@ -262,14 +265,18 @@ def test_a_fault_that_passes_is_not_noticed(server, fault):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (PASSING["429"], "over its limit after 3 tries: as scripted; set requests_a_minute"),
-        (PASSING["500"], "no usable reply after 3 tries: as scripted; check that the server runs"),
-        (PASSING["slow"], "did not answer within 0.1 s after 3 tries; raise the time-out"),
-        (PASSING["cut off"], "no usable reply after 3 tries: Connection error;"),
-        (PASSING["malformed"], "no usable reply after 3 tries: .*Expecting"),
-        (PASSING["no choices"], "no usable reply after 3 tries: the reply has no choices;"),
+        (PASSING["429"], "over its limit after 3 tries in 1 s: as scripted; set requests_a_minute"),
+        (
+            PASSING["500"],
+            "no usable reply after 3 tries in 1 s: as scripted; check that the server runs",
+        ),
+        (PASSING["slow"], "did not answer within 0.1 s after 3 tries in 1 s; raise the time-out"),
+        (PASSING["cut off"], "no usable reply after 3 tries in 1 s: Connection error;"),
+        (PASSING["malformed"], "no usable reply after 3 tries in 1 s: .*Expecting"),
+        (PASSING["no choices"], "no usable reply after 3 tries in 1 s: the reply has no choices;"),
+        (PASSING["empty"], r"no usable reply after 3 tries in 1 s: an empty answer \(stop\)"),
     ],
-    ids=["429", "500", "slow", "cut off", "malformed", "no choices"],
+    ids=["429", "500", "slow", "cut off", "malformed", "no choices", "empty"],
 )
 def test_a_fault_that_stays_is_one_clear_line(server, fault, says):
     server.script(fault, fault, fault)
@@ -289,7 +296,6 @@ def test_a_fault_that_stays_is_one_clear_line(server, fault, says):
         (failure(400, "invalid_request_error: content_policy_violation"), "leave this message out"),
         (chat(None, finish="content_filter"), r"empty answer \(content_filter\): .* leave this"),
         (chat("", finish="length"), r"empty answer \(length\): .* raise max_tokens"),
-        (chat(""), r"empty answer \(stop\)"),
         (Reply({"error": "no"}), "no reason given"),
     ],
 )
@@ -302,10 +308,88 @@ def test_what_will_not_pass_is_asked_once_and_not_kept(server, fault, says):
     assert not lm.generate(PROMPT).cached
 
 
-def test_a_server_that_is_not_there_is_one_clear_line():
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """A test fails where the program would wait for another try."""
+
+    def refuse(seconds):
+        assert seconds < 0.1, f"it waits {seconds} s for another try"
+
+    monkeypatch.setattr("tenacity.nap.time.sleep", refuse)
+
+
+@pytest.mark.parametrize("model", [CHAT, TEXT, "ollama_chat/llama3"])
+def test_where_nothing_listens_on_this_machine_nobody_waits(no_pauses, model):
     with OpenAIServer() as server:
         pass
-    assert "no usable reply after 2 tries" in problem(connect(server, retries=1).generate, PROMPT)
+    line = problem(connect(server, model, backoff=60).generate, PROMPT)
+    assert "nothing listens at this address; start the server" in line
+
+
+@pytest.mark.parametrize("model", [CHAT, "ollama_chat/llama3"])
+@pytest.mark.parametrize("proxy", ["", "http://proxy.example:3128"])
+def test_a_machine_that_does_not_exist_is_asked_once(no_pauses, monkeypatch, model, proxy):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    if proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+    line = problem(ApiLM(model, "http://gpu-sever.example/v1", backoff=60).generate, PROMPT)
+    assert "no machine is called gpu-sever.example; check the base URL" in line
+    assert ("or HTTP_PROXY" in line) is bool(proxy)
+
+
+def test_a_name_server_that_is_silent_for_a_moment_is_not_noticed(monkeypatch):
+    lookup, silent = socket.getaddrinfo, [True]
+
+    def silent_once(*arguments, **options):
+        if silent:
+            silent.clear()
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return lookup(*arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent_once)
+    with OpenAIServer() as server:
+        assert connect(server).generate(PROMPT).text == "spam"
+    assert not silent
+
+
+def test_a_proxy_that_needs_a_missing_package_is_one_clear_line(no_pauses, monkeypatch):
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    line = problem(ApiLM(CHAT, "http://gpu-server.example/v1", backoff=60).generate, PROMPT)
+    assert "through the proxy of ALL_PROXY" in line
+    assert "pip install 'httpx[socks]'" in line
+
+
+def test_a_proxy_that_is_no_address_is_one_clear_line(no_pauses, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "proxy+tls://127.0.0.1:1080")
+    line = problem(ApiLM(CHAT, "http://gpu-server.example/v1", backoff=60).generate, PROMPT)
+    assert "through the proxy of ALL_PROXY: Unknown scheme" in line
+
+
+@pytest.mark.parametrize("model", [CHAT, TEXT, "ollama_chat/llama3"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("exempt", ["", "intranet.example"])
+def test_no_proxy_catches_a_server_on_this_machine(monkeypatch, model, host, exempt):
+    with OpenAIServer() as server:
+        server.script(*[Reply({"message": {"role": "assistant", "content": "spam"}, "done": True})]
+                      * model.startswith("ollama"))  # fmt: skip
+        for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, exempt)
+        url = server.url.replace("127.0.0.1", host)
+        assert ApiLM(model, url, retries=0).generate(PROMPT).text
+        assert len(server.requests) == 1
+
+
+def test_a_server_on_this_machine_needs_no_package_of_a_proxy(server, monkeypatch):
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    for model in (CHAT, TEXT):
+        assert connect(server, model, retries=0).generate(PROMPT).text
 
 
 def test_faults_print_nothing(server, capfd):

@@ -387,9 +387,9 @@ def test_other_machines_are_let_in_only_with_a_login_and_a_token(tuneshot, monke
      ("0.0.0.0", False), ("::", False), ("192.0.2.7", False), ("localhost.example", False)],
 )  # fmt: skip
 def test_only_loopback_addresses_count_as_this_machine(host, own):
-    from icl.cli.tuneshot import _is_loopback
+    from icl.lm.loopback import is_loopback
 
-    assert _is_loopback(host) is own
+    assert is_loopback(host) is own
 
 
 SERVER = """
