@@ -9,7 +9,6 @@ Needs Chromium at /usr/bin/chromium. Start the chat once before, so that the cac
 
 import argparse
 import asyncio
-import json
 import os
 import socket
 import statistics
@@ -26,6 +25,8 @@ from pathlib import Path
 import psutil
 import socketio
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from clfcore.json_text import to_json
 
 MESSAGES = (
     "You are a winner you have been specially selected to receive $1000 cash or a $2000 award.",
@@ -267,7 +268,7 @@ def main() -> None:
     for figures in (browser_figures, busy_figures):
         for found in figures():
             if chosen.json:
-                print(json.dumps(found), flush=True)
+                print(to_json(found), flush=True)
             else:
                 goal = f"goal {found['goal']}" if found["goal"] is not None else ""
                 peer = f"peer {found['peer']}" if found["peer"] is not None else ""

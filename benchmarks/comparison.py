@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from clfcore.json_text import to_json
+
 GOALS = {"minutes": 30, "MB": 5}
 
 
@@ -47,7 +49,7 @@ def main():
             "ok": None if goal is None else value <= goal,
             "peer": None,
         }
-        print(json.dumps(record) if options.json else f"{name}: {value:.2f} {unit}")
+        print(to_json(record) if options.json else f"{name}: {value:.2f} {unit}")
 
 
 if __name__ == "__main__":

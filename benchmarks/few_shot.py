@@ -7,7 +7,6 @@ The pool defaults to what the chat would use. The peer of top-k is scikit-learn'
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from clfcore.data.messages import load_messages
 from clfcore.data.split import grouped_stratified_split
+from clfcore.json_text import to_json
 from icl.few_shot import FewShot
 from icl.lm.local import LocalLM
 from icl.pool.embed import SentenceEmbedder
@@ -92,7 +92,7 @@ def main():
             "peer": None if peer is None else round(peer, 4),
         }
         if arguments.json:
-            print(json.dumps(record), flush=True)
+            print(to_json(record), flush=True)
         else:
             print(f"{name:60} {value:8.3f} {unit}   goal: {goal:.3f} {unit}", flush=True)
 

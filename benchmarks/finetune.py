@@ -13,7 +13,6 @@ minutes on two cores.
 import argparse
 import contextlib
 import itertools
-import json
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import torch
 from clfcore.data.messages import load_messages, sample_messages
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
+from clfcore.json_text import to_json
 from clfcore.model.batching import Encoded
 from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
@@ -345,9 +345,7 @@ def main():
         ok = None if goal is None else bool(value >= goal if better == "least" else value <= goal)
         record = {"name": name, "value": round(value, 3), "unit": unit, "goal": goal, "ok": ok,
                   "peer": peer_value and round(peer_value, 3)}  # fmt: skip
-        print(
-            json.dumps(record) if options.json else "  ".join(map(str, record.values())), flush=True
-        )
+        print(to_json(record) if options.json else "  ".join(map(str, record.values())), flush=True)
 
 
 if __name__ == "__main__":

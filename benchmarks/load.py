@@ -14,7 +14,6 @@ import asyncio
 import csv
 import io
 import itertools
-import json
 import os
 import re
 import sqlite3
@@ -37,6 +36,7 @@ import socketio
 from chat import MESSAGES, figure, free_port
 
 from clfcore.data.messages import load_messages
+from clfcore.json_text import to_json
 
 ALONE = 40  # messages
 CROWD, TURNS = 40, 5
@@ -362,7 +362,7 @@ async def measure(only: str | None, minutes: float) -> AsyncIterator[dict]:
 async def report(chosen: argparse.Namespace) -> None:
     async for found in measure(chosen.only, chosen.minutes):
         if chosen.json:
-            print(json.dumps(found), flush=True)
+            print(to_json(found), flush=True)
         else:
             goal = f"goal {found['goal']}" if found["goal"] is not None else ""
             print(f"{found['name']:60} {found['value']:10} {found['unit']:3} {goal}", flush=True)

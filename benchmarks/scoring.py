@@ -7,7 +7,6 @@ logits at all positions, nothing remembered. The two take turns; values are medi
 """
 
 import argparse
-import json
 import statistics
 import time
 
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 
 from clfcore.data.messages import sample_messages
+from clfcore.json_text import to_json
 from icl.lm.local import LocalLM
 from icl.pool.embed import SentenceEmbedder
 from icl.pool.pool import Pool
@@ -120,7 +120,7 @@ def main():
             "peer": round(theirs, 4),
         }
         if arguments.json:
-            print(json.dumps(record), flush=True)
+            print(to_json(record), flush=True)
         else:
             times = f"{theirs / ours:.1f} times"
             print(f"{name:45} {ours:7.3f} s   peer: {theirs:7.3f} s, {times}", flush=True)

@@ -10,7 +10,6 @@ again and again, plus noise of half their length; two threads, a few minutes.
 
 import argparse
 import importlib.util
-import json
 import os
 import statistics
 import subprocess
@@ -22,6 +21,7 @@ import networkx as nx
 import numpy as np
 
 from clfcore.data.messages import load_messages
+from clfcore.json_text import to_json
 from icl.pool.embed import SentenceEmbedder
 from icl.pool.index import ExactIndex, knn_graph
 from icl.pool.pool import Pool
@@ -202,7 +202,7 @@ def main():
             "peer": None if peer is None else round(peer, 4),
         }
         if arguments.json:
-            print(json.dumps(record), flush=True)
+            print(to_json(record), flush=True)
         else:
             beside = "" if peer is None else f"   peer: {peer:.3f} {unit}"
             print(f"{name:64} {value:8.3f} {unit}   goal: {goal:.3f} {unit}{beside}", flush=True)

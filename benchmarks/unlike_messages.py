@@ -8,7 +8,6 @@ training messages; the bundled sample, which no model here has seen. Needs `clf 
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -20,6 +19,7 @@ from clfcore.data.split import grouped_stratified_split, near_duplicate_form
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.fine_tuned import FineTuned
+from clfcore.json_text import to_json
 from clfcore.types import Prediction
 
 VECTORIZERS = {
@@ -86,7 +86,7 @@ def main():
                 "ham_flagged": round(1 - m.recall["ham"].value, 4),
                 "calibration_error": round(m.figures["ece"], 4),
             }
-            print(json.dumps(record) if options.json else "  ".join(map(str, record.values())))
+            print(to_json(record) if options.json else "  ".join(map(str, record.values())))
 
 
 if __name__ == "__main__":
