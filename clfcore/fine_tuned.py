@@ -23,9 +23,11 @@ class FineTunedPrediction(Prediction):
     """An answer, and how much of the message was read for it.
 
     Attributes:
+        label: there always is one.
         tokens: how many the model read.
     """
 
+    label: str
     tokens: int
 
 

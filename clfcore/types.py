@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+NO_ANSWER = "no answer"  # what people read where a label would stand
 OnProgress = Callable[[str, int, int, str], None]  # called with stage, done, total, figures
 
 
@@ -35,17 +36,24 @@ class Prediction:
 
     Attributes:
         label: the chosen label. Usually the most probable one; a classifier with a decision
-            threshold (see ``FineTuned``) may ask for more than a bare majority.
-        probabilities: label -> probability; sums to 1, in the classifier's label order.
+            threshold (see ``FineTuned``) may ask for more than a bare majority. ``None``: there is
+            no answer, as when a language model replies with something else; that is never right.
+        probabilities: label -> probability; sums to 1, in the classifier's label order. Without a
+            label all are alike, for nothing is known.
         ms: wall-clock time spent on this message, in milliseconds (a batch's time is shared
             equally among its messages).
         notes: what the reader should know about this answer, e.g. that the message was cut.
     """
 
-    label: str
+    label: str | None
     probabilities: Mapping[str, float]
     ms: float
     notes: tuple[str, ...] = ()
+
+    @property
+    def p(self) -> float | None:
+        """The probability of the label; ``None`` without one."""
+        return None if self.label is None else self.probabilities[self.label]
 
 
 class Classifier(Protocol):

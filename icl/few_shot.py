@@ -10,20 +10,19 @@ import numpy as np
 
 from clfcore.data.draw import generator
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import Example, Prediction
+from clfcore.types import NO_ANSWER, Example, Prediction
 from icl.lm.base import LM, total_dollars
 from icl.lm.open import open_lm
 from icl.pool.embed import Embedder, SentenceEmbedder
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS, Prior
 from icl.prompt.prompt import Prompt, as_text, build_prompt
+from icl.prompt.replies import first_token_scores, parse_label
 from icl.prompt.scoring import (
     SCORINGS,
     continuations,
-    first_token_scores,
     log_softmax,
     neighbour_vote,
-    parse_label,
     scoring_hint,
     softmax,
 )
@@ -69,8 +68,9 @@ class FewShotPrediction(Prediction):
 
 
 class _Outcome(NamedTuple):
-    """Label probabilities, their price, and where they come from."""
+    """A label, or none, the probabilities, their price, and where they come from."""
 
+    label: str | None
     probabilities: Mapping[str, float]
     dollars: float | None = 0.0
     completion: str = ""
@@ -244,16 +244,14 @@ class FewShot:
         if self.lm is None:
             prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query=text)
             similarities = [shown.similarity or 0.0 for shown in ranked]
-            outcome = _Outcome(
-                neighbour_vote(self.labels, [shown.label for shown in ranked], similarities)
-            )
+            votes = neighbour_vote(self.labels, [shown.label for shown in ranked], similarities)
+            outcome = _Outcome(_most_probable(votes), votes)
         else:
             prompt = self._build(text, ranked)
             outcome = self._score(text, prompt) if self.lm.scores else self._generate(text, prompt)
-        probabilities = outcome.probabilities
         return FewShotPrediction(
-            label=max(probabilities, key=probabilities.__getitem__),  # a tie: the earlier label
-            probabilities=probabilities,
+            label=outcome.label,
+            probabilities=outcome.probabilities,
             ms=1000 * (selecting + time.perf_counter() - start),
             notes=(*outcome.notes, *self._notes(ranked, prompt)),
             demonstrations=prompt.demonstrations,
@@ -324,7 +322,8 @@ class FewShot:
         else:
             counts = np.array([self._counts[label] for label in self.labels])  # (C,)
             log_p = prior.calibrate(scores, counts / counts.sum())
-        return _Outcome(softmax(dict(zip(self.labels, log_p.tolist(), strict=True))), dollars)
+        probabilities = softmax(dict(zip(self.labels, log_p.tolist(), strict=True)))
+        return _Outcome(_most_probable(probabilities), probabilities, dollars)
 
     def _label_scores(self, text: str, prompt: Prompt) -> tuple[np.ndarray, float | None]:
         """Label scores in nats, (C,), and what they cost in dollars."""
@@ -336,21 +335,21 @@ class FewShot:
         return scores, total_dollars(result.dollars for result in results)
 
     def _generate(self, text: str, prompt: Prompt) -> _Outcome:
-        """From an answer in words."""
+        """From a reply in words: these say which label it is, the tokens how probable it is."""
         assert self.lm is not None
         generation = self.lm.generate(prompt.text, stop=("\n",))
-        first, answer = generation.first, generation.text
+        first, reply = generation.first, generation.text
         words = self.task.template.words_for(text)
-        if first is not None and (scores := first_token_scores(first, words)) is not None:
-            return _Outcome(softmax(scores), generation.dollars, answer)
-        label = parse_label(answer, words)
+        label = parse_label(reply, words)
         if label is None:
             probabilities = dict.fromkeys(self.labels, 1 / len(self.labels))
-            note = f"the model said {answer[:60]!r}, which is none of the labels"
+            note = f"{NO_ANSWER}: the model said {reply[:60]!r} where a label was asked for"
+        elif first is not None and (scores := first_token_scores(first, words)) is not None:
+            return _Outcome(label, softmax(scores), generation.dollars, reply)
         else:
             probabilities = {each: float(each == label) for each in self.labels}
             note = "the model gives no probabilities; its answer counts as certain"
-        return _Outcome(probabilities, generation.dollars, answer, (note,))
+        return _Outcome(label, probabilities, generation.dollars, reply, (note,))
 
     def _notes(self, ranked: Sequence[Demonstration], prompt: Prompt) -> Iterator[str]:
         if self._hint:
@@ -373,3 +372,8 @@ class FewShot:
             )
         if prompt.query_cut:
             yield "the message is long: the language model read its two ends only"
+
+
+def _most_probable(probabilities: Mapping[str, float]) -> str:
+    """The likeliest label; of a tie, the earlier one."""
+    return max(probabilities, key=probabilities.__getitem__)

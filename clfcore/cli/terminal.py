@@ -193,10 +193,11 @@ def print_json(record: Mapping[str, Any]) -> None:
 
 
 def prediction_record(prediction: Prediction) -> dict[str, Any]:
-    """What every ``classify --json`` says of an answer."""
+    """What every ``classify --json`` says of an answer; without a label, no probabilities."""
+    probabilities = {name: round(p, 6) for name, p in prediction.probabilities.items()}
     return {
         "label": prediction.label,
-        "probabilities": {name: round(p, 6) for name, p in prediction.probabilities.items()},
+        "probabilities": None if prediction.label is None else probabilities,
         "ms": round(prediction.ms, 2),
         "notes": list(prediction.notes),
     }

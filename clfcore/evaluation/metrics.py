@@ -25,7 +25,8 @@ class LabelledPredictions:
 
     Attributes:
         probabilities: (N, K) float64, rows sum to 1.
-        predicted: (N,) int64, column of the predicted label; usually the most probable one.
+        predicted: (N,) int64, column of the predicted label, usually the most probable one; -1
+            where there is no answer, and the probabilities are all alike.
         truth: (N,) int64, column of the true label.
     """
 
@@ -37,17 +38,23 @@ class LabelledPredictions:
     def from_labels(
         cls,
         truth: Sequence[str],
-        predicted: Sequence[str],
+        predicted: Sequence[str | None],
         probabilities: Sequence[Mapping[str, float]],
         labels: Sequence[str],
     ) -> "LabelledPredictions":
         """The same from names of labels; ``probabilities`` are label -> probability."""
-        column = {label: number for number, label in enumerate(labels)}
+        column: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
+        column[None] = -1
         return cls(
             np.array([[p[label] for label in labels] for p in probabilities]),
             np.array([column[label] for label in predicted], np.int64),
             np.array([column[label] for label in truth], np.int64),
         )
+
+    @property
+    def answered(self) -> np.ndarray:
+        """(N,) bool, whether there is an answer."""
+        return self.predicted >= 0
 
 
 # --- computed ------------------------------------------------------------------------------------
@@ -117,14 +124,16 @@ def _average_precision(run: LabelledPredictions, weights: np.ndarray) -> np.ndar
 def _calibration_error(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
     """Expected calibration error of the most probable label (Guo et al. 2017, eq. 3).
 
+    It is about answers: messages without one do not count.
+
     Resampling adds noise to each bin, and noise only ever adds to a gap: draws are too large on
     average, so the interval of a well calibrated run may lie above its value.
     """
     confidence, correct = _most_probable(run)
     used, column = np.unique(_bins(confidence, CALIBRATION_BINS), return_inverse=True)
     gap = np.zeros((len(confidence), len(used)))  # (N, bins that are not empty)
-    gap[np.arange(len(gap)), column] = correct - confidence
-    return divided(np.abs(weights @ gap).sum(axis=1), weights.sum(axis=1))
+    gap[np.arange(len(gap)), column] = np.where(run.answered, correct - confidence, 0)
+    return divided(np.abs(weights @ gap).sum(axis=1), weights @ run.answered)
 
 
 def _log_loss(run: LabelledPredictions, weights: np.ndarray) -> np.ndarray:
@@ -143,7 +152,8 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def _counts(run: LabelledPredictions, weights: np.ndarray) -> tuple[np.ndarray, ...]:
     """Weight of the hits, of the truth and of the answers by label; each (B, K)."""
-    one_hot = np.eye(run.probabilities.shape[1])
+    labels = run.probabilities.shape[1]
+    one_hot = np.eye(labels + 1, labels)  # the last row, of no answer, is empty
     true, answered = one_hot[run.truth], one_hot[run.predicted]  # (N, K)
     summed = weights @ np.hstack([true * answered, true, answered])
     return tuple(np.split(summed, 3, axis=1))
@@ -274,16 +284,19 @@ class Metrics:
     Attributes:
         labels: in the order of ``confusion``.
         messages: how many.
+        no_answer: how many of these were not answered; that is never right.
         accuracy: share answered correctly.
         recall: label -> share of its messages that were found.
         precision: label -> share of its answers that were right.
         figures: key of ``METRICS`` -> value, ``nan`` where it is undefined; all but accuracy, and
             for F1 ``macro_f1``, the mean over all labels.
-        confusion: rows are the truth, columns the predictions.
+        confusion: rows are the truth, columns the predictions; one more for messages that were
+            not answered, if there are any.
     """
 
     labels: tuple[str, ...]
     messages: int
+    no_answer: int
     accuracy: Share
     recall: Mapping[str, Share]
     precision: Mapping[str, Share]
@@ -305,8 +318,9 @@ def measure(
     run = LabelledPredictions.from_labels(
         truth, [p.label for p in predictions], [p.probabilities for p in predictions], labels
     )
-    table = np.zeros((len(labels), len(labels)), int)
-    np.add.at(table, (run.truth, run.predicted), 1)
+    no_answer = int((~run.answered).sum())
+    table = np.zeros((len(labels), len(labels) + bool(no_answer)), int)
+    np.add.at(table, (run.truth, run.predicted), 1)  # -1 is the last column
     hits, once = table.diagonal(), np.ones((1, len(truth)))
 
     def shares(of: np.ndarray) -> dict[str, Share]:
@@ -322,12 +336,20 @@ def measure(
     return Metrics(
         labels=labels,
         messages=len(truth),
+        no_answer=no_answer,
         accuracy=Share.count(int(hits.sum()), len(truth)),
         recall=shares(table.sum(axis=1)),
-        precision=shares(table.sum(axis=0)),
+        precision=shares(table.sum(axis=0)[: len(labels)]),
         figures=figures,
         confusion=table.tolist(),
     )
+
+
+def added_up(confusions: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
+    """One confusion table of several, of which some have no column for messages without answer."""
+    columns = max(len(table[0]) for table in confusions)
+    padded = [np.pad(table, ((0, 0), (0, columns - len(table[0])))) for table in confusions]
+    return np.sum(padded, axis=0).tolist()
 
 
 # --- calibration, drawn ---------------------------------------------------------------------------
@@ -342,11 +364,12 @@ def reliability(runs: Sequence[LabelledPredictions], bins: int = 10) -> list[dic
 
     Returns:
         The bins that are not empty, ascending: ``confidence``, the mean probability of their
-        answers; ``accuracy``, the share that is right; ``count``, how many. As for the calibration
+        answers; ``accuracy``, the share that is right; ``count``, how many. Messages without an
+        answer are in none. As for the calibration
         error, the answer is the most probable label, even where a threshold made the classifier
         say another.
     """
-    pairs = [_most_probable(run) for run in runs]
+    pairs = [[each[run.answered] for each in _most_probable(run)] for run in runs]
     confidence, correct = (np.concatenate(column) for column in zip(*pairs, strict=True))
     which = _bins(confidence, bins)
     return [

@@ -20,7 +20,7 @@ class RowAnswer:
     Attributes:
         label: empty if there is none.
         p: its probability.
-        probabilities: of all labels, in the task's order.
+        probabilities: of all labels, in the task's order; empty if the method could not be asked.
         problem: one line, if there is no label.
     """
 
@@ -52,17 +52,19 @@ class TableRow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
-    """Figures of a result. Each method's are over the rows that it answered.
+    """Figures of a result. Each method's are over the rows about which it could be asked.
+
+    There, a reply that names no label is wrong.
 
     Attributes:
         counts: method -> label -> rows, in the task's order.
         problems: method -> rows without an answer.
-        agreement: share of the rows answered by every method on which all say the same; ``None``
-            for one method.
+        agreement: share of the rows that have a label of every method on which all say the same;
+            ``None`` for one method.
         figures: method -> metrics against the truth labels; empty without labels.
         majority: what always giving the commonest label would score; ``None`` without labels.
-        right_alone: method -> rows, of those answered by every method, on which it alone is right
-            (for two methods, McNemar's discordant pairs); empty without labels.
+        right_alone: method -> rows, of those about which every method could be asked, on which it
+            alone is right (for two methods, McNemar's discordant pairs); empty without labels.
     """
 
     counts: Mapping[str, Mapping[str, int]]
@@ -115,19 +117,21 @@ class BatchResult:
     def summary(self) -> BatchSummary:
         """Counts, agreement and, where labels are given, how well each method does."""
         labels, truth = self.messages.labels, self.messages.true_labels
-        rows = [self._answered(row) for row in range(len(self.messages.texts))]
-        by_all = [row for row, answers in enumerate(rows) if len(answers) == len(self.answers)]
-        same = sum(len(set(rows[row].values())) == 1 for row in by_all)
+        rows = range(len(self.messages.texts))
+        asked = [self._asked(row) for row in rows]
+        of_all = [row for row in rows if len(asked[row]) == len(self.answers)]
+        labelled = [row for row in of_all if all(asked[row].values())]
+        same = sum(len(set(asked[row].values())) == 1 for row in labelled)
         counts = {m: Counter(a.label for a in answers) for m, answers in self.answers.items()}
         right: Counter[str] = Counter()
         if truth:
-            for row in by_all:
-                hits = [method for method, label in rows[row].items() if label == truth[row]]
+            for row in of_all:
+                hits = [method for method, label in asked[row].items() if label == truth[row]]
                 right.update(hits if len(hits) == 1 else ())
         return BatchSummary(
             counts={m: {label: counts[m][label] for label in labels} for m in self.answers},
             problems={method: counts[method][""] for method in self.answers},
-            agreement=Share.count(same, len(by_all)) if len(self.answers) > 1 else None,
+            agreement=Share.count(same, len(labelled)) if len(self.answers) > 1 else None,
             figures={m: f for m in self.answers if (f := self._figures(m)) is not None},
             majority=Share.count(max(Counter(truth).values()), len(truth)) if truth else None,
             right_alone={method: right[method] for method in self.answers} if truth else {},
@@ -160,28 +164,29 @@ class BatchResult:
             write(map(escape_formula, cells))
         return file.getvalue().encode("utf-8-sig")
 
-    def _answered(self, row: int) -> dict[str, str]:
-        """Method -> label, of the methods that have one."""
+    def _asked(self, row: int) -> dict[str, str]:
+        """Method -> label, empty if there is none, of the methods that could be asked."""
         return {
             method: answers[row].label
             for method, answers in self.answers.items()
-            if row < len(answers) and answers[row].label
+            if row < len(answers) and answers[row].probabilities
         }
 
     def _figures(self, method: str) -> Metrics | None:
         labels, truth = self.messages.labels, self.messages.true_labels
-        answered = [(row, a) for row, a in enumerate(self.answers[method]) if a.label]
-        if truth is None or not answered:
+        asked = [(row, a) for row, a in enumerate(self.answers[method]) if a.probabilities]
+        if truth is None or not asked:
             return None
         predictions = [
-            Prediction(a.label, dict(zip(labels, a.probabilities, strict=True)), ms=0.0)
-            for _, a in answered
+            Prediction(a.label or None, dict(zip(labels, a.probabilities, strict=True)), ms=0.0)
+            for _, a in asked
         ]
-        return measure([truth[row] for row, _ in answered], predictions, labels)
+        return measure([truth[row] for row, _ in asked], predictions, labels)
 
     def _reason(self, row: int) -> tuple[int, str]:
         """How early the row is worth reading, 0 first, and why, in words."""
-        answered, truth = self._answered(row), self.messages.true_labels
+        asked, truth = self._asked(row), self.messages.true_labels
+        answered = {method: label for method, label in asked.items() if label}
         wrong = [
             _hyphenated(method)
             for method, label in answered.items()

@@ -122,6 +122,8 @@ class BatchRun:
             return RowAnswer(problem=result.problem)
         p = prediction.probabilities
         in_order = array("d", [p[label] for label in self.messages.labels])
+        if prediction.label is None:
+            return RowAnswer(probabilities=in_order, problem=result.why_none)
         return RowAnswer(prediction.label, p[prediction.label], in_order)
 
     def _seconds_left(self, method: str) -> float | None:

@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from clfcore.fine_tuned import FineTunedPrediction
-from clfcore.types import Prediction
+from clfcore.types import NO_ANSWER, Prediction
 from clfcore.wording import duration
 from icl.chat.controls import value_words
 from icl.chat.language import numeral, say
@@ -36,19 +36,21 @@ def method_name(method: str) -> str:
     return say(TITLES[method].lower())
 
 
-def translated_label(label: str) -> str:
-    """A label as the page says it; those of other tasks stay as the data has them."""
+def translated_label(label: str | None) -> str:
+    """A label as the page says it, ``None`` too; those of other tasks stay as the data has them."""
+    if label is None:
+        return say(NO_ANSWER)
     return say(LABEL_WORDS[label]) if label in LABEL_WORDS else display_label(label)
 
 
 def verdict(reply: Reply) -> str:
     """The reply in one line of plain words: for screen readers, for copying, for the eye."""
     answers = {
-        result.method: translated_label(result.prediction.label)
+        result.method: translated_label(result.label)
         for result in reply.results
-        if result.prediction
+        if result.label is not None
     }
-    silent = [method_name(result.method) for result in reply.results if not result.prediction]
+    silent = [method_name(result.method) for result in reply.results if result.label is None]
     if not answers:
         return say("No answer: the card says why.")
     first, what = next(iter(answers.items()))
@@ -131,7 +133,7 @@ def _result(result: MethodResult) -> dict[str, Any]:
         "method": result.method,
         "title": method_title(result.method),
         "model": result.model,
-        "problem": result.problem,
+        "problem": result.why_none,
     }
     if (prediction := result.prediction) is None:
         return props
@@ -146,10 +148,11 @@ def _result(result: MethodResult) -> dict[str, Any]:
                 "percent": percent(p),
             }
             for label, p in prediction.probabilities.items()
+            if prediction.label is not None
         ],
         "latency": milliseconds(prediction.ms),
         "facts": _facts(result.settings, prediction),
-        "notes": list(prediction.notes),
+        "notes": [note for note in prediction.notes if note != result.why_none],
     }
     if isinstance(prediction, FewShotPrediction):
         vote = not prediction.prompt

@@ -58,7 +58,7 @@ async def answer(
     chat.turns.add(turn)
     voting.recent_turns.add(turn)
     card = cl.CustomElement(name="CompareCard", props=compare_card(reply), display="inline")
-    actions = _actions(turn) if reply.labels else []
+    actions = _actions(turn) if turn.labels else []
     await cl.Message(content=verdict(reply), elements=[card], actions=actions).send()
     return turn
 
@@ -73,7 +73,9 @@ def _actions(turn: Turn) -> list[cl.Action]:
     """The buttons below an answer."""
     action = functools.partial(cl.Action, payload={"turn": turn.id})
     actions = [action(name="why", label=say("Why?"), icon="search")]
-    if any(result.method == "few_shot" and result.prediction for result in turn.reply.results):
+    if any(
+        result.method == "few_shot" and result.label is not None for result in turn.reply.results
+    ):
         label = say("Other k, other orders")
         actions.append(action(name="sweep", label=label, icon="chart-line"))
     return actions + voting.buttons(turn)

@@ -33,6 +33,7 @@ TRANSLATIONS: dict[str, str] = {
     "not spam": "kein Spam",
     "fine-tuned": "Fine-Tuning",
     "few-shot": "Few-Shot",
+    "no answer": "keine Antwort",
     "No answer: the card says why.": "Keine Antwort: Die Karte sagt, warum.",
     "{who} says {what}; {other} has no answer.": (
         "{who} sagt „{what}“; {other} hat keine Antwort."

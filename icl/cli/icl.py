@@ -35,7 +35,7 @@ from clfcore.cli.terminal import (
 from clfcore.config import DEFAULT_LM
 from clfcore.data.draw import draw
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import ignore, without_lone_surrogates
+from clfcore.types import NO_ANSWER, ignore, without_lone_surrogates
 from icl.cli.few_shot import (
     build_few_shot,
     few_shot_of_cell,
@@ -428,7 +428,7 @@ def _record(text: str, prediction: "FewShotPrediction") -> dict[str, Any]:
 
 
 def _print_prediction(text: str, prediction: "FewShotPrediction") -> None:
-    probability = prediction.probabilities[prediction.label]
+    answer = NO_ANSWER if prediction.p is None else f"{prediction.label}  {prediction.p:.0%}"
     print_table(
         Column("example, in prompt order", overflow="fold"),
         Column("label", no_wrap=True),
@@ -441,7 +441,7 @@ def _print_prediction(text: str, prediction: "FewShotPrediction") -> None:
             )
             for shown in prediction.demonstrations
         ],
-        title=f"{prediction.label}  {probability:.0%}   {shortened(text, 60)}",
+        title=f"{answer}   {shortened(text, 60)}",
         caption=f"{prediction.prompt_tokens} prompt tokens, {prediction.ms:.0f} ms",
         title_justify="left",
         caption_justify="left",

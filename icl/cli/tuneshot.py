@@ -33,7 +33,7 @@ from clfcore.cli.terminal import (
 from clfcore.cli.train import train
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
-from clfcore.types import Classifier, Prediction
+from clfcore.types import NO_ANSWER, Classifier, Prediction
 from icl.chat import serve as page
 from icl.chat.__main__ import chat
 from icl.cli.compare import compare
@@ -202,7 +202,7 @@ def _cell(answers: Answers, row: int) -> str:
     if isinstance(answers, TuneshotError):
         return "-"
     answer = answers[row]
-    return f"{answer.label} {answer.probabilities[answer.label]:.1%}"
+    return NO_ANSWER if answer.p is None else f"{answer.label} {answer.p:.1%}"
 
 
 def _require_login_and_token(host: str) -> None:

@@ -82,7 +82,7 @@ def _explained(
     return [
         {
             "label": line["answer"],
-            "p": line["probabilities"][line["answer"]],
+            "p": None if line["answer"] is None else line["probabilities"][line["answer"]],
             **_reasons(classifier, text),
         }
         for line, text in zip(lines, texts, strict=True)

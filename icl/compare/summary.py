@@ -20,7 +20,7 @@ import torch
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.intervals import Interval
-from clfcore.evaluation.metrics import METRICS, LabelledPredictions, reliability
+from clfcore.evaluation.metrics import METRICS, LabelledPredictions, added_up, reliability
 from clfcore.evaluation.paired import (
     Estimate,
     combined,
@@ -205,7 +205,9 @@ class _Results:
                 "budget": budget,
                 "labels_used": point.records[0]["labels_used"] if METHODS[key].chooses else 0,
                 "metrics": {name: _figure(each) for name, each in point.estimates.items()},
-                "confusion": np.sum([test["confusion"] for test in tests], axis=0).tolist(),
+                "asked": messages,
+                "no_answer": sum(test.get("no_answer", 0) for test in tests),
+                "confusion": added_up([test["confusion"] for test in tests]),
                 "reliability": reliability(point.runs[: len(point.records)]),
                 "learn_seconds": mean(record["learn_seconds"] for record in point.records),
                 "ms": mean(test["ms_per_message"] for test in tests),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from clfcore.types import NO_ANSWER
 from icl.figures.look import (
     ACCENT,
     COLORS,
@@ -167,20 +168,25 @@ def loss_curve(
     )
 
 
-def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str) -> Drawing:
+def confusion(
+    matrix: Sequence[Sequence[int]],
+    labels: Sequence[str],
+    title: str,
+    no_answer: str = NO_ANSWER,
+) -> Drawing:
     """How often messages of each label (rows) got each answer (columns).
 
     Args:
-        matrix: (C, C) counts.
+        matrix: (C, C) counts; or (C, C + 1), with those that got no answer in the last column.
         labels: C words, as the page says them.
         title: whose answers these are.
+        no_answer: the word above that last column.
     """
     counts = np.asarray(matrix)
+    answers = [*labels, no_answer][: counts.shape[1]]
     totals = counts.sum(axis=1, keepdims=True)
-    shares = counts / np.maximum(totals, 1)  # (C, C) (C, 1) -> (C, C); a row of zeros stays so
-    words = [escaped(label) for label in labels]
-    places = list(range(len(words)))
-    figure = new_figure(height=160 + 70 * len(words))
+    shares = counts / np.maximum(totals, 1)  # (C, A) (C, 1) -> (C, A); a row of zeros stays so
+    figure = new_figure(height=160 + 70 * len(labels))
     figure.add_heatmap(
         z=shares.tolist(),
         text=[
@@ -198,13 +204,20 @@ def confusion(matrix: Sequence[Sequence[int]], labels: Sequence[str], title: str
         hoverinfo="skip",
     )
     figure.update_layout(title={"text": escaped(title), "x": 0, "xref": "paper"}, margin={"t": 60})
-    figure.update_xaxes(title_text="answer", tickvals=places, ticktext=words, showgrid=False)
-    figure.update_yaxes(
-        title_text="label", tickvals=places, ticktext=words, showgrid=False, autorange="reversed"
-    )
+    for update, title_text, words in (
+        (figure.update_xaxes, "answer", answers),
+        (figure.update_yaxes, "label", labels),
+    ):
+        update(
+            title_text=title_text,
+            tickvals=list(range(len(words))),
+            ticktext=[escaped(word) for word in words],
+            showgrid=False,
+        )
+    figure.update_yaxes(autorange="reversed")
     rows = [
         f"of {total} {label}, "
-        + ", ".join(f"{n} as {word}" for n, word in zip(row, labels, strict=True))
+        + ", ".join(f"{n} as {word}" for n, word in zip(row, answers, strict=True))
         for (total,), label, row in zip(totals.tolist(), labels, counts.tolist(), strict=True)
     ]
     return described(figure, f"{title}: {'; '.join(rows)}.")

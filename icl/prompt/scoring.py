@@ -6,11 +6,9 @@ A score is in nats, larger is likelier. A scoring says what the language model m
     results = [lm.read(*each) for each in scoring.requests(template, prompt, words)]
     scores = scoring.combine(results, words)
 
-Models that only answer in words have ``parse_label`` and ``first_token_scores`` instead.
+Models that only answer in words: see ``icl/prompt/replies.py``.
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -284,82 +282,3 @@ def neighbour_vote(
         weights[label] += max(similarity, 0.0) + 1e-6
     total = sum(weights.values())
     return {label: weight / total for label, weight in weights.items()}
-
-
-# --- models that only answer in words -----------------------------------------------------------
-
-
-def parse_label(text: str, words: Verbalizer) -> str | None:
-    """The label that an answer in words gives.
-
-    Only letters and digits are compared, whole words, whatever their case: ``**SPAM**.`` is spam,
-    ``spammer`` is not. The first mention counts, and of the words that begin there the longest:
-    "very positive" is not "positive". A single letter must have the right case if that finds
-    any: in "a bird, so B", ``a`` is no answer.
-
-    Args:
-        text: the answer.
-        words: label -> how it may be written.
-
-    Returns:
-        ``None`` if no label is mentioned, or the same word stands for two of them.
-    """
-    return _first_mention(text, words, _fold) or _first_mention(text, words, str.casefold)
-
-
-def _first_mention(text: str, words: Verbalizer, fold: Callable[[str], str]) -> str | None:
-    answer = _split_words(text, fold)
-    spelled = [(label, _split_words(word, fold)) for label, own in words.items() for word in own]
-    for start in range(len(answer)):
-        mentions = [
-            (len(word), label)
-            for label, word in spelled
-            if word and answer[start : start + len(word)] == word
-        ]
-        if mentions:
-            longest, _ = max(mentions)
-            labels = {label for length, label in mentions if length == longest}
-            return labels.pop() if len(labels) == 1 else None
-    return None
-
-
-def _split_words(text: str, fold: Callable[[str], str]) -> list[str]:
-    return [fold(word) for word in re.findall(r"[^\W_]+", unicodedata.normalize("NFKC", text))]
-
-
-def _fold(word: str) -> str:
-    return word if len(word) == 1 else word.casefold()
-
-
-def first_token_scores(first: Mapping[str, float], words: Verbalizer) -> dict[str, float] | None:
-    """Label scores from an API's table of likely first tokens.
-
-    A token counts for a label if one of the label's words begins with it, whatever its case and
-    spaces. A label without a token in the table gets the score of the table's last: it cannot
-    have more.
-
-    Args:
-        first: token -> log-probability in nats, e.g. ``Generation.first``.
-        words: label -> how it may be written.
-
-    Returns:
-        Label -> nats; ``None`` where the table cannot decide: no label begins in it, or the
-        likelier beginnings are shared by several labels ("very" negative, "very" positive).
-    """
-    own: dict[str, list[float]] = {label: [] for label in words}
-    shared: list[float] = []
-    for token, log_p in first.items():
-        start = _fold(token.strip())
-        labels = [
-            label
-            for label, spelled in words.items()
-            if start and any(_fold(word.strip()).startswith(start) for word in spelled)
-        ]
-        if len(labels) == 1:
-            own[labels[0]].append(log_p)
-        elif labels:
-            shared.append(log_p)
-    scores = {label: float(np.logaddexp.reduce(logs)) for label, logs in own.items() if logs}
-    if not scores or np.logaddexp.reduce(shared or [-np.inf]) > max(scores.values()):
-        return None
-    return {label: scores.get(label, min(first.values())) for label in words}

@@ -22,6 +22,7 @@ from clfcore.errors import TuneshotError
 from clfcore.evaluation.metrics import METRICS
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
+from clfcore.types import NO_ANSWER
 from clfcore.wording import duration
 from icl.figures.look import Drawing, drawing_json
 from icl.report import figures as report_figures
@@ -89,6 +90,7 @@ def report_page(summary: Mapping[str, Any]) -> bytes:
         crossings=crossings(findings),
         tables=report_tables,
         ece=METRICS["ece"],
+        no_answer=NO_ANSWER,
         policy=_policy(plotly, script),
         style=Markup(_asset("report.css")),
         script=Markup(script),

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from clfcore.evaluation.metrics import METRICS, NBSP, Metric, metric_of
+from clfcore.types import NO_ANSWER
 from clfcore.wording import markdown_table
 from icl.report.figures import costs
 from icl.report.findings import (
@@ -89,8 +90,10 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
     # What the summary is about comes first.
     ordered = dict.fromkeys([findings.summary["metric"], *METRICS, *sorted(used)])
     metrics = [key for key in ordered if key in used]
+    silent = any(point.get("no_answer") for point in points)
     header = [
         *("method", "labels"),
+        *([NO_ANSWER] * silent),
         *(metric_of(key).name for key in metrics),
         *("learn (s)", "message (ms)", "tokens", "memory (MB)"),
         *(f"$ / 1,000, {model}" for model in findings.spent),
@@ -99,6 +102,7 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
         [
             findings.name(point["method"]),
             f"{point['labels_used']:,}",
+            *([_unanswered(point)] * silent),
             *(metric_of(key).interval(point["metrics"].get(key)) for key in metrics),
             number(point["learn_seconds"]),
             number(point["ms"]),
@@ -109,6 +113,11 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
         for point in points
     ]
     return header, rows
+
+
+def _unanswered(point: MethodPoint) -> str:
+    """How many messages got no answer, which counts as a mistake; older summaries do not say."""
+    return f"{point['no_answer']:,} of {point['asked']:,}" if "no_answer" in point else "–"
 
 
 # --- what it costs --------------------------------------------------------------------------------
@@ -136,7 +145,7 @@ def cost_table(findings: Findings) -> Table:
 
 
 def confusions(findings: Findings) -> list[Table]:
-    """Each method's answers by label, with the most labels."""
+    """Each method's answers by label, with the most labels; one column more for no answer."""
     labels = findings.summary["data"]["labels"]
     draw = _matrix if len(labels) <= MOST_LABELS else _mistakes
     return [
@@ -148,21 +157,23 @@ def confusions(findings: Findings) -> list[Table]:
 
 def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
     rows = [
-        [TableCell(label), *(_answers(counts, column, row) for column in range(len(labels)))]
+        [TableCell(label), *(_answers(counts, column, row) for column in range(len(counts)))]
         for row, (label, counts) in enumerate(zip(labels, matrix, strict=True))
     ]
-    return Table(name, ["label ↓ answer →", *labels], rows)
+    answers = [*labels, NO_ANSWER][: len(matrix[0])]
+    return Table(name, ["label ↓ answer →", *answers], rows)
 
 
 def _mistakes(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
     wrong = [
         (matrix[row][column], row, column)
-        for row, column in product(range(len(labels)), repeat=2)
+        for row, column in product(range(len(labels)), range(len(matrix[0])))
         if row != column and matrix[row][column]
     ]
+    answers = [*labels, NO_ANSWER]
     worst = sorted(wrong, key=lambda mistake: (-mistake[0], mistake[1:]))[:MISTAKES]
     rows = [
-        [TableCell(labels[row]), TableCell(labels[column]), _answers(matrix[row], column, row)]
+        [TableCell(labels[row]), TableCell(answers[column]), _answers(matrix[row], column, row)]
         for _, row, column in worst
     ]
     caption = f"{name}: its most frequent mistakes"

@@ -110,10 +110,11 @@ class MethodAnswer(BaseModel):
             return cls(model=result.model, problem=result.problem)
         return cls(
             label=prediction.label,
-            probabilities=dict(prediction.probabilities),
+            probabilities={} if prediction.label is None else dict(prediction.probabilities),
             ms=round(prediction.ms, 3),
             notes=list(prediction.notes),
             model=result.model,
+            problem=result.why_none,
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import Classifier, Prediction
+from clfcore.types import NO_ANSWER, Classifier, Prediction
 from icl.lm.base import LM
 from icl.session.settings import PROFILES, Settings
 
@@ -36,8 +36,8 @@ class MethodResult:
         method: ``fine_tuned`` or ``few_shot``.
         settings: what was chosen, as far as it is relevant to the method.
         model: the name of the model that answered; empty if none did.
-        prediction: its answer, or ``None``.
-        problem: one line for the reader when there is no answer: what is wrong, what to do.
+        prediction: what came of asking it, with a label or without, or ``None``.
+        problem: one line for the reader when it could not be asked: what is wrong, what to do.
     """
 
     method: str
@@ -45,6 +45,18 @@ class MethodResult:
     model: str = ""
     prediction: Prediction | None = None
     problem: str = ""
+
+    @property
+    def label(self) -> str | None:
+        """Its answer, if there is one."""
+        return None if self.prediction is None else self.prediction.label
+
+    @property
+    def why_none(self) -> str:
+        """One line on why there is no label; empty if there is one."""
+        if self.prediction is None:
+            return self.problem
+        return "" if self.label is not None else next(iter(self.prediction.notes), NO_ANSWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +68,7 @@ class Reply:
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels of the methods that have an answer."""
-        return tuple(result.prediction.label for result in self.results if result.prediction)
+        return tuple(result.label for result in self.results if result.label is not None)
 
 
 @dataclass(frozen=True, slots=True)

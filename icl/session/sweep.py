@@ -14,7 +14,7 @@ import numpy as np
 
 from clfcore.data.draw import generator
 from clfcore.errors import TuneshotError
-from clfcore.types import OnProgress, ignore
+from clfcore.types import NO_ANSWER, OnProgress, ignore
 from icl.few_shot import FewShot, FewShotPrediction
 from icl.prompt.calibration import CALIBRATIONS
 from icl.selectors.base import Selection
@@ -29,13 +29,13 @@ class AnswerAtK:
     Attributes:
         k: how many were asked for.
         shown: how many were in the prompt; less than ``k`` where they did not fit.
-        label: the answer.
-        probabilities: label -> probability.
+        label: the answer; ``None``: a reply that was none.
+        probabilities: label -> probability; all alike without an answer.
     """
 
     k: int
     shown: int
-    label: str
+    label: str | None
     probabilities: Mapping[str, float]
 
 
@@ -46,12 +46,12 @@ class AnswerInOrder:
     Attributes:
         order: their places in the prompt of the present answer, counted from 0: (0, 1, 2) is the
             present order, (2, 1, 0) its reverse.
-        label: the answer.
-        probabilities: label -> probability.
+        label: the answer; ``None``: a reply that was none.
+        probabilities: label -> probability; all alike without an answer.
     """
 
     order: tuple[int, ...]
-    label: str
+    label: str | None
     probabilities: Mapping[str, float]
 
 
@@ -78,7 +78,7 @@ class Sweep:
     @property
     def spread(self) -> float:
         """Between the orders, the largest less the smallest probability of the present answer."""
-        shares = [answer.probabilities[self.label] for answer in self.by_order]
+        shares = [a.probabilities[self.label] for a in self.by_order if a.label is not None]
         return max(shares, default=0.0) - min(shares, default=0.0)
 
     @property
@@ -118,10 +118,15 @@ def sweep(
         stop: asked before each question after the first; what is known by then is the result.
 
     Raises:
-        TuneshotError: the message cannot be asked about as things are.
+        TuneshotError: the message cannot be asked about as things are, or gets no answer.
     """
     config = few_shot.config
     (present,) = few_shot.predict([text])
+    if present.label is None:
+        raise TuneshotError(
+            f"there is no answer that could change: {'; '.join(present.notes)}; try another "
+            "language model, or more examples"
+        )
     by_k = [AnswerAtK(config.k, len(present.demonstrations), present.label, present.probabilities)]
     skipped: dict[int, str] = {}
     places = tuple(range(len(present.demonstrations)))
@@ -200,4 +205,4 @@ def _orders(n: int, count: int, rng: np.random.Generator) -> list[tuple[int, ...
 
 
 def _figures(answer: FewShotPrediction) -> str:
-    return f"{answer.label} {answer.probabilities[answer.label]:.0%}"
+    return NO_ANSWER if answer.p is None else f"{answer.label} {answer.p:.0%}"

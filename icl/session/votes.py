@@ -93,9 +93,9 @@ def thumb(turn: "Turn", up: bool, comment: str = "", who: str = "") -> Vote:
 
 def _vote(turn: "Turn", who: str, **choice: Any) -> Vote:  # noqa: ANN401
     answers = tuple(
-        RecordedAnswer(result.method, result.model, p.label, p.probabilities[p.label])
-        for result in turn.reply.results
-        if (p := result.prediction)
+        RecordedAnswer(r.method, r.model, r.label, r.prediction.probabilities[r.label])
+        for r in turn.reply.results
+        if r.prediction and r.label is not None
     )
     # How many were added, not what: the texts are not this visitor's to give away.
     settings = turn.settings.choices() | {"taught": len(turn.settings.added)}

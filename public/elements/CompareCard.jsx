@@ -1,10 +1,10 @@
 // The answer of each method, side by side; below, what the few-shot prompt was made of.
 // `props` is a global set by Chainlit; every word and number comes from icl/chat/cards.py.
-import { CircleCheck, OctagonAlert, TriangleAlert } from "lucide-react"
+import { CircleCheck, CircleSlash, OctagonAlert, TriangleAlert } from "lucide-react"
 import { Tabs, TabsContent, TabsList, TabsTrigger } from "@/components/ui/tabs"
 
 function Label({ label, word, testid }) {
-  const Icon = label === "spam" ? OctagonAlert : CircleCheck
+  const Icon = label === null ? CircleSlash : label === "spam" ? OctagonAlert : CircleCheck
   return (
     <span className="ts-label" data-tone={label} data-testid={testid}>
       <Icon aria-hidden="true" />
@@ -37,12 +37,13 @@ function Side({ side, words }) {
           <Label label={side.label} word={side.word} testid={`label-${side.method}`} />
         )}
       </header>
-      {side.problem ? (
+      {side.problem && (
         <p className="ts-problem" role="alert" data-testid={`problem-${side.method}`}>
           <TriangleAlert aria-hidden="true" />
           <span>{side.problem}</span>
         </p>
-      ) : (
+      )}
+      {side.bars && (
         <>
           <ul className="ts-bars" aria-label={words.bars}>
             {side.bars.map((bar) => (

@@ -15,7 +15,7 @@ import chainlit as cl
 from chainlit.types import CommandDict
 
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import Example
+from clfcore.types import NO_ANSWER, Example
 from icl.chat.actions.reports import send_report
 from icl.chat.actions.training import fine_tune
 from icl.chat.actions.upload import ask_for_file, classify_file
@@ -98,7 +98,7 @@ async def table(invocation: Invocation) -> None:
 
 def _row(turn: Turn) -> list[str]:
     labels = {
-        result.method: translated_label(result.prediction.label)
+        result.method: translated_label(result.label)
         for result in turn.reply.results
         if result.prediction
     }
@@ -174,11 +174,12 @@ async def sweep(workers: Workers, text: str, settings: Settings) -> None:
         await waiting.remove()
     drawing = figures.sweep_lines(
         translated_label(result.label),
-        [(answer.k, answer.probabilities[result.label]) for answer in result.by_k],
-        [answer.probabilities[result.label] for answer in result.by_order],
+        [(a.k, a.probabilities[result.label]) for a in result.by_k if a.label is not None],
+        [a.probabilities[result.label] for a in result.by_order if a.label is not None],
         result.k,
     )
     lines = [f"k = {k}: {reason}." for k, reason in result.skipped.items()]
+    lines += [f"k = {a.k}: {say(NO_ANSWER)}." for a in result.by_k if a.label is None]
     if result.by_order:
         lines.append(
             say("Another order of the same examples changes the answer.")

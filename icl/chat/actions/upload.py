@@ -8,6 +8,7 @@ from pathlib import Path
 import chainlit as cl
 
 from clfcore.errors import TuneshotError
+from clfcore.types import NO_ANSWER
 from icl.batch.read import read_messages
 from icl.batch.result import BatchResult, BatchSummary, RowAnswer
 from icl.batch.run import BatchProgress, BatchRun
@@ -118,7 +119,7 @@ async def _show(result: BatchResult, name: str) -> None:
             picture(
                 confusion(
                     figures.confusion, list(map(translated_label, result.messages.labels)),
-                    method_title(method),
+                    method_title(method), say(NO_ANSWER),
                 ),
                 f"confusion {method}",
             )
@@ -133,9 +134,11 @@ async def _show(result: BatchResult, name: str) -> None:
 
 
 def _answer(answer: RowAnswer | None) -> str:
-    return (
-        f"{translated_label(answer.label)} {percent(answer.p)}" if answer and answer.label else "–"
-    )
+    if answer is None or not answer.probabilities:
+        return "–"  # it could not be asked
+    if not answer.label:
+        return say(NO_ANSWER)
+    return f"{translated_label(answer.label)} {percent(answer.p)}"
 
 
 def _lines(summary: BatchSummary) -> list[str]:

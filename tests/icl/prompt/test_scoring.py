@@ -7,9 +7,7 @@ from icl.lm.base import ChatMessage, Scored
 from icl.prompt.prompt import Prompt
 from icl.prompt.scoring import (
     SCORINGS,
-    first_token_scores,
     log_softmax,
-    parse_label,
     scoring_hint,
     softmax,
     with_ends,
@@ -239,71 +237,3 @@ def test_softmax_of_anything_is_probabilities(scores, expected):
 def test_log_softmax_works_row_by_row():
     found = np.exp(log_softmax([[0.0, 0.0], [np.nan, np.nan], [log(3), 0.0]]))
     assert found == pytest.approx(np.array([[0.5, 0.5], [0.5, 0.5], [0.75, 0.25]]))
-
-
-# --- answers in words -----------------------------------------------------------------------------
-
-STARS = {
-    "2": (" very negative",),
-    "1": (" negative",),
-    "0": (" okay", " OK"),
-    "-1": (" positive",),
-}
-
-
-@pytest.mark.parametrize(
-    ("answer", "label"),
-    [
-        ("spam", "spam"),
-        (" **SPAM**.", "spam"),
-        ("Type: Spam\n\nSMS: hi\nType: ham", "spam"),
-        ("This is a ham message, not spam.", "ham"),
-        ("It looks (quite) NORMAL to me", "ham"),
-        ("spammer hamster", None),
-        ("spam_ham", "spam"),
-        ("", None),
-        ("I cannot tell.", None),
-        ("ｓｐａｍ", "spam"),
-    ],
-)
-def test_an_answer_in_words_gives_its_first_label(answer, label):
-    assert parse_label(answer, WORDS) == label
-
-
-@pytest.mark.parametrize(
-    ("answer", "label"),
-    [("Very negative!", "2"), ("very, negative", "2"), ("Negative.", "1"), ("very ok", "0")],
-)
-def test_the_longest_label_that_begins_there_wins(answer, label):
-    assert parse_label(answer, STARS) == label
-
-
-def test_a_word_of_two_labels_is_no_answer():
-    assert parse_label("May", {"month": (" May",), "verb": (" may",)}) is None
-    assert parse_label("+", {"plus": (" +",), "minus": (" -",)}) is None
-
-
-def test_an_article_is_not_choice_a():
-    choices = {letter: (f" {letter}",) for letter in "ABCDE"}
-    assert parse_label("It is a library, so (B).", choices) == "B"
-    assert parse_label("a)", choices) == "A"
-    assert parse_label("B or C", choices) == "B"
-
-
-def test_first_tokens_of_a_label_add_up():
-    table = {" spam": log(0.2), "Sp": log(0.1), " ham": log(0.2), "The": log(0.15), ".": log(0.05)}
-    found = first_token_scores(table, WORDS)
-    assert found == pytest.approx({"ham": log(0.2), "spam": log(0.3)})
-
-
-def test_a_label_outside_the_table_has_at_most_what_the_last_token_has():
-    found = first_token_scores({" spam": -0.1, "!": -7.0}, WORDS)
-    assert found == {"spam": pytest.approx(-0.1), "ham": -7.0}
-
-
-def test_a_table_that_does_not_tell_is_no_answer():
-    assert first_token_scores({"The": -0.1, "\n": -2.0}, WORDS) is None
-    assert first_token_scores({}, WORDS) is None
-    words = {"-": (" very negative",), "+": (" very positive", " positive")}
-    assert first_token_scores({" very": -0.1, " positive": -3.0}, words) is None
-    assert first_token_scores({" very": -3.0, " positive": -0.1}, words) is not None
