@@ -27,6 +27,10 @@ class TuneshotError(Exception):
     """
 
 
+class DataNote(Warning):
+    """What a person should know about how data was read: one line; commands show each once."""
+
+
 def unknown_choice(kind: str, name: object, choices: Iterable[object]) -> TuneshotError:
     """The error for a name that is not in a registry; lists the names that are.
 

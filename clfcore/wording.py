@@ -26,3 +26,10 @@ def assignments(values: Mapping[str, Any], separator: str = ", ") -> str:
     """``causal=true, epochs=2``: settings as the command lines read them."""
     texts = {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()}
     return separator.join(f"{name}={text}" for name, text in texts.items())
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """``a, b, c``; of more than ``most`` names the first, and how many there are."""
+    texts = [" ".join(str(name).split()) for name in names]
+    shown = ", ".join(text if len(text) <= 50 else f"{text[:49]}…" for text in texts[:most])
+    return shown if len(texts) <= most else f"{shown}, … ({len(texts):,} in all)"

@@ -5,9 +5,10 @@ Exit status: 0 done, 1 a failure (one line), 2 bad usage (Typer's own), 130 inte
 
 import math
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -24,7 +25,7 @@ from typer.core import TyperCommand
 
 from clfcore import __version__
 from clfcore.data.tables import read_texts
-from clfcore.errors import TuneshotError, missing_extra_explained
+from clfcore.errors import DataNote, TuneshotError, missing_extra_explained
 from clfcore.json_text import to_json
 from clfcore.types import Prediction
 
@@ -43,7 +44,7 @@ File = Annotated[
     Path | None,
     typer.Option(
         "--file",
-        help="One message a line, or a table with a 'text' column.",
+        help="One message a line, or a table: .csv, .tsv, .xlsx, .jsonl, .parquet.",
         rich_help_panel=MESSAGES,
     ),
 ]
@@ -51,8 +52,8 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Labelled .tsv, .csv, .parquet or .jsonl; a folder of text files for each class; "
-        "a Hugging Face dataset. Default: the downloaded corpus, else the sample.",
+        help="Labelled .tsv, .csv, .xlsx, .parquet or .jsonl; a folder of text files for each "
+        "class; a Hugging Face dataset. Default: the downloaded corpus, else the sample.",
         rich_help_panel=MESSAGES,
     ),
 ]
@@ -158,7 +159,12 @@ def _main_options(
 
 
 def run_app(app: typer.Typer) -> None:
-    """Runs ``app``; a ``TuneshotError`` becomes one line on stderr and exit status 1."""
+    """Runs ``app``; a ``TuneshotError`` becomes one line on stderr and exit status 1.
+
+    So does each ``DataNote``, once, without ending anything.
+    """
+    warnings.filterwarnings("once", category=DataNote)
+    warnings.showwarning = _show_warning
     try:
         with missing_extra_explained("this command"):
             app()
@@ -168,6 +174,22 @@ def run_app(app: typer.Typer) -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    told = (
+        f"note: {printable(str(message))}\n"
+        if issubclass(category, DataNote)
+        else warnings.formatwarning(message, category, filename, lineno, line)
+    )
+    (file or sys.stderr).write(told)
 
 
 def read_messages(texts: list[str] | None, file: Path | None) -> list[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from clfcore.data.tables import READERS, find_columns, to_examples
+from clfcore.data.columns import find_columns
+from clfcore.data.tables import FORMS, to_examples
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
 
@@ -40,7 +41,7 @@ def read_dataset(
     dataset = _load(source, name, config, split)
     header = dataset.column_names
     columns = find_columns(header, {"text": text_column, "label": label_column}, source)
-    values = [column_values(dataset, header[column]) for column in columns]
+    values = [column_values(dataset, header[column]) for column in columns.values()]
     return to_examples(enumerate(zip(*values, strict=True), start=1), source)
 
 
@@ -49,7 +50,7 @@ def _parts_of(source: str) -> tuple[str, str | None, str]:
     path, _, split = source.partition(":")
     parts = path.split("/")
     possible = all(_NAME.fullmatch(part) for part in parts) and len(parts) <= 3
-    if not possible or Path(path).suffix.lower() in READERS:
+    if not possible or Path(path).suffix.lower() in FORMS:
         raise _not_found(source, "no dataset is called that")
     return "/".join(parts[:2]), parts[2] if len(parts) == 3 else None, split or DEFAULT_SPLIT
 
@@ -99,7 +100,7 @@ def column_values(dataset: "Dataset", column: str) -> list[object]:
 
 def _not_found(source: str, why: str) -> TuneshotError:
     return TuneshotError(
-        f"{source!r} is not a file or folder here, and {why}; give a table ({', '.join(READERS)}), "
+        f"{source!r} is not a file or folder here, and {why}; give a table ({', '.join(FORMS)}), "
         "a folder with a sub-folder of .txt files for each class, or a Hugging Face dataset: "
         "owner/name, owner/name:split or owner/name/config:split"
     )

@@ -1,70 +1,137 @@
-"""Messages out of files: tables, the corpus' own form, a folder of text files per class.
+"""Messages out of files: every form of table, texts one a line, a folder of text files per class.
 
-One reader per form, listed in ``READERS``. A reader finds the columns it is asked for and gives
-their values row by row; what a message and a label may be is decided in one place for all forms.
+One reader for all of them. It looks at what a file holds before it trusts its name, in one
+direction: bytes (``forms/content.py``) → text (``forms/text.py``) → rows (one file a form) →
+columns (``columns.py``) → checked texts and labels (here and in ``labels.py``).
 """
 
-import csv
-import io
-import json
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 
-from clfcore.errors import TuneshotError
+from clfcore.data.columns import ColumnNames, find_columns
+from clfcore.data.forms.content import MOST_UNPACKED, cannot_read, kind, read_bytes, unpacked
+from clfcore.data.forms.records import read_json, read_parquet
+from clfcore.data.forms.separated import read_separated
+from clfcore.data.forms.sheet import NumberedRow, Sheet
+from clfcore.data.forms.text import decoded
+from clfcore.data.forms.workbook import read_workbook
+from clfcore.data.labels import is_missing, read_labels
+from clfcore.errors import DataNote, TuneshotError
 from clfcore.types import Example
 
-# Role of a column ("text", "label") -> its name, where the user says it.
-ColumnNames = Mapping[str, str | None]
-# Row number as a person counts it in the file, and the values of the wanted columns.
-NumberedRow = tuple[int, Sequence[object]]
+FORMS = (".tsv", ".csv", ".xlsx", ".parquet", ".jsonl")  # named where a table is asked for
+_JSON = (".jsonl", ".ndjson", ".json")
 
-# What others call these columns; v1 and v2 are Kaggle's copy of the SMS Spam Collection.
-ALIASES = {
-    "text": ("message", "sms", "sentence", "content", "body", "review", "v2"),
-    "label": ("category", "class", "target", "type", "v1"),
-}
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was in a file.
+
+    Attributes:
+        texts: the messages, in the file's order.
+        labels: theirs; None where the file has none, or none were asked for.
+        numbers: the row of each message, as a person counts them in the file.
+        header: names of all columns.
+        blank: rows that were left out because nothing, or no text, stood in them.
+        notes: what to know about how the file was read, one line each.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    numbers: tuple[int, ...]
+    header: tuple[str, ...] = ()
+    blank: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def examples(self) -> list[Example]:
+        """The labelled messages; none if there are no labels."""
+        return [Example(*pair) for pair in zip(self.texts, self.labels or (), strict=False)]
 
 
 def read_labelled(
     path: Path, text_column: str | None = None, label_column: str | None = None
 ) -> list[Example]:
-    """Labelled messages from a file or a folder.
+    """Labelled messages from a file or a folder; what is odd about it is told as a ``DataNote``.
 
     Args:
-        path: a table in one of the forms of ``READERS``; a folder with one sub-folder of
-            ``.txt`` files per class; or any other text file: a tab-separated table whose header
-            names the columns, or else the corpus' own form (no header; label, first tab, text).
+        path: a table: separated by commas, semicolons, tabs or bars, an Excel workbook, JSON Lines
+            or Parquet, perhaps packed with gzip; the corpus' own form (no header; label, first
+            tab, text); or a folder with one sub-folder of ``.txt`` files per class.
         text_column: name of the column with the messages; default: ``text``, or an alias.
         label_column: name of the column with the labels; default: ``label``, or an alias.
 
     Raises:
-        TuneshotError: unreadable, not UTF-8, a column cannot be found, a row without a text or a
-            label, or no message at all.
+        TuneshotError: unreadable, a column cannot be found, a row without a text or a label,
+            labels of several kinds, or no message at all.
     """
-    return to_examples(_rows(path, {"text": text_column, "label": label_column}), str(path))
+    return _told(read_table(path, text_column=text_column, label_column=label_column)).examples
 
 
 def read_texts(path: Path, text_column: str | None = None) -> list[str]:
     """Messages to classify: the text column of a table or a folder, or else every line.
 
     Raises:
-        TuneshotError: unreadable, not UTF-8, or a table without such a column.
+        TuneshotError: unreadable, or a table without such a column.
     """
-    if not path.is_dir() and path.suffix.lower() not in READERS and text_column is None:
-        return read_lines(path)
-    rows = _rows(path, {"text": text_column})
-    return [_text(value, f"{path}, row {number}") for number, [value] in rows]
+    wanted = {"text": text_column}
+    sheet = _read(path, str(path), wanted, ())
+    return list(_told(_table(sheet, wanted, str(path))).texts)
 
 
-def find_columns(header: Sequence[str], wanted: ColumnNames, place: str) -> list[int]:
-    """Where the wanted columns are, whatever their case; in the order of ``wanted``.
+def read_table(
+    source: Path | bytes,
+    name: str = "",
+    *,
+    text_column: str | None = None,
+    label_column: str | None = None,
+    labels_needed: bool = True,
+    skip_empty: bool = False,
+    most: int | None = None,
+) -> Table:
+    """Messages and labels, and what to know about how they were read.
+
+    Args:
+        source: a file, a folder, or a file's content.
+        name: what the user calls it; its ending may tell the form. Default: the path.
+        text_column: as ``read_labelled``.
+        label_column: as ``read_labelled``.
+        labels_needed: whether a table without labels is refused.
+        skip_empty: leave out, and count, rows without a text.
+        most: bytes of text in a file from a stranger, packed or not. Parquet, whose size cannot
+            be told beforehand, is refused then.
 
     Raises:
-        TuneshotError: one of them is not there, or more than one could be meant.
+        TuneshotError: as ``read_labelled``; or too large.
     """
-    return [_find(header, role, name, place) for role, name in wanted.items()]
+    wanted = {"text": text_column, "label": label_column}
+    optional = () if labels_needed else ("label",)
+    place = name or str(source)
+    sheet = _read(source, place, wanted, optional, most)
+    table = _table(sheet, wanted, place, optional, skip_empty)
+    if labels_needed and not table.texts:
+        raise TuneshotError(f"{place} holds no messages; give at least one")
+    if most and sum(map(len, table.texts)) > most:
+        raise TuneshotError(f"{place} has more than {most / 1e6:.0f} MB of text; split it")
+    return table
+
+
+def read_columns(path: Path, names: Sequence[str]) -> Iterator[dict[str, object]]:
+    """Rows of a table as name -> value, of the columns with these names.
+
+    Raises:
+        TuneshotError: unreadable, or a column is not there.
+    """
+    sheet = _read(path, str(path), {name: name for name in names}, ())
+    if missing := [name for name in names if name not in sheet.header]:
+        raise TuneshotError(
+            f"{path} has no column {missing[0]!r}; its columns should be {', '.join(names)}"
+        )
+    columns = [sheet.header.index(name) for name in names]
+    for _, cells in sheet.rows:
+        yield {name: cells[column] for name, column in zip(names, columns, strict=True)}
 
 
 def to_examples(rows: Iterable[NumberedRow], place: str) -> list[Example]:
@@ -72,188 +139,50 @@ def to_examples(rows: Iterable[NumberedRow], place: str) -> list[Example]:
 
     Args:
         rows: the values are text and label.
-        place: the file or data set, for the error message.
+        place: the file or data set, for messages.
 
     Raises:
         TuneshotError: no rows; a missing text or label, or one that is a list, say.
     """
-    examples = [
-        Example(_text(text, f"{place}, row {number}"), _label(label, f"{place}, row {number}"))
-        for number, (text, label) in rows
-    ]
-    if not examples:
+    wanted = {"text": None, "label": None}
+    table = _told(_table(Sheet(("text", "label"), list(rows)), wanted, place))
+    if not table.texts:
         raise TuneshotError(f"{place} holds no messages; give at least one")
-    return examples
+    return table.examples
 
 
-def _text(value: object, where: str) -> str:
-    if _missing(value):
-        raise TuneshotError(f"{where}: the text is missing; fill it in or remove the row")
-    if not isinstance(value, str):
-        raise TuneshotError(
-            f"{where}: the text is not a string but of type {type(value).__name__}; "
-            "choose another --text-column"
-        )
-    return value
+# --- the way of a file ---------------------------------------------------------------------------
 
 
-def _label(value: object, where: str) -> str:
-    if _missing(value) or not str(value).strip():
-        raise TuneshotError(f"{where}: the label is empty; fill it in or remove the row")
-    if not isinstance(value, str | int | float):
-        raise TuneshotError(
-            f"{where}: the label is not one word or number but of type {type(value).__name__}; "
-            "choose another --label-column"
-        )
-    return str(value)
-
-
-def _missing(value: object) -> bool:
-    """No value, or the not-a-number that pandas writes in its place."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-# --- columns ------------------------------------------------------------------------------------
-
-
-def _find(header: Sequence[str], role: str, name: str | None, place: str) -> int:
-    option = f"--{role}-column"
-    for names in ((name,),) if name else ((role,), ALIASES[role]):
-        columns = _named(header, names)
-        if len(columns) > 1:
-            which = ", ".join(repr(header[column]) for column in columns)
-            raise TuneshotError(
-                f"{place} has {len(columns)} columns for the {role}: {which}; "
-                f"choose one with {option}, or rename the others"
-            )
-        if columns:
-            return columns[0]
-    raise TuneshotError(
-        f"{place} has no column {name or role!r}; its header is: "
-        f"{shorten(', '.join(header), 200, placeholder=' …') or 'empty'}; "
-        f"say which column it is with {option}"
-    )
-
-
-def _named(header: Sequence[str], names: Iterable[str]) -> list[int]:
-    lowered = {name.strip().lower() for name in names}
-    return [column for column, name in enumerate(header) if name.strip().lower() in lowered]
-
-
-# --- one reader per form ------------------------------------------------------------------------
-
-
-def _rows(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
-    if path.is_dir():
-        return _read_folder(path, wanted)
-    return READERS.get(path.suffix.lower(), _read_tsv)(path, wanted)
-
-
-def _columns_of(
-    path: Path,
-    header: Sequence[str],
-    rows: Iterable[tuple[int, Sequence[object]]],
+def _read(
+    source: Path | bytes,
+    place: str,
     wanted: ColumnNames,
-) -> Iterator[NumberedRow]:
-    """The wanted columns of numbered ``rows``, each of which must be as wide as ``header``."""
-    columns = find_columns(header, wanted, str(path))
-    for number, cells in rows:
-        if len(cells) != len(header):
-            raise TuneshotError(
-                f"{path}, row {number}: {len(cells)} fields where the header has {len(header)}; "
-                "correct the row or the header"
-            )
-        yield number, [cells[column] for column in columns]
+    optional: Sequence[str],
+    most: int | None = None,
+) -> Sheet:
+    if isinstance(source, Path):
+        if source.is_dir():
+            return _read_folder(source)
+        source = read_bytes(source)
+    raw = unpacked(source, place, most or MOST_UNPACKED)
+    suffix = Path(place.lower().removesuffix(".gz")).suffix
+    match kind(raw, place, most or MOST_UNPACKED):
+        case "workbook":
+            return read_workbook(raw, place)
+        case "parquet" if most is None:
+            return read_parquet(raw, place, wanted, optional)
+        case "parquet":
+            raise TuneshotError(f"{place} is a Parquet file; send it as .csv or .xlsx")
+    text, notes = decoded(raw, place)
+    if suffix in _JSON:
+        sheet = read_json(text, place)
+    else:
+        sheet = read_separated(text, place, suffix, wanted, optional)
+    return Sheet(sheet.header, sheet.rows, sheet.blank, (*notes, *sheet.notes))
 
 
-def split_tsv(lines: Sequence[str]) -> list[list[str]]:
-    """The cells of a tab-separated table, its header first; its last column takes all other tabs.
-
-    Never unquoted: a stray ``"`` in a message must not swallow the lines after it.
-    """
-    tabs = lines[0].count("\t") if lines else 0
-    return [line.split("\t", tabs) for line in lines]
-
-
-def _read_tsv(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
-    lines = read_lines(path)
-    header, *rows = split_tsv(lines) or [[]]
-    if "label" in wanted and not any(wanted.values()) and _is_corpus_form(path, header):
-        return _columns_of(path, ("label", "text"), _corpus_rows(path, lines), wanted)
-    return _columns_of(path, header, enumerate(rows, start=2), wanted)
-
-
-def _is_corpus_form(path: Path, header: Sequence[str]) -> bool:
-    """Whether the first line is a message: nothing in it looks like the name of a column.
-
-    In a ``.tsv`` of three columns and more the first line is a header, known names or not.
-    """
-    surely_header = path.suffix.lower() == ".tsv" and len(header) > 2
-    return not (surely_header or all(_named(header, (role, *ALIASES[role])) for role in ALIASES))
-
-
-def _corpus_rows(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, tuple[str, str]]]:
-    for number, line in enumerate(lines, start=1):
-        label, tab, text = line.partition("\t")
-        if not tab:
-            raise TuneshotError(
-                f"{path}, line {number}: expected label, a tab and the text; other forms are "
-                f"told by the file's ending: {', '.join(READERS)}"
-            )
-        yield number, (label, text)
-
-
-def _read_csv(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
-    csv.field_size_limit(2**31 - 1)
-    rows = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
-    try:
-        header = next(rows, [])
-        # A blank line is no row.
-        filled = ((number, cells) for number, cells in enumerate(rows, start=2) if cells)
-        yield from _columns_of(path, header, filled, wanted)
-    except csv.Error as error:
-        raise TuneshotError(
-            f"{path} is not a well-formed CSV: {error}; export it again, or as .tsv"
-        ) from error
-
-
-def _read_jsonl(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
-    rows = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise TuneshotError(
-                f"{path}, line {number} is not JSON ({error}); write one object a line"
-            ) from error
-        if not isinstance(row, dict):
-            raise TuneshotError(f"{path}, line {number} is not an object; write one object a line")
-        rows.append((number, row))
-    header = list(dict.fromkeys(name for _, row in rows for name in row))
-    filled = ((number, [row.get(name) for name in header]) for number, row in rows)
-    return _columns_of(path, header, filled, wanted)
-
-
-def _read_parquet(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
-    from pyarrow import ArrowException, parquet  # half a second; `--help` should not wait
-
-    try:
-        with parquet.ParquetFile(path) as file:
-            header = file.schema_arrow.names
-            columns = find_columns(header, wanted, str(path))
-            table = file.read(columns=[header[column] for column in columns])
-    except (OSError, ArrowException) as error:
-        raise TuneshotError(
-            f"cannot read {path} as Parquet ({shorten(str(error), 200)}); write it again, or as "
-            ".jsonl"
-        ) from error
-    values = (table.column(header[column]).to_pylist() for column in columns)
-    return enumerate(zip(*values, strict=True), start=1)
-
-
-def _read_folder(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
+def _read_folder(path: Path) -> Sheet:
     """One sub-folder per class, one ``.txt`` file per message; a last line end is not text."""
     files: list[Path] = []
     for folder in sorted(child for child in _visible(path) if child.is_dir()):
@@ -266,53 +195,85 @@ def _read_folder(path: Path, wanted: ColumnNames) -> Iterator[NumberedRow]:
             f"{path} has no sub-folders; expected one for each class, with a .txt file for each "
             "message: spam/001.txt"
         )
-    rows = (
-        (file.parent.name, _decoded(file).removesuffix("\n").removesuffix("\r")) for file in files
+    rows: list[NumberedRow] = []
+    notes: dict[str, Path] = {}  # each once, with the first file it is about
+    for number, file in enumerate(files, start=1):
+        text, found = decoded(read_bytes(file), str(file))
+        notes = dict.fromkeys(found, file) | notes
+        rows.append((number, (file.parent.name, text.removesuffix("\n").removesuffix("\r"))))
+    return Sheet(
+        ("label", "text"),
+        rows,
+        notes=tuple(f"{file.relative_to(path)}: {note}" for note, file in notes.items()),
     )
-    return _columns_of(path, ("label", "text"), enumerate(rows, start=1), wanted)
 
 
 def _visible(folder: Path) -> list[Path]:
     try:
         return [child for child in folder.iterdir() if not child.name.startswith(".")]
     except OSError as error:
-        raise _cannot_read(folder, error) from error
+        raise cannot_read(folder, error) from error
 
 
-# --- text ---------------------------------------------------------------------------------------
+def _table(
+    sheet: Sheet,
+    wanted: ColumnNames,
+    place: str,
+    optional: Sequence[str] = (),
+    skip_empty: bool = False,
+) -> Table:
+    """The wanted columns of a sheet, checked."""
+    if not sheet.header and not sheet.rows:
+        return Table((), None, (), notes=_placed(sheet.notes, place))
+    columns = find_columns(sheet.header, wanted, place, optional)
+    rows = [
+        (number, cells)
+        for number, cells in sheet.rows
+        if not (skip_empty and _is_empty(cells[columns["text"]]))
+    ]
+    numbers = tuple(number for number, _ in rows)
+
+    def where(row: int) -> str:
+        return f"{place}, row {numbers[row]}"
+
+    texts = _texts([cells[columns["text"]] for _, cells in rows], where)
+    labels: list[str] | None = None
+    notes: list[str] = []
+    if "label" in columns:
+        labels, notes = read_labels([cells[columns["label"]] for _, cells in rows], where)
+    return Table(
+        texts=tuple(texts),
+        labels=None if labels is None else tuple(labels),
+        numbers=numbers,
+        header=tuple(sheet.header),
+        blank=sheet.blank + len(sheet.rows) - len(rows),
+        notes=_placed((*sheet.notes, *notes), place),
+    )
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, without their ends: LF or CR LF. U+2028 and the like are text.
-
-    Raises:
-        TuneshotError: unreadable, or not UTF-8.
-    """
-    lines = [line.removesuffix("\r") for line in _decoded(path).split("\n")]
-    return lines[:-1] if lines[-1] == "" else lines
-
-
-def _decoded(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise _cannot_read(path, error) from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise TuneshotError(
-            f"{path} is not UTF-8 (line {line}); convert it: iconv -f latin1 -t utf-8 {path}"
-        ) from error
+def _texts(values: Sequence[object], where: Callable[[int], str]) -> list[str]:
+    """Texts; numbers among them become texts, but a column of numbers is not one of messages."""
+    numbers_too = any(isinstance(value, str) for value in values)
+    for row, value in enumerate(values):
+        if is_missing(value):
+            raise TuneshotError(f"{where(row)}: the text is missing; fill it in or remove the row")
+        if not isinstance(value, str) and not (numbers_too and isinstance(value, int | float)):
+            raise TuneshotError(
+                f"{where(row)}: the text is not a string but of type {type(value).__name__}; "
+                "choose another --text-column"
+            )
+    return [str(value) for value in values]
 
 
-def _cannot_read(path: Path, error: OSError) -> TuneshotError:
-    return TuneshotError(f"cannot read {path}: {error.strerror or error}; check the path")
+def _placed(notes: Sequence[str], place: str) -> tuple[str, ...]:
+    return tuple(f"{place}: {note}" for note in notes)
 
 
-READERS: dict[str, Callable[[Path, ColumnNames], Iterator[NumberedRow]]] = {
-    ".tsv": _read_tsv,
-    ".csv": _read_csv,
-    ".parquet": _read_parquet,
-    ".jsonl": _read_jsonl,
-}
+def _is_empty(text: object) -> bool:
+    return is_missing(text) or (isinstance(text, str) and not text.strip())
+
+
+def _told(table: Table) -> Table:
+    for note in table.notes:
+        warnings.warn(note, DataNote, stacklevel=3)
+    return table

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from clfcore.data.hub import column_values
 from clfcore.data.messages import load_messages
 from clfcore.data.split import Split, grouped_stratified_split
-from clfcore.data.tables import read_lines, split_tsv
+from clfcore.data.tables import read_columns
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.template import Template, read_template
@@ -186,7 +186,7 @@ class PublishedDataset:
         if folder is None:
             place, rows = f"{self.dataset} ({split})", self._from_hub(split)
         else:
-            place, rows = str(folder / file), _from_table(folder / file)
+            place, rows = str(folder / file), read_columns(folder / file, tuple(self.columns))
         try:
             return list(_labelled(map(self.example, rows)))
         except (KeyError, TypeError, ValueError) as error:
@@ -208,13 +208,6 @@ class PublishedDataset:
         columns = [column_values(table, theirs) for theirs in self.columns.values()]
         for values in zip(*columns, strict=True):
             yield dict(zip(self.columns, values, strict=True))
-
-
-def _from_table(path: Path) -> Iterator[RawRow]:
-    """Rows of a tab-separated table with a header and without quoting."""
-    header, *rows = split_tsv(read_lines(path))
-    for row in rows:
-        yield dict(zip(header, row, strict=True))
 
 
 def _labelled(examples: Iterable[Example]) -> Iterator[Example]:

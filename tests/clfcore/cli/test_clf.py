@@ -78,7 +78,7 @@ def test_awkward_messages_come_back_unchanged_and_cannot_touch_the_terminal(clf,
     [
         (("classify", "hi", "--checkpoint", "nowhere"), "no checkpoint at nowhere"),
         (("classify", "--file", "nowhere.txt"), "cannot read nowhere.txt"),
-        (("classify", "--file", "latin1.txt"), "not UTF-8 (line 2); convert it: iconv"),
+        (("classify", "--file", "binary.txt"), "binary.txt is a binary file, no text; give a"),
         (("evaluate", "--data", "nolabels", "--checkpoint", "tiny"), "expected label, a tab"),
         (("evaluate", "--data", "sms", "--part", "some"), "choose from train, val, test, all"),
         (("train", "--data", "sms", "--layers", "some"), "choose from last_layer, last_block"),
@@ -91,7 +91,7 @@ def test_awkward_messages_come_back_unchanged_and_cannot_touch_the_terminal(clf,
 )
 def test_what_cannot_be_done_is_one_line_and_status_1(clf, home, monkeypatch, arguments, message):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    (home / "latin1.txt").write_bytes(b"fine\ncaf\xe9\n")
+    (home / "binary.txt").write_bytes(bytes(range(256)) * 4)
     (home / "nolabels").write_text("just text\n")
     status, out, err = clf(*arguments)
     assert (status, out) == (1, "")
@@ -191,11 +191,13 @@ def test_data_show_tells_a_program_and_a_person_the_same(clf):
 
 
 def test_data_show_helps_where_the_split_refuses(clf, home):
-    (home / "own.csv").write_text("Nachricht,Art\nhi,ham\nwin,spam\n")
+    (home / "own.csv").write_text("Farbe,Nachricht,Art\nrot,hi,ham\nblau,win,spam\n")
     arguments = ("data", "show", "--data", "own.csv", "--text-column", "nachricht")
     status, _, err = clf(*arguments)
     assert status == 1
-    assert "its header is: Nachricht, Art; say which column it is with --label-column" in err
+    assert (
+        "its header is: Farbe, Nachricht, Art; name the column so, or say which it is with" in err
+    )
     status, out, _ = clf(*arguments, "--label-column", "art")
     assert status == 0
     assert "label 'spam' has 1 different message" in " ".join(out.split())

@@ -304,7 +304,7 @@ def test_without_an_answer_the_reason_and_what_is_allowed_come_at_once(monkeypat
     message = str(caught.value)
     assert message.startswith("'nobody/nothing' is not a file or folder here, and Hugging Face")
     assert "cannot be reached" in message
-    assert "give a table (.tsv, .csv, .parquet, .jsonl)" in message
+    assert "give a table (.tsv, .csv, .xlsx, .parquet, .jsonl)" in message
     assert "\n" not in message
 
 

@@ -120,16 +120,20 @@ def test_rows_without_a_text_are_skipped_counted_and_keep_their_number(name, con
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        ("a.xlsx", "PK", "a.xlsx is no table of text; send a .csv, .tsv or .txt file"),
+        (
+            "a.pdf",
+            "%PDF",
+            "a.pdf is no table of text; send a .csv, .tsv, .txt, .xlsx or .jsonl file",
+        ),
         ("a.txt", "x" * 2_000_001, "a.txt has 2.0 MB; send at most 2 MB: split it"),
         ("a.txt", "x\n" * 10_001, "a.txt has 10,001 rows; send at most 10,000: split it"),
         ("a.txt", "x" * 100_001, "a.txt, row 1 has 100,001 characters; a message has at most 100,"),
         ("a.txt", " \n\n", "a.txt holds no messages; give at least one"),
-        ("a.csv", "", "a.csv has no column 'text'; its first row is: ; name the column with the"),
+        ("a.csv", "", "a.csv holds no messages; give at least one"),
         (
             "a.csv",
-            "Text of it,label\nhi,ham\n",
-            "no column 'text'; its first row is: Text of it, l",
+            "Farbe,Form,label\nrot,rund,ham\n",
+            "a.csv has no column 'text'; its header is: Farbe, Form, label; name the column so",
         ),
         ("a.csv", "text,label\nhi\n", "a.csv, row 2: 1 fields where the header has 2"),
         ("a.csv", 'text;label\n"hi;ham\n', "a.csv is not a well-formed CSV"),
@@ -137,11 +141,11 @@ def test_rows_without_a_text_are_skipped_counted_and_keep_their_number(name, con
         (
             "a.csv",
             "text,label\nhi,ham\nyou,sapm\n",
-            "a.csv, row 3: unknown label 'sapm'; use ham, ",
+            "a.csv, row 3 has the label 'sapm', and this task has not; it has ham, spam",
         ),
-        ("a.txt", "eggs\thi\n", "a.txt, row 1: unknown label 'eggs'; use ham, spam, or remove"),
+        ("a.txt", "eggs\thi\n", "a.txt, row 1 has the label 'eggs', and this task has not; it has"),
         ("a.txt", "ham\thi\nno label\n", "a.txt, line 2: expected label, a tab and the text"),
-        ("a.csv", b"text;label\nhi;ham\ncaf\xe9;ham\n", "a.csv is not UTF-8 (line 3)"),
+        ("a.csv", b"text;label\nhi;ham\ncaf\x81;ham\n", "a.csv is not UTF-8 (line 3), nor Wind"),
         ("a.txt", b"\xff\xfeh\x00i", "a.txt is no well-formed UTF-16; save it as UTF-8"),
     ],
 )

@@ -183,12 +183,17 @@ def test_mistakes_are_one_line_and_an_honest_status(classify, arguments, code, m
         assert len([line for line in err.splitlines() if line.startswith("error: ")]) == 1
 
 
-def test_invalid_utf8_is_refused_by_line(classify, tmp_path):
-    file = tmp_path / "latin1.txt"
-    file.write_bytes(b"fine\nna\xefve\n")
+def test_windows_1252_is_read_and_said_once_in_one_line(classify, tmp_path):
+    file = tmp_path / "windows.txt"
+    file.write_bytes("fine\n€5 naïve\n".encode("cp1252"))
     code, out, err = classify("--file", file)
-    assert (code, out) == (1, "")
-    assert "is not UTF-8 (line 2)" in err
+    assert code == 0
+    assert "€5 naïve" in out
+    notes = [line for line in err.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        f"note: {file}: it is not UTF-8 (line 2) and read as Windows-1252; save it as UTF-8 if "
+        "letters look wrong"
+    ]
 
 
 def test_knn_has_no_prompt_to_show(icl):

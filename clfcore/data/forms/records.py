@@ -1,0 +1,76 @@
+"""JSON Lines, JSON arrays and Parquet: rows whose cells have types."""
+
+import json
+from collections.abc import Collection, Mapping
+from textwrap import shorten
+from typing import Any
+
+from clfcore.data.columns import ColumnNames, find_columns
+from clfcore.data.forms.sheet import Sheet
+from clfcore.errors import TuneshotError
+
+
+def read_json(text: str, place: str) -> Sheet:
+    """One object a line, or an array of objects.
+
+    Raises:
+        TuneshotError: something else.
+    """
+    rows = _array(text, place) if text.lstrip().startswith("[") else _lines(text, place)
+    for number, row in rows:
+        if not isinstance(row, dict):
+            raise TuneshotError(f"{place}, line {number} is not an object; write one object a line")
+    header = list(dict.fromkeys(name for _, row in rows for name in row))
+    return Sheet(header, [(number, [row.get(name) for name in header]) for number, row in rows])
+
+
+def _lines(text: str, place: str) -> list[tuple[int, Any]]:
+    rows = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append((number, json.loads(line)))
+        except (ValueError, RecursionError) as error:
+            raise TuneshotError(
+                f"{place}, line {number} is not JSON ({error}); write one object a line"
+            ) from error
+    return rows
+
+
+def _array(text: str, place: str) -> list[tuple[int, Any]]:
+    try:
+        rows = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise TuneshotError(f"{place} is not JSON ({error}); write one object a line") from error
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise TuneshotError(f"{place}, line 1 is not an object; write one object a line")
+    return list(enumerate(rows, start=1))
+
+
+def read_parquet(
+    raw: bytes, place: str, wanted: ColumnNames, optional: Collection[str] = ()
+) -> Sheet:
+    """The wanted columns of a Parquet file; None in all others.
+
+    Raises:
+        TuneshotError: it is damaged, or has no such columns.
+    """
+    import pyarrow as pa  # half a second; `--help` should not wait
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(pa.BufferReader(raw)) as file:
+            names = file.schema_arrow.names
+            needed = find_columns(names, wanted, place, optional).values()
+            table = file.read(columns=[names[column] for column in needed])
+    except (OSError, pa.ArrowException) as error:
+        raise TuneshotError(
+            f"cannot read {place} as Parquet ({shorten(str(error), 200)}); write it again, or as "
+            ".jsonl"
+        ) from error
+    columns = [
+        table.column(name).to_pylist() if column in needed else [None] * table.num_rows
+        for column, name in enumerate(names)
+    ]
+    return Sheet(names, list(enumerate(zip(*columns, strict=True), start=1)))

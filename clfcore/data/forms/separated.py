@@ -1,0 +1,304 @@
+"""Text becomes rows of cells: which character separates them, and whether there is a header.
+
+Nothing is known but the text, so every separator that the first row has is tried, and the one is
+taken with which most is understood: columns by known names, and rows of one width.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from clfcore.data.columns import ColumnNames, could_be_name, is_known, plain_name
+from clfcore.data.forms.sheet import NumberedRow, Sheet
+from clfcore.errors import TuneshotError
+
+TABLE_SUFFIXES = (".csv", ".tsv")  # others may be texts, one a line
+_SAMPLE = 500  # rows that decide about the form
+_CORPUS = ("label", "text")  # the SMS Spam Collection's own form: no header; label, tab, text
+# What a writer puts in quotes: cells with one of these, or all cells ("").
+_QUOTED_BY_WRITERS = ('\t"\r\n', '\t",\r\n', "")
+
+_Row = tuple[int, list[str]]
+
+
+class _Form(NamedTuple):
+    """How cells are separated.
+
+    Attributes:
+        separator: one character.
+        quoted: whether quotes around a cell belong to the form, not to the cell.
+        spaced: whether a space follows each separator.
+    """
+
+    separator: str
+    quoted: bool = True
+    spaced: bool = False
+
+
+_TABS = _Form("\t", quoted=False)
+
+
+def read_separated(
+    text: str, place: str, suffix: str, wanted: ColumnNames, optional: Collection[str] = ()
+) -> Sheet:
+    """The rows of a table; or each line as a text, where no table can be seen.
+
+    A first row is a header if one of its cells is a column's known name, or if a column is asked
+    for by name. Else a table of two columns has none.
+
+    Args:
+        text: of the file.
+        place: the file, for error messages.
+        suffix: of its name: ``.csv`` and ``.tsv`` are tables in any case.
+        wanted: the columns that will be asked for.
+        optional: those of them that need not be there.
+
+    Raises:
+        TuneshotError: not a well-formed table.
+    """
+    form, text = _declared(text)
+    form = form or _form_of(text, wanted)
+    sample = list(islice(_filled(_records(text, form, place)), _SAMPLE)) if form else []
+    if form is None or not (suffix in TABLE_SUFFIXES or _is_table(sample, form, wanted)):
+        if "label" in wanted and "label" not in optional and suffix not in TABLE_SUFFIXES:
+            return _without_header(text, _TABS, [], place)
+        return _lines(text, suffix, wanted, place)
+    if _has_header(sample, form, suffix, wanted):
+        return _with_header(text, form, place)
+    return _without_header(text, form, sample, place)
+
+
+# --- the form ------------------------------------------------------------------------------------
+
+
+def _declared(text: str) -> tuple[_Form | None, str]:
+    """Excel's first line ``sep=;``, taken out."""
+    line = re.match(r'"?sep=(.)"?(\r\n|\n|\r)', text, re.IGNORECASE)
+    return (_Form(line[1]), text[line.end() :]) if line else (None, text)
+
+
+def _form_of(text: str, wanted: ColumnNames) -> _Form | None:
+    """The form with which most is understood; None if no character separates the first row."""
+    forms = [_Form("\t") if _tabs_are_quoted(text) else _TABS]
+    for separator in "|;,":
+        forms.append(_Form(separator))
+        if f'{separator} "' in text:
+            forms.append(_Form(separator, spaced=True))
+    best: tuple[tuple[int, bool], _Form | None] = ((-1, False), None)
+    for form in forms:  # of equals the first: tabs, bars and semicolons are rare in sentences
+        try:
+            sample = [cells for _, cells in islice(_filled(_records(text, form, "")), _SAMPLE)]
+        except TuneshotError:  # not well-formed, which is said when this form is the best
+            sample = []
+        first, *rest = sample or [_first_line(text).split(form.separator)]
+        if len(first) < 2:
+            continue
+        known = min(2, sum(map(is_known, first)) + 2 * _asked_for(first, wanted))
+        width = len(first)
+        even = all(len(_without_empty_end(cells, width)) == width for cells in rest)
+        if (found := (known, even and bool(rest))) > best[0]:
+            best = found, form
+    return best[1]
+
+
+def _asked_for(cells: Sequence[str], wanted: ColumnNames) -> int:
+    names = {plain_name(name).lower() for name in wanted.values() if name}
+    return sum(plain_name(cell).lower() in names for cell in cells)
+
+
+def _first_line(text: str) -> str:
+    line = re.search(r"[^\r\n]*\S[^\r\n]*", text)
+    return line[0] if line else ""
+
+
+def _tabs_are_quoted(text: str) -> bool:
+    """Whether the quotes around cells are a writer's, not the messages' own.
+
+    They are if quoting the cells again gives the same file, unless its lines are whole rows
+    without that: a stray quote must not swallow the lines after it.
+    """
+    if '"' not in text or "\t" not in _first_line(text):
+        return False
+    try:
+        rows = [cells for _, cells in _records(text, _Form("\t"), "")]
+    except TuneshotError:
+        return False
+    lines = _split_lines(text)
+    if len(rows) != len(lines) and len({line.count("\t") for line in lines if line}) == 1:
+        return False
+    return any(
+        _unix("\n".join("\t".join(_quoted(cell, special) for cell in row) for row in rows))
+        == _unix(text)
+        for special in _QUOTED_BY_WRITERS
+    )
+
+
+def _unix(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+
+
+def _quoted(cell: str, special: str) -> str:
+    if special and not any(character in special for character in cell):
+        return cell
+    return '"' + cell.replace('"', '""') + '"'
+
+
+# --- rows ----------------------------------------------------------------------------------------
+
+
+def _records(text: str, form: _Form, place: str) -> Iterator[_Row]:
+    """All rows with their numbers; nothing is in a row of a blank line.
+
+    Raises:
+        TuneshotError: quotes that do not close.
+    """
+    if not form.quoted:
+        lines = _split_lines(text)
+        tabs = _first_line(text).count(form.separator)  # the last column takes all others
+        for number, line in enumerate(lines, start=1):
+            yield number, line.split(form.separator, tabs) if line.strip() else []
+        return
+    csv.field_size_limit(2**31 - 1)
+    rows = csv.reader(
+        io.StringIO(text, newline=""),
+        delimiter=form.separator,
+        skipinitialspace=form.spaced,
+        strict=True,
+    )
+    try:
+        yield from enumerate(rows, start=1)
+    except csv.Error as error:
+        raise TuneshotError(
+            f"{place} is not a well-formed CSV: {error} (line {rows.line_num}); export it again, "
+            "or as .tsv"
+        ) from error
+
+
+def _split_lines(text: str) -> list[str]:
+    """Lines without their ends: LF or CR LF, or CR where there is nothing else."""
+    lines = text.split("\n" if "\n" in text else "\r")
+    lines = [line.rstrip("\r") for line in lines]
+    return lines[:-1] if lines[-1] == "" else lines
+
+
+def _filled(rows: Iterator[_Row]) -> Iterator[_Row]:
+    return ((number, cells) for number, cells in rows if not _is_blank(cells))
+
+
+def _is_blank(cells: Sequence[str]) -> bool:
+    return not cells or (len(cells) > 1 and not any(cell.strip() for cell in cells))
+
+
+def _without_empty_end(cells: Sequence[str], width: int) -> Sequence[str]:
+    """``cells`` without empty ones beyond ``width``, as spreadsheets leave them."""
+    return cells if any(cell.strip() for cell in cells[width:]) else cells[:width]
+
+
+def _with_header(text: str, form: _Form, place: str) -> Sheet:
+    rows = _records(text, form, place)
+    header = next(_filled(rows))[1]
+    named = max((i for i, name in enumerate(header, start=1) if name.strip()), default=0)
+    kept: list[NumberedRow] = []
+    blank = 0
+    for number, cells in rows:
+        if _is_blank(cells):
+            blank += 1
+            continue
+        cells = list(_without_empty_end(cells, len(header)))
+        if len(cells) < len(header):  # columns without a name may be left out
+            cells += [""] * (len(header) - max(len(cells), named))
+        if len(cells) != len(header):
+            raise TuneshotError(
+                f"{place}, row {number}: {len(cells)} fields where the header has {len(header)}; "
+                "correct the row or the header"
+            )
+        kept.append((number, cells))
+    return Sheet([plain_name(name) for name in header], kept, blank)
+
+
+def _without_header(text: str, form: _Form, sample: Sequence[_Row], place: str) -> Sheet:
+    """Two columns: label and text, or text and label where the labels are surely there."""
+    kept: list[NumberedRow] = []
+    blank = 0
+    for number, cells in _records(text, form, place):
+        if _is_blank(cells):
+            blank += 1
+            continue
+        if not form.quoted:  # the first tab separates
+            label, *others = cells
+            cells = [label, form.separator.join(others)] if others else cells
+        cells = list(_without_empty_end(cells, 2))
+        if len(cells) != 2:
+            raise TuneshotError(
+                f"{place}, line {number}: expected label, a tab and the text; or give the table a "
+                "header with the columns label and text"
+                if form.separator == "\t"
+                else f"{place}, row {number}: {len(cells)} fields where the first row has 2; "
+                "correct the row, or give the table a header"
+            )
+        kept.append((number, cells))
+    if _label_column([cells for _, cells in sample if len(cells) == 2]) == 1:
+        note = "it has no header; its second column is read as the label"
+        return Sheet(_CORPUS[::-1], kept, blank, (note,))
+    return Sheet(_CORPUS, kept, blank)
+
+
+# --- is it a table, and has it a header ----------------------------------------------------------
+
+
+def _is_table(sample: Sequence[_Row], form: _Form, wanted: ColumnNames) -> bool:
+    """Whether a text that need not be a table is one."""
+    first = sample[0][1]
+    named = [is_known(name) for name in first if name.strip()]
+    even = all(len(cells) == len(first) for _, cells in sample)
+    if any(wanted.values()) or (all(named) and even):
+        return True
+    if form.separator == "\t":
+        return "label" in wanted or (even and (any(named) or _repeats(sample)))
+    return "label" in wanted and even and len(first) == 2 and _repeats(sample)
+
+
+def _repeats(sample: Sequence[_Row]) -> bool:
+    """Whether one of two columns has few values, as labels do."""
+    rows = [cells for _, cells in sample if len(cells) > 1]
+    fewest = min(len({cells[column] for cells in rows}) for column in (0, 1))
+    return len(rows) > 1 and fewest <= len(rows) / 2
+
+
+def _has_header(sample: Sequence[_Row], form: _Form, suffix: str, wanted: ColumnNames) -> bool:
+    if not sample or any(wanted.values()):
+        return True
+    (_, first), *rest = sample
+    others = [cells for _, cells in rest if cells != first]
+    columns = [{cells[i] for cells in others if i < len(cells)} for i in range(len(first))]
+    recurs = any(cell in values for cell, values in zip(first, columns, strict=True))
+    if any(map(is_known, first)):
+        return not (recurs and len(first) == 2)
+    if len(first) != 2:
+        return suffix in TABLE_SUFFIXES or form.separator != "\t"
+    if recurs or not all(map(could_be_name, first)):
+        return False
+    values = min(map(len, columns))
+    if form.separator == "\t":  # the corpus' own form is the rule: a header must be plain to see
+        return len(others) >= 8 and values <= len(others) / 4
+    return True
+
+
+def _label_column(rows: Sequence[Sequence[str]]) -> int:
+    """1 if the second of two columns has the labels: few values for many texts; else 0."""
+    first, second = ([cells[column] for cells in rows] for column in (0, 1))
+    few = len(set(second)) <= len(rows) / 2 and len(set(second)) < len(set(first)) / 2
+    return int(few)
+
+
+def _lines(text: str, suffix: str, wanted: ColumnNames, place: str) -> Sheet:
+    """A text a line, or a table of one column."""
+    lines = _split_lines(text.rstrip())
+    if not text.strip():
+        return Sheet([], [])
+    if suffix in TABLE_SUFFIXES or any(wanted.values()) or is_known(lines[0]):
+        return _with_header(text, _Form(",") if suffix == ".csv" else _TABS, place)
+    return Sheet(("text",), [(number, [line]) for number, line in enumerate(lines, start=1)])
