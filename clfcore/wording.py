@@ -22,6 +22,19 @@ def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
+def newest_plain(named: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What to call each of some things that bear a name and a detail, the newest last.
+
+    The newest of a name bears it alone, those before it with their detail: ``SMS, before (3f2a)``.
+    """
+    pairs = list(named)
+    newest = dict(pairs)
+    return {
+        (name, detail): name if newest[name] == detail else f"{name}, before ({detail})"
+        for name, detail in pairs
+    }
+
+
 def assignments(values: Mapping[str, Any], separator: str = ", ") -> str:
     """``causal=true, epochs=2``: settings as the command lines read them."""
     texts = {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in values.items()}

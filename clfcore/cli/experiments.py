@@ -114,7 +114,7 @@ def experiments(
                 grid, base, source, range(seeds), out, bars, overrides,
                 data_options=[word for name, value in named.items() if value
                               for word in (name, value)],
-                accelerator=accelerator,
+                note=terminal.print_note, accelerator=accelerator,
             )  # fmt: skip
     from clfcore.evaluation.runner import write_table
     from clfcore.experiments.table import EXPERIMENTS

@@ -236,6 +236,11 @@ def shortened(text: str, length: int) -> str:
     return visible if len(visible) <= length else visible[: length - 1] + "…"
 
 
+def print_note(text: str) -> None:
+    """What is worth knowing, in one line of stderr."""
+    stderr.print(f"note: {printable(text)}", soft_wrap=True)
+
+
 def print_table(
     *columns: str | Column,
     rows: Iterable[Sequence[str]],

@@ -94,7 +94,7 @@ def train(
         resumable.remove()
 
     def on_note(sentence: str) -> None:
-        stderr.print(f"note: {terminal.printable(sentence)}")
+        terminal.print_note(sentence)
 
     curves: AbstractContextManager[Any] = nullcontext(ignore)
     if tensorboard and first:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from clfcore import __version__
 from clfcore.evaluation.records import Record
+from clfcore.model.spec import MINI
+from clfcore.paths import TRUNK, files_sha256
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -35,6 +37,15 @@ def cpu_name() -> str:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def model_files(model: str) -> str | None:
+    """A hash of a model's files, 16 hex digits: a path may come to hold another model.
+
+    ``None`` of what is known by its name alone.
+    """
+    path = TRUNK if model == MINI else Path(model)  # the bundled one is another in other versions
+    return files_sha256(path)[:16] if model and path.exists() else None
 
 
 def about_this_run() -> Record:

@@ -1,11 +1,11 @@
-"""Records: one JSON object a line, each on the disk before the next is begun.
+"""Records: one JSON object a line, each on the disk before the next is begun, and told apart.
 
 A process may be killed in the middle of a line, so half a line at the end of a file is nothing.
 """
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,46 @@ from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
 
 Record = dict[str, Any]
+
+
+def identity(record: Record, *fields: str) -> str:
+    """What tells one evaluation from another: all that decides its figures.
+
+    That is ``config``, every setting; ``inputs``, what these were applied to: hashes of messages,
+    of a prompt's format and of models' files, addresses of servers; and some more ``fields``.
+    Records from before inputs were written down are no new evaluation's.
+    """
+    return to_json(
+        [record["config"], record.get("inputs"), *(record[name] for name in fields)], sort_keys=True
+    )
+
+
+def other_inputs(
+    records: Iterable[Record], asked: Sequence[Record], *fields: str
+) -> tuple[int, list[str]]:
+    """How many records have the settings of what is asked and other inputs; and which of these.
+
+    Settings that an older record does not have are not compared.
+
+    Args:
+        records: what there is.
+        asked: as records begin.
+        fields: see ``identity``.
+    """
+    count, names = 0, dict[str, None]()
+    for record in records:
+        old = record.get("inputs") or {}
+        differing = {
+            name: None
+            for new in asked
+            if all(record[name] == new[name] for name in fields)
+            and all(record["config"].get(n, value) == value for n, value in new["config"].items())
+            for name, value in new["inputs"].items()
+            if old.get(name) != value
+        }
+        count += bool(differing)
+        names |= differing
+    return count, list(names)
 
 
 def open_lines(path: Path) -> list[Any]:

@@ -34,8 +34,15 @@ import numpy as np
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.evaluation.provenance import about_this_run
-from clfcore.evaluation.records import Record, append_lines, not_a_record, open_lines, read_lines
-from clfcore.json_text import to_json
+from clfcore.evaluation.records import (
+    Record,
+    append_lines,
+    identity,
+    not_a_record,
+    open_lines,
+    other_inputs,
+    read_lines,
+)
 from clfcore.paths import atomic_write, can_keep
 from clfcore.types import Classifier, Example, OnProgress, Prediction, ignore
 from clfcore.wording import duration
@@ -48,7 +55,7 @@ class Cell(Protocol):
 
     @property
     def record(self) -> Record:
-        """What is evaluated, as its record begins: plain values for JSON, with a ``config``."""
+        """What is evaluated, as its record begins: ``config`` and ``inputs``, see ``identity``."""
 
     @property
     def name(self) -> str:
@@ -63,26 +70,25 @@ class Cell(Protocol):
 Run = Callable[..., Record]
 
 
-def config_identity(record: Record) -> str:
-    """What tells one configuration from another."""
-    return to_json(record["config"], sort_keys=True)
-
-
 @dataclass(frozen=True)
 class RecordFormat:
     """How the records of one kind of grid are told apart and shown.
 
     Attributes:
         duration_group: the same for cells that take about equally long.
-        identity: the same for all records of one cell.
+        fields: what tells records apart beside ``config`` and ``inputs``, see ``identity``.
         config_keys: what the ``config`` of every record has.
         table: all records -> Markdown, kept up to date as ``table.md``.
     """
 
     duration_group: Callable[[Record], str]
-    identity: Callable[[Record], str] = config_identity
+    fields: Sequence[str] = ()
     config_keys: Collection[str] = ()
     table: Callable[[Sequence[Record]], str] | None = None
+
+    def identity(self, record: Record) -> str:
+        """The same for all records of one cell."""
+        return identity(record, *self.fields)
 
 
 # --- one cell -----------------------------------------------------------------------------------
@@ -172,6 +178,7 @@ def run_cells(
     form: RecordFormat,
     on_progress: OnProgress = ignore,
     *,
+    note: Callable[[str], object] = ignore,
     jobs: int = 1,
     ray: str | None = None,
 ) -> list[Record]:
@@ -186,6 +193,7 @@ def run_cells(
         run: runs one; with ``jobs`` or ``ray`` it is sent elsewhere, so it must not hold a model.
         form: of the records.
         on_progress: called with ("cells", done, cells, how long the others will take).
+        note: told once, in one line, of records that are kept but not of what is asked now.
         jobs: how many cells at a time, in processes of this machine, which share its cores.
         ray: the address of a Ray cluster, e.g. ``host:6379``, ``ray://host:10001`` or ``auto``,
             to spread the cells over.
@@ -202,9 +210,13 @@ def run_cells(
         _connect(ray)
     open_lines(path)
     finished = {form.identity(record) for record in records if "test" in record}
-    waiting = {
-        identity: cell for cell in cells if (identity := form.identity(cell.record)) not in finished
-    }
+    waiting = {key: cell for cell in cells if (key := form.identity(cell.record)) not in finished}
+    others, names = other_inputs(records, [cell.record for cell in waiting.values()], *form.fields)
+    if others:
+        note(
+            f"{out} holds records of these settings, but not of this {' and '.join(names)} "
+            f"({others:,}); they are kept, and their cells run anew"
+        )
     spread = _on_ray if ray is not None else partial(_in_processes, jobs) if jobs > 1 else _in_turn
     start, worked, total = time.perf_counter(), 0.0, len(cells)
     on_progress("cells", total - len(waiting), total, "")
@@ -223,7 +235,7 @@ def run_cells(
 
 
 def current(
-    records: Iterable[Record], identity: Callable[[Record], str] = config_identity
+    records: Iterable[Record], identity: Callable[[Record], str] = identity
 ) -> list[Record]:
     """One record a cell: the last that worked, else the last."""
     newest: dict[str, Record] = {}
@@ -324,7 +336,7 @@ def _failed(cell: Cell, error: Exception) -> Record:
 
 def answers_file(cell: Cell) -> str:
     """The name of the file of a cell's answers."""
-    digest = hashlib.sha256(config_identity(cell.record).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(identity(cell.record).encode()).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9.]+', '-', cell.name).strip('-.')}-{digest}.jsonl"
 
 

@@ -5,7 +5,7 @@ and how a killed grid continues: ``clfcore.evaluation.runner``.
 """
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import product
@@ -16,7 +16,7 @@ from clfcore.config import DEFAULT_LM, option_name
 from clfcore.data.messages import LabelledMessages
 from clfcore.data.split import content_hash, grouped_stratified_split
 from clfcore.evaluation.evaluate import evaluate
-from clfcore.evaluation.provenance import machine
+from clfcore.evaluation.provenance import machine, model_files
 from clfcore.evaluation.records import Record, append_lines, open_lines
 from clfcore.evaluation.runner import read_records, run_cells
 from clfcore.experiments.suites import SuiteRow, check_overrides, complaint, config_of
@@ -89,6 +89,7 @@ def run_experiments(
     on_progress: OnProgress = ignore,
     overrides: Mapping[str, Any] | None = None,
     *,
+    note: Callable[[str], object] = ignore,
     data_options: Sequence[str] = (),
     accelerator: "Accelerator | None" = None,
 ) -> list[Record]:
@@ -105,6 +106,7 @@ def run_experiments(
         out: a folder for ``records.jsonl`` and ``table.md``.
         on_progress: called with (stage, done, total, figures); stage ``cells`` is the grid itself.
         overrides: settings for all rows that are not about them.
+        note: see ``run_cells``.
         data_options: what names the data in a command, e.g. ``("--data", "mine.csv")``.
         accelerator: on which device.
 
@@ -125,6 +127,10 @@ def run_experiments(
     ):
         is_gpt2(base)  # a base that is missing fails here, once, and not in every row
     data = {"source": source.name, "sha256": content_hash(source.examples)}
+    inputs_of = {
+        start: {"data": data["sha256"], "base": model_files(start)}
+        for start in {row.size or base for row in rows}
+    }
 
     def record_of(row: SuiteRow, seed: int) -> Record:
         """What a row asks for; with a command where its settings go together."""
@@ -133,8 +139,8 @@ def run_experiments(
             command = command_for(start, config_of(row, overrides, seed), data_options)
         settings = {**TrainConfig().to_dict(), **overrides, **row.changes, "seed": seed}
         about_row = {name: getattr(row, name) for name in ABOUT_ROW}
-        return {**about_row, "base": start, "command": command, "config": settings, "seed": seed,
-                "data": data}  # fmt: skip
+        return {**about_row, "base": start, "command": command, "config": settings,
+                "inputs": inputs_of[start], "seed": seed, "data": data}  # fmt: skip
 
     path = out / "records.jsonl"
     open_lines(path)
@@ -161,7 +167,7 @@ def run_experiments(
             "machine": machine(accelerator),
         }
         cells.append(TrainingRun({**record_of(row, seed), **of_run}, config))
-    run_cells(cells, out, run, EXPERIMENTS, on_progress)
+    run_cells(cells, out, run, EXPERIMENTS, on_progress, note=note)
     return read_records(out, EXPERIMENTS)
 
 

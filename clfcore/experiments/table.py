@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from statistics import mean
 
 from clfcore.evaluation.intervals import Share, complement, mean_of, over_seeds
-from clfcore.evaluation.records import Record
+from clfcore.evaluation.records import Record, identity
 from clfcore.evaluation.runner import RecordFormat
 from clfcore.experiments.suites import SUITES
-from clfcore.json_text import to_json
 from clfcore.training.settings import TrainConfig
-from clfcore.wording import assignments, markdown_table
+from clfcore.wording import assignments, markdown_table, newest_plain
 
 PUBLISHED_TEST = 300  # messages of the book's test part, half of them spam
 
@@ -19,7 +18,7 @@ PUBLISHED_TEST = 300  # messages of the book's test part, half of them spam
 
 def run_identity(record: Record) -> str:
     """What makes a run this run and no other, under whatever key."""
-    return to_json([record["base"], record["config"], record["data"]["sha256"]], sort_keys=True)
+    return identity(record, "base")
 
 
 def row_and_settings(record: Record) -> tuple[str, str]:
@@ -85,7 +84,11 @@ def _section(records: Sequence[Record], name: str) -> str:
               "test accuracy", "seeds", *(f"{label} found" for label in two[1:]),
               *(f"{label} flagged" for label in two[:1]), "balanced accuracy",
               "published (balanced test)", "seconds"]  # fmt: skip
-    drawn = markdown_table(header, (_line(group, two) for group in groups.values()))
+    bases = newest_plain((record["base"], _files(record)) for record in records)
+    drawn = markdown_table(
+        header,
+        (_line(group, two, bases[group[0]["base"], _files(group[0])]) for group in groups.values()),
+    )
     commands = "\n".join(
         f"# {group[0]['key']}\n{group[0]['command']}"
         for group in groups.values()
@@ -94,13 +97,18 @@ def _section(records: Sequence[Record], name: str) -> str:
     return f"## {name}\n\n{drawn}\n\n```sh\n{commands}\n```"
 
 
-def _line(group: Sequence[Record], two: Sequence[str]) -> list[str]:
+def _files(record: Record) -> str:
+    """What tells two bases of one name apart."""
+    return (record["inputs"]["base"] or "")[:4] if "inputs" in record else "files not recorded"
+
+
+def _line(group: Sequence[Record], two: Sequence[str], base: str) -> list[str]:
     """The cells of one row; ``two`` are the labels if there are exactly two."""
     first = group[0]
     usual = TrainConfig().to_dict()
     differs = {name: value for name, value in first["config"].items()
                if name != "seed" and value != usual.get(name)}  # fmt: skip
-    head = [first["key"], first["question"], first["base"], assignments(differs) or "nothing"]
+    head = [first["key"], first["question"], base, assignments(differs) or "nothing"]
     published = "–"
     if first["published"]:
         hits = round(first["published"][2] * PUBLISHED_TEST)
@@ -142,6 +150,6 @@ def _line(group: Sequence[Record], two: Sequence[str]) -> list[str]:
 
 EXPERIMENTS = RecordFormat(
     duration_group=lambda record: str([record["key"], record["base"]]),
-    identity=lambda record: record["key"] + run_identity(record),
+    fields=("key", "base"),
     table=table,
 )

@@ -19,14 +19,12 @@ from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.spec import GPT_PRESETS, MINI, GPTConfig
 from clfcore.model.tokenizer import encode
-from clfcore.paths import ASSETS, atomic_write, cache_dir, keep
+from clfcore.paths import TRUNK, atomic_write, cache_dir, keep
 from clfcore.types import OnProgress, ignore, without_lone_surrogates
 from clfcore.weights.int8 import from_int8, to_int8
 from clfcore.weights.language_model import load_transformer
 from clfcore.weights.pretrained import is_gpt2, load_gpt2
 
-# gpt2-mini before fine-tuning. No label and no message of the corpus has touched it.
-TRUNK = ASSETS / "gpt2-mini-trunk.safetensors"
 _DISTILLATION_VERSION = 1  # of distill.py, so that no old trunk is taken from the cache
 
 

@@ -16,6 +16,7 @@ from clfcore.cli.terminal import (
     OUTPUT,
     Data,
     ProgressBars,
+    print_note,
     print_table,
     printable,
     stderr,
@@ -161,7 +162,7 @@ def compare(
         f"{len(split.test):,} to ask about; task {split.task.name}"
     )
     with ProgressBars() as bars:
-        records = run(plan, split, out, bars, jobs=jobs, ray=ray)
+        records = run(plan, split, out, bars, note=print_note, jobs=jobs, ray=ray)
         bars("explain", 0, 1)
         disagreements = explain(plan, split, records, out / "answers")
         bars("explain", 1, 1)

@@ -1,24 +1,26 @@
 """The few-shot classifier that a command line asks for. Models are imported after all checks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clfcore.cli.terminal import printable, stderr
+from clfcore.cli.terminal import ProgressBars, print_note, printable, stderr
 from clfcore.config import DEFAULT_LM
 from clfcore.data.draw import draw
 from clfcore.data.messages import load_messages, load_pool
 from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import Example
+from clfcore.evaluation.records import Record
+from clfcore.types import Example, ignore
 from icl.prompt.tasks import TASKS, Task, task_from_file
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
 if TYPE_CHECKING:
     from icl.few_shot import FewShot
-    from icl.grid.cell import GridCell
+    from icl.grid.cell import GridCell, TaskMessages
 
 
 def task_named(name: str) -> Task:
@@ -77,14 +79,49 @@ def build_few_shot(
     return FewShot(task, lm=model, **values).fit(pool)
 
 
+def run_grid(
+    grid: Sequence["GridCell"],
+    folder: Path | None,
+    base_url: str | None,
+    out: Path,
+    ray: str | None,
+) -> list[Record]:
+    """Runs the cells of a grid, see ``run_cells``; says on stderr how many messages there are.
+
+    Raises:
+        TuneshotError: no such task, its messages cannot be read, or as ``run_cells``.
+    """
+    from clfcore.evaluation.runner import run_cells
+    from icl.grid.cell import TaskMessages, with_inputs
+    from icl.grid.run import run_cell
+    from icl.grid.table import FEW_SHOT_GRID
+    from icl.pool.embed import DEFAULT_EMBEDDER
+
+    messages = {}
+    for name in dict.fromkeys(cell.task for cell in grid):
+        task = task_named(name)
+        about = TaskMessages(task, *pool_and_questions(task, folder, None, None))
+        messages[name] = about
+        stderr.print(
+            f"{printable(name)}: {len(about.pool):,} messages to show, {len(about.questions):,} "
+            "to ask about"
+        )
+    cells = with_inputs(grid, messages, DEFAULT_EMBEDDER, base_url)
+    with ProgressBars() as bars:
+        make = partial(few_shot_of_cell, messages=messages, base_url=base_url)
+        on_progress = bars if ray is None else ignore  # bars stay on this machine
+        run = partial(run_cell, make=make, on_progress=on_progress)
+        return run_cells(cells, out, run, FEW_SHOT_GRID, bars, note=print_note, ray=ray)
+
+
 def few_shot_of_cell(
-    cell: "GridCell", folder: Path | None, base_url: str | None
+    cell: "GridCell", messages: Mapping[str, "TaskMessages"], base_url: str | None
 ) -> tuple["FewShot", list[Example]]:
     """The classifier of a grid's cell, and the messages it is asked about."""
-    task = task_named(cell.task)
-    questions = draw(task.load("test", folder), cell.limit, cell.balanced, cell.seed)
-    pool = task.load("train", folder)
-    return build_few_shot(task, pool, cell, cell.lm or DEFAULT_LM, base_url), questions
+    about = messages[cell.task]
+    questions = draw(about.questions, cell.limit, cell.balanced, cell.seed)
+    few_shot = build_few_shot(about.task, about.pool, cell, cell.lm or DEFAULT_LM, base_url)
+    return few_shot, questions
 
 
 def pool_and_questions(

@@ -4,7 +4,6 @@ Models are imported inside the commands, so that ``--help`` answers at once.
 """
 
 import shlex
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +22,7 @@ from clfcore.cli.terminal import (
     prediction_record,
     print_evaluation,
     print_json,
+    print_note,
     print_table,
     printable,
     read_messages,
@@ -35,12 +35,12 @@ from clfcore.cli.terminal import (
 from clfcore.config import DEFAULT_LM
 from clfcore.data.draw import draw
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import NO_ANSWER, ignore, without_lone_surrogates
+from clfcore.types import NO_ANSWER, without_lone_surrogates
 from icl.cli.few_shot import (
     build_few_shot,
-    few_shot_of_cell,
     load_few_shot,
     pool_and_questions,
+    run_grid,
     task_named,
 )
 from icl.cli.options import (
@@ -330,9 +330,8 @@ def grid(
 
     A killed grid continues where it was when it is started again.
     """
-    from clfcore.evaluation.runner import run_cells, write_table
+    from clfcore.evaluation.runner import write_table
     from icl.grid.cell import cells
-    from icl.grid.run import run_cell
     from icl.grid.table import FEW_SHOT_GRID
 
     if table:
@@ -348,11 +347,7 @@ def grid(
         tasks=_names(tasks), lms=_names(lms), selectors=_names(selectors), ks=_numbers(ks),
         seeds=range(seeds), options=of_selector, limit=limit, balanced=balanced, **settings,
     )  # fmt: skip
-    with ProgressBars() as bars:
-        make = partial(few_shot_of_cell, folder=folder, base_url=base_url)
-        on_progress = bars if ray is None else ignore  # bars stay on this machine
-        evaluate_cell = partial(run_cell, make=make, on_progress=on_progress)
-        records = run_cells(grid_cells, out, evaluate_cell, FEW_SHOT_GRID, bars, ray=ray)
+    records = run_grid(grid_cells, folder, base_url, out, ray)
     failed = [record for record in records if "error" in record]
     stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells", soft_wrap=True)
     for record in failed:
@@ -447,4 +442,4 @@ def _print_prediction(text: str, prediction: "FewShotPrediction") -> None:
         caption_justify="left",
     )
     for note in prediction.notes:
-        stderr.print(f"note: {note}")
+        print_note(note)

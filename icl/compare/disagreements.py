@@ -77,7 +77,7 @@ def _explained(
     """What a cell answered, and what each answer rests on."""
     if not texts:
         return []
-    cell = ComparisonCell.from_dict({**record["config"], "more": ()})
+    cell = ComparisonCell.from_dict({**record["config"], "more": (), "inputs": record["inputs"]})
     classifier = METHODS[cell.method].learn(method_input(split, cell))
     return [
         {

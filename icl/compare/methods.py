@@ -92,6 +92,11 @@ class Method:
     embeds: bool = False
     most: int = sys.maxsize
 
+    @property
+    def uses_vectors(self) -> bool:
+        """Whether sentence vectors decide what it learns from, shows or answers."""
+        return self.embeds or self.chooses == "votek"
+
 
 # --- what has nothing to learn ------------------------------------------------------------------
 

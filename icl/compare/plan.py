@@ -1,18 +1,21 @@
 """Which cells a comparison runs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, ClassVar
 
 from clfcore.config import DEFAULT_LM, Checked, at_least, setting
+from clfcore.data.split import data_record
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.metrics import METRICS
 from clfcore.evaluation.perturb import PERTURBATIONS
+from clfcore.evaluation.provenance import model_files
 from clfcore.evaluation.records import Record
 from clfcore.model.spec import MINI
-from icl.compare.methods import METHODS, Method
+from icl.compare.methods import METHODS, Method, embedder
 from icl.compare.task_split import TaskSplit
-from icl.lm.open import BF16
+from icl.lm.open import BF16, lm_record
 
 COMPARED_LM = BF16 + DEFAULT_LM
 DEMONSTRATION_ORDERS = 4  # random ones, of the same demonstrations
@@ -26,7 +29,6 @@ class ComparisonCell(Checked):
         method: a key of ``METHODS``.
         budget: labelled messages; 0 for a method that needs none.
         seed: of which they are, and of all else that is random in learning.
-        sha256: of all messages.
         task: name of the task.
         split_seed: of the split into pool and test part.
         test_size: messages asked about.
@@ -38,6 +40,8 @@ class ComparisonCell(Checked):
         more: what else is measured: ``memory``; ``second``, the other corpus; ``hard``, some test
             messages as they are; a key of ``PERTURBATIONS``, the same in other words; ``order 1``,
             ``order 2``, …: the same with the demonstrations in other orders.
+        inputs: what all this is applied to: hashes of the messages, of the prompt's format and of
+            the models' files.
 
     Raises:
         TuneshotError: an unknown name, or values that cannot be meant.
@@ -46,7 +50,6 @@ class ComparisonCell(Checked):
     method: str = setting("", "Which method.", choices=METHODS)
     budget: int = setting(0, "Labelled messages.", bound=at_least(0))
     seed: int = setting(0, "Which of them.", bound=at_least(0))
-    sha256: str
     task: str
     split_seed: int = 0
     test_size: int = setting(200, "Messages asked about.", bound=at_least(1))
@@ -56,6 +59,7 @@ class ComparisonCell(Checked):
     k: int = setting(4, "Examples shown.", bound=at_least(1))
     prompt_tokens: int = setting(0, "How long a prompt may be.", bound=at_least(0))
     more: tuple[str, ...] = ()
+    inputs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "more": list(self.more)}  # as JSON gives it back
@@ -63,7 +67,8 @@ class ComparisonCell(Checked):
     @property
     def record(self) -> Record:
         """What its record begins with."""
-        return {"config": self.to_dict()}
+        config = self.to_dict()
+        return {"inputs": config.pop("inputs"), "config": config}
 
     @property
     def name(self) -> str:
@@ -133,10 +138,19 @@ class Plan(Checked):
         The longest first within a seed, so that several at a time end together.
         """
         shared: dict[str, Any] = {
-            "sha256": split.sha256, "task": split.task.name, "k": self.k,
+            "task": split.task.name, "k": self.k,
             "split_seed": split.split_seed, "test_size": len(split.test),
             "balanced": self.balanced,
         }  # fmt: skip
+        methods = [METHODS[name] for name in self.methods]
+        of_lm = lm_record(self.lm) if any(method.asks_lm for method in methods) else None
+        of_base = {"files": model_files(self.base)}
+        messages = {
+            "pool": data_record(split.pool),
+            "questions": data_record(split.test),
+            "template": split.task.template.digest,
+        }
+        second = data_record(split.second)
         largest = self.budgets[-1]
         cells = []
         for seed, budget, name in product(self.seeds, reversed(self.budgets), self.methods):
@@ -154,7 +168,15 @@ class Plan(Checked):
             cells.append(
                 ComparisonCell(
                     method=name, budget=budget, seed=seed, base=base, lm=lm,
-                    prompt_tokens=prompt_tokens, more=more, **shared,
+                    prompt_tokens=prompt_tokens, more=more,
+                    inputs={
+                        **messages,
+                        "second": second if "second" in more else None,
+                        "embedder": embedder().name if method.uses_vectors else None,
+                        "lm": of_lm if lm else None,
+                        "base": of_base if base else None,
+                    },
+                    **shared,
                 )
             )  # fmt: skip
         return tuple(dict.fromkeys(cells))

@@ -12,7 +12,7 @@ among three quarters of the pool, drawn with the seed, and looks at no label.
 import math
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -40,7 +40,7 @@ MEMORY_MESSAGES = 16  # answered while the memory of a method is measured
 COMPARISON = RecordFormat(
     # Another seed takes about as long.
     lambda record: str([record["config"][name] for name in ("method", "budget", "more")]),
-    config_keys=("method", "budget", "seed", "sha256", "test_size"),
+    config_keys=("method", "budget", "seed", "test_size"),
 )
 
 
@@ -181,6 +181,7 @@ def run(
     out: Path,
     on_progress: OnProgress = ignore,
     *,
+    note: Callable[[str], object] = ignore,
     jobs: int = 1,
     ray: str | None = None,
 ) -> list[Record]:
@@ -190,9 +191,9 @@ def run(
         TuneshotError: the folder cannot be used, or there is no such cluster.
     """
     methods = [METHODS[name] for name in plan.methods]
-    if any(method.embeds or method.chooses == "votek" for method in methods):
+    if any(method.uses_vectors for method in methods):
         vectors_of([e.text for e in split.pool])  # on the disk before several processes want them
     return run_cells(
         plan.cells(split), out, partial(run_cell, split=split), COMPARISON, on_progress,
-        jobs=jobs, ray=ray,
+        note=note, jobs=jobs, ray=ray,
     )  # fmt: skip

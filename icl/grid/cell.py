@@ -1,17 +1,19 @@
-"""The cells of a grid."""
+"""The cells of a grid, and the messages they are about."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from clfcore.config import at_least, setting
+from clfcore.data.split import data_record
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.evaluation.records import Record
-from clfcore.evaluation.runner import config_identity
+from clfcore.evaluation.records import Record, identity
+from clfcore.types import Example
 from icl.grid.table import BASELINES
-from icl.prompt.tasks import TASKS
+from icl.lm.open import lm_record
+from icl.prompt.tasks import TASKS, Task
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, Option
 
@@ -25,6 +27,7 @@ class GridCell(FewShotConfig):
         lm: the language model, as on the command line; ``None`` where the selector votes.
         limit: how many test messages at most; ``seed`` draws them, too.
         balanced: whether they are as many of each label, or in the data's own shares.
+        inputs: what all this is applied to, see ``with_inputs``.
 
     Raises:
         TuneshotError: an unknown name or option, or values that cannot be meant.
@@ -34,6 +37,7 @@ class GridCell(FewShotConfig):
     lm: str | None
     limit: int = setting(300, "Test messages at most.", bound=at_least(1))
     balanced: bool = True
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
     def contradictions(self) -> list[str]:
         problems = super().contradictions()
@@ -49,7 +53,8 @@ class GridCell(FewShotConfig):
     @property
     def record(self) -> Record:
         """What its record begins with."""
-        return {"config": self.to_dict()}
+        config = self.to_dict()
+        return {"inputs": config.pop("inputs"), "config": config}
 
     @property
     def name(self) -> str:
@@ -116,4 +121,59 @@ def cells(
         )
         for seed, lm, task, selector, k in product(seeds, lms, tasks, named, ks)
     ]
-    return tuple({config_identity(cell.record): cell for cell in grid}.values())
+    return tuple({identity(cell.record): cell for cell in grid}.values())
+
+
+@dataclass(frozen=True)
+class TaskMessages:
+    """What a task's cells are about.
+
+    Attributes:
+        task: labels and prompt format.
+        pool: messages that may be shown, none a copy of a question.
+        questions: messages of which each cell asks about some.
+    """
+
+    task: Task
+    pool: Sequence[Example]
+    questions: Sequence[Example]
+
+
+def with_inputs(
+    grid: Iterable[GridCell],
+    messages: Mapping[str, TaskMessages],
+    embedder: str,
+    base_url: str | None = None,
+) -> tuple[GridCell, ...]:
+    """The cells, each knowing what it is applied to; so its record is taken for no other's.
+
+    Args:
+        grid: the cells.
+        messages: of each task.
+        embedder: the name of what tells similar messages.
+        base_url: of language models behind an API.
+
+    Raises:
+        TuneshotError: a model behind an API that cannot be asked.
+    """
+    of_task = {
+        name: {
+            "pool": data_record(about.pool),
+            "questions": data_record(about.questions),
+            "template": about.task.template.digest,
+        }
+        for name, about in messages.items()
+    }
+    grid = tuple(grid)
+    of_lm = {lm: lm_record(lm, base_url) for lm in {cell.lm for cell in grid} if lm}
+    return tuple(
+        replace(
+            cell,
+            inputs={
+                **of_task[cell.task],
+                "embedder": embedder,
+                "lm": of_lm[cell.lm] if cell.lm else None,
+            },
+        )
+        for cell in grid
+    )

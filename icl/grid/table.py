@@ -3,6 +3,8 @@
 Rows are models and selectors, columns are tasks.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from itertools import product
 from statistics import mean
@@ -11,7 +13,7 @@ from typing import Any
 from clfcore.evaluation.intervals import mean_of, over_seeds
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat, current
-from clfcore.wording import assignments, markdown_table
+from clfcore.wording import assignments, markdown_table, newest_plain
 from icl.settings import FewShotConfig
 
 SURVEY_TASKS = ("sst5", "sst2", "commonsense_qa", "snli", "ag_news")
@@ -53,6 +55,7 @@ BASELINES = ("zero", "random", "knn")  # beside every other selector, always
 _FIRST = (*BASELINES, "topk", "votek", "mdl")
 _VARIED = ("task", "lm", "selector", "options", "k", "seed")  # within one section of the table
 _DRAWN = ("limit", "balanced")
+_OF_TASK = ("pool", "questions", "template", "embedder")  # the inputs that a task's column is about
 
 _NOTES = """\
 - Accuracy in percent: the mean over the seeds. A seed draws its own test messages, the same ones
@@ -66,6 +69,10 @@ _NOTES = """\
   overlap. To find out, compare them message by message; the answers are kept beside the records.
 - *zero* shows no examples; *random* shows k drawn from the pool, labels as they come; *knn* is the
   vote of the k most similar messages, without a language model."""
+
+_BEFORE = """\
+- *before*: recorded with another pool, with other questions or prompts, or with another model under
+  the same name, than the newest records of the section; kept, and not averaged with these."""
 
 _AVERAGE = """\
 - *average*: of the five tasks of the survey, each counting the same."""
@@ -95,28 +102,32 @@ def table(records: Iterable[Record]) -> str:
             if name not in _VARIED and (name in _DRAWN or value != usual.get(name))
         }
         sections.setdefault(assignments(settings), []).append(record)
-    columns = {_column(record) for record in newest}
+    columns = {_task(record) for record in newest}
+    parts = [f"## {settings}\n\n{_section(group)}" for settings, group in sections.items()]
     notes = [_NOTES]
+    if any(", before (" in part for part in parts):
+        notes.append(_BEFORE)
     if columns.issuperset(map(_shown, SURVEY_TASKS)):
         notes.append(_AVERAGE)
     if columns.intersection(map(_shown, SURVEY_TASKS)):
         notes.append(_SURVEY)
     notes += _failures(newest) + _other_messages(newest)
-    parts = [f"## {settings}\n\n{_section(group)}" for settings, group in sections.items()]
     return "\n\n".join(["# Few-shot grid", *parts, "\n".join(notes)]) + "\n"
 
 
 def _section(records: Sequence[Record]) -> str:
     """The table of records that differ in ``_VARIED`` only."""
-    in_order = dict.fromkeys([*COLUMNS.values(), *map(_column, records)])
-    present = {_column(record) for record in records}
+    names = newest_plain((_task(record), _about(record)) for record in records)
+    column_of = {id(record): names[_task(record), _about(record)] for record in records}
+    in_order = dict.fromkeys([*COLUMNS.values(), *column_of.values()])
+    present = set(column_of.values())
     columns = [column for column in in_order if column in present]
     five = [_shown(task) for task in SURVEY_TASKS]
     averaged = present.issuperset(five)
     header = ["model", "selector", "k", "seeds", *columns, *["average"] * averaged]
     lines = []
     for (model, selector, k), row in _rows(records).items():
-        of = {column: [r for r in row if _column(r) == column] for column in columns}
+        of = {column: [r for r in row if column_of[id(r)] == column] for column in columns}
         tests = {
             column: [r["test"]["accuracy"] for r in runs if "test" in r]
             for column, runs in of.items()
@@ -144,13 +155,20 @@ def _section(records: Sequence[Record]) -> str:
 
 def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]:
     """(model, selector, k) -> its records; the baselines have rows even if they were not run."""
+    names = newest_plain(
+        (_model(record), _digest(record["inputs"]["lm"]))
+        for record in records
+        if record.get("inputs")
+    )
     rows: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         config = record["config"]
         options = f" ({assignments(config['options'])})" if config["options"] else ""
-        row = (_model(record), config["selector"] + options, str(config["k"]))
+        lm = _digest(record.get("inputs", {}).get("lm"))
+        model = names.get((_model(record), lm), _model(record))
+        row = (model, config["selector"] + options, str(config["k"]))
         rows.setdefault(row, []).append(record)
-    models = list(dict.fromkeys(["no model", *map(_model, records)]))
+    models = list(dict.fromkeys(["no model", *(model for model, _, _ in rows)]))
     present = {(model, selector) for model, selector, _ in rows}
     baselines = [("no model", "knn"), *product(models[1:], ("zero", "random"))]
     rows |= {(*row, "–"): [] for row in baselines if row not in present}
@@ -165,7 +183,7 @@ def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]
 def _failures(records: Sequence[Record]) -> list[str]:
     return [
         f"- *failed*: {_model(record)}, {config['selector']}, k={config['k']}, "
-        f"{_column(record)}, seed {config['seed']}: {record['error']}"
+        f"{_task(record)}, seed {config['seed']}: {record['error']}"
         for record in records
         if "error" in record
         for config in [record["config"]]
@@ -173,16 +191,16 @@ def _failures(records: Sequence[Record]) -> list[str]:
 
 
 def _other_messages(records: Sequence[Record]) -> list[str]:
-    """Says where rows did not answer the same messages: the data has changed in between."""
+    """Says where rows of a column did not answer the same messages: the data has changed."""
     messages: dict[tuple[Any, ...], set[str]] = {}
     for record in records:
         if "test" in record:
             drawn = tuple(record["config"][name] for name in ("task", "seed", *_DRAWN))
-            messages.setdefault(drawn, set()).add(record["test"]["data_sha256"])
+            messages.setdefault((_about(record), *drawn), set()).add(record["test"]["data_sha256"])
     return [
         f"- **Not comparable**: the rows of {_shown(task)}, seed {seed}, limit {limit}, answered "
         f"{len(digests)} different sets of messages; run them again into a new folder."
-        for (task, seed, limit, _), digests in messages.items()
+        for (_, task, seed, limit, _), digests in messages.items()
         if len(digests) > 1
     ]
 
@@ -191,12 +209,25 @@ def _model(record: Record) -> str:
     return record["config"]["lm"] or "no model"
 
 
-def _column(record: Record) -> str:
+def _task(record: Record) -> str:
     return _shown(record["config"]["task"])
 
 
 def _shown(task: str) -> str:
     return COLUMNS.get(task, task)
+
+
+def _about(record: Record) -> str:
+    """What tells two columns of one task apart."""
+    inputs = record.get("inputs")
+    if not inputs:
+        return "pool not recorded"
+    digest = _digest([inputs[name] for name in _OF_TASK])
+    return f"pool of {inputs['pool']['messages']:,}, {digest}"
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:4]
 
 
 FEW_SHOT_GRID = RecordFormat(

@@ -86,6 +86,11 @@ class ApiLM:
         wanted = wanted or min(USUAL_PROMPT_TOKENS, window)
         return checked_prompt_limit(self.name, wanted, window, ANSWER_TOKENS)
 
+    @property
+    def base_url(self) -> str | None:
+        """Where it is asked; ``None``: where its provider is."""
+        return self._provider.base_url
+
     def count_tokens(self, prompt: PromptText) -> int:
         """Length of ``prompt``: an estimate, GPT-2's tokens and four for each message of a chat.
 

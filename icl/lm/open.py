@@ -3,10 +3,27 @@
 from functools import lru_cache
 
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.provenance import model_files
 from icl.lm.base import LM
 
 API = "api:"
 BF16 = "bf16:"
+
+
+def lm_record(name: str, base_url: str | None = None) -> dict[str, str | None]:
+    """What a record says of a language model beside its name: what another one may have, too.
+
+    Of a model behind an API the address that is asked, whatever named it; of a local one a hash of
+    its files, where the name is a path.
+
+    Raises:
+        TuneshotError: as ``open_lm``, for a model behind an API.
+    """
+    if name.startswith(API):
+        from icl.lm.api import ApiLM
+
+        return {"base_url": ApiLM(name.removeprefix(API), base_url=base_url).base_url}
+    return {"files": model_files(name.removeprefix(BF16))}
 
 
 @lru_cache(maxsize=1)  # a model takes seconds and half a gigabyte; the next classifier shares it

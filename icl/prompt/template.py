@@ -7,9 +7,11 @@ OpenICL replaces its placeholders in the assembled prompt, and an example that c
 the query pasted into it.
 """
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clfcore.errors import TuneshotError
@@ -59,6 +61,11 @@ class Template:
     words: Verbalizer
     after_label: str = ""
     choices: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The same for equal formats only, 16 hex digits; for records."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
 
     def render(self, demonstrations: Sequence[Demonstration], query: str) -> str:
         """The whole prompt, up to and including the empty label slot."""

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -21,7 +22,8 @@ from clfcore.data.messages import LabelledMessages, load_messages
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.intervals import Share, mean_of, over_seeds
-from clfcore.evaluation.runner import read_records
+from clfcore.evaluation.records import append_lines
+from clfcore.evaluation.runner import read_records, write_table
 from clfcore.experiments import run as experiments
 from clfcore.experiments.run import command_for, run_experiments
 from clfcore.experiments.suites import (
@@ -341,6 +343,42 @@ def test_other_settings_seeds_and_messages_are_other_runs(base, toy, tmp_path, l
     assert drawn.count("\n| layers-last-layer |") == 3  # two settings; and a table of its own
     assert "batch_size=4" in drawn
     assert "\n## fewer\n" in drawn
+
+
+def test_another_base_in_the_same_folder_is_another_run(base, toy, tmp_path, learnt):
+    rows, out, said = choose_rows(None, ["layers-last-layer"]), tmp_path / "r", []
+    folder = tmp_path / "base"
+    shutil.copytree(base, folder)
+    go_on = partial(
+        run_experiments, rows, str(folder), toy, [0], out, overrides=QUICK, note=said.append
+    )
+    go_on()
+    go_on()
+    assert (len(learnt), said) == (1, [])
+    (folder / "notes.txt").write_text("trained for longer")
+    records = go_on()
+    assert len(learnt) == 2
+    assert said == [
+        f"{out} holds records of these settings, but not of this base (1); they are kept, and "
+        "their cells run anew"
+    ]
+    assert len(records) == 2
+    drawn = table(records)
+    assert f"| {folder} |" in drawn
+    assert f"| {folder}, before (" in drawn
+
+
+def test_records_from_before_inputs_were_written_down_stay_readable(base, toy, tmp_path, learnt):
+    rows, out, said = choose_rows(None, ["layers-last-layer"]), tmp_path / "r", []
+    (record,) = run_experiments(rows, base, toy, [0], tmp_path / "new", overrides=QUICK)
+    del record["inputs"]
+    out.mkdir()
+    append_lines(out / "records.jsonl", [record])
+    assert "before" not in write_table(out, EXPERIMENTS)
+    run_experiments(rows, base, toy, [0], out, overrides=QUICK, note=said.append)
+    assert len(learnt) == 2
+    assert "but not of this data and base (1)" in said[0]
+    assert f"| {base}, before (files not recorded) |" in write_table(out, EXPERIMENTS)
 
 
 def test_what_was_run_under_another_name_is_not_run_again(base, toy, tmp_path, learnt):

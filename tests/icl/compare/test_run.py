@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.evaluation.metrics import METRICS, Metric
 from clfcore.evaluation.perturb import PERTURBATIONS
-from clfcore.evaluation.records import read_lines
+from clfcore.evaluation.records import identity, read_lines
 from clfcore.types import Example
 from icl.cli.tuneshot import main
 from icl.compare import methods
@@ -64,9 +65,7 @@ def plan(**more):
 
 
 def cell(split, method, budget, seed=0, **more):
-    return ComparisonCell(
-        method=method, budget=budget, seed=seed, sha256=split.sha256, task=split.task.name, **more
-    )
+    return ComparisonCell(method=method, budget=budget, seed=seed, task=split.task.name, **more)
 
 
 # --- who sees what ------------------------------------------------------------------------------
@@ -121,6 +120,49 @@ def test_what_needs_no_labels_is_asked_once_and_only_the_largest_budget_has_more
     assert set(more["tfidf", 140, 0]) == {"memory", "hard", "second", *PERTURBATIONS}
     orders = {"order 1", "order 2", "order 3", "order 4"}
     assert set(more["few_shot_topk", 140, 0]) - set(more["tfidf", 140, 0]) == orders
+
+
+def test_what_a_comparison_is_about_decides_its_records(tmp_path):
+    lm = tmp_path / "lm"
+    lm.mkdir()
+    (lm / "weights").write_bytes(b"one")
+    some = plan(methods=("tfidf", "knn", "few_shot_topk"), lm=str(lm), robust=True)
+    again = LabelledMessages(MESSAGES.examples[:60], "again")
+
+    def identities(split):
+        return {identity(c.record) for c in some.cells(split)}
+
+    usual = split_task(MESSAGES, test_size=20, second=again)
+    assert identities(usual) == identities(split_task(MESSAGES, test_size=20, second=again))
+    for other in (
+        replace(usual, pool=usual.pool[:-1]),
+        replace(usual, test=usual.test[::-1]),
+        replace(
+            usual, task=find_task(LabelledMessages([Example("a", "x"), Example("b", "y")], ""))
+        ),
+    ):
+        assert not identities(usual) & identities(other)
+    # The other corpus matters where it is asked about: once for each method.
+    shared = identities(usual) & identities(replace(usual, second=usual.second[:-1]))
+    assert len(shared) == len(identities(usual)) - 3
+    before = identities(usual)
+    (lm / "weights").write_bytes(b"two")
+    shared = before & identities(usual)
+    assert len(shared) == len(before) * 2 / 3  # tfidf and knn ask no language model
+
+
+def test_every_setting_of_a_comparison_is_in_its_records():
+    settings = {field.name for field in fields(ComparisonCell)} - {"inputs"}
+    split = split_task(MESSAGES, test_size=20)
+    assert cell(split, "tfidf", 8).record["config"].keys() == settings
+    planned = {field.name for field in fields(Plan)}
+    of_all = {
+        "methods",
+        "budgets",
+        "seeds",
+        "robust",
+    }  # of several cells: method, budget, seed, more
+    assert planned - settings == of_all | {"metric"}  # which figure decides is no matter of records
 
 
 def test_a_method_is_not_run_beyond_the_labels_it_is_made_for():

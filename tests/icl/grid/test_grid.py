@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -19,19 +19,16 @@ from clfcore.data.draw import draw
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.intervals import Share, over_seeds
-from clfcore.evaluation.runner import (
-    config_identity,
-    read_records,
-    remaining,
-    run_cells,
-    write_table,
-)
+from clfcore.evaluation.records import append_lines
+from clfcore.evaluation.records import identity as record_identity
+from clfcore.evaluation.runner import read_records, remaining, run_cells, write_table
 from clfcore.types import Example, Prediction, ignore
 from clfcore.wording import duration
 from icl.grid import table as survey
-from icl.grid.cell import GridCell, cells
+from icl.grid.cell import GridCell, TaskMessages, cells, with_inputs
 from icl.grid.run import run_cell
 from icl.grid.table import FEW_SHOT_GRID, table
+from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
@@ -104,7 +101,7 @@ def run_grid(some_cells, out, run, on_progress=ignore, ray=None):
 
 
 def identity(cell):
-    return config_identity(cell.record)
+    return record_identity(cell.record)
 
 
 def fail_on_large(cell, answers):
@@ -237,7 +234,7 @@ def test_a_record_says_what_was_asked_and_measured(tmp_path):
     cell = GridCell(task="sms_spam", lm="org/tiny", selector="topk", limit=30)
     heard = []
     record = run_cell(cell, make, tmp_path / "a.jsonl", lambda *news: heard.append(news))
-    assert record["config"] == cell.to_dict() == {
+    assert record["config"] == cell.record["config"] == {
         **FewShotConfig().to_dict(), "task": "sms_spam", "lm": "org/tiny", "limit": 30,
         "balanced": True,
     }  # fmt: skip
@@ -291,7 +288,7 @@ def test_progress_counts_cells_and_says_what_it_does_not_know(tmp_path, monkeypa
 
 def test_an_estimate_counts_the_likes_of_what_is_left():
     one, two = cells(["sms_spam"], ["tiny"], ["topk"], seeds=[0, 1])[3:4] * 2
-    known = [{"config": one.to_dict(), "test": {}, "seconds": s} for s in (100.0, 140.0)]
+    known = [{**one.record, "test": {}, "seconds": s} for s in (100.0, 140.0)]
     other = replace(one, selector="balanced_random")
     assert remaining([one, two], known, FEW_SHOT_GRID, pace=1.0) == "about 4 min"
     assert remaining([one, two], known, FEW_SHOT_GRID, pace=0.25) == "about 60 s"
@@ -430,6 +427,118 @@ def test_a_line_that_is_no_record_is_named(tmp_path):
         run_grid(GRID(), path, run)
 
 
+# --- what decides a record ----------------------------------------------------------------------
+
+SMS = TaskMessages(TASKS["sms_spam"], MESSAGES[:100], MESSAGES[100:])
+
+
+def about(messages=SMS, embedder="mini", base_url=None, **grid):
+    some = GRID(**grid) if "lms" not in grid else cells(["sms_spam"], selectors=["topk"], **grid)
+    return with_inputs(some, {"sms_spam": messages}, embedder, base_url)
+
+
+def identities(some_cells):
+    return {identity(cell) for cell in some_cells}
+
+
+def another_format(task):
+    return replace(
+        task, template_file=Path(survey.__file__).parents[1] / "prompt/templates/sst2.txt"
+    )
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"messages": replace(SMS, pool=SMS.pool[:60])},
+        {"messages": replace(SMS, pool=[*SMS.pool[1:], SMS.pool[0]])},
+        {"messages": replace(SMS, questions=[Example("new", "ham"), *SMS.questions[1:]])},
+        {"messages": replace(SMS, task=another_format(SMS.task))},
+        {"embedder": "mini@ab12"},
+    ],
+    ids=["fewer in the pool", "another order", "another question", "another format", "embedder"],
+)
+def test_what_the_settings_are_applied_to_decides_a_record(changed):
+    assert not identities(about()) & identities(about(**changed))
+    assert identities(about()) == identities(about())
+
+
+def test_every_setting_decides_a_record():
+    cell = GridCell(task="sms_spam", lm="tiny", selector="topk")
+    settings = {field.name for field in fields(GridCell)} - {"inputs"}
+    assert cell.record["config"].keys() == settings
+    for changed in ({"k": 5}, {"longest": 60}, {"chat": True}, {"limit": 200}, {"lm": "large"}):
+        assert identity(replace(cell, **changed)) != identity(cell)
+
+
+def test_another_model_at_the_same_path_is_another_record(tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_bytes(b"one")
+    before = about(lms=[str(model)])
+    assert identities(before) == identities(about(lms=[f"{model}"]))
+    (model / "weights").write_bytes(b"two")
+    after = about(lms=[str(model)])
+    shared = identities(before) & identities(after)
+    assert {cell.selector for cell in before if identity(cell) in shared} == {"knn"}  # asks none
+
+
+def test_another_address_of_a_model_is_another_record(monkeypatch):
+    lms = ["api:openai/local"]
+    here = about(lms=lms, base_url="http://127.0.0.1:8000/v1")
+    there = about(lms=lms, base_url="http://127.0.0.1:9000/v1")
+    assert all(cell.selector == "knn" for cell in here if identity(cell) in identities(there))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9000/v1")
+    assert identities(about(lms=lms)) == identities(there)
+
+
+def test_a_grid_that_goes_on_with_another_pool_runs_anew_says_so_and_keeps_the_old(tmp_path):
+    said = []
+
+    def go_on(messages):
+        made.clear()
+        return run_cells(
+            about(messages), tmp_path, run, FEW_SHOT_GRID, note=lambda text: said.append(text)
+        )
+
+    old = go_on(SMS)
+    assert said == []
+    kept, answered = (tmp_path / "records.jsonl").read_bytes(), files_of(tmp_path)
+    new = go_on(replace(SMS, pool=SMS.pool[:60]))
+    assert said == [
+        f"{tmp_path} holds records of these settings, but not of this pool (7); they are kept, "
+        "and their cells run anew"
+    ]
+    assert asked() == 20 * 7
+    assert not {r["answers"] for r in old} & {r["answers"] for r in new}
+    assert (tmp_path / "records.jsonl").read_bytes().startswith(kept)
+    assert files_of(tmp_path).items() >= answered.items()
+    go_on(SMS)
+    assert not made
+    drawn = write_table(tmp_path, FEW_SHOT_GRID)
+    header = rows_of(drawn)[0].keys()
+    assert [name.split(",")[0] for name in header][-2:] == ["SMS", "SMS"]
+    assert "SMS, before (pool of 100, " in list(header)[-1]
+    assert "- *before*: recorded with another pool" in drawn
+
+
+def test_records_from_before_inputs_were_written_down_are_shown_and_not_taken_for_new(tmp_path):
+    said = []
+    earlier = [{n: v for n, v in record.items() if n != "inputs"} | {"answers": "gone.jsonl"}
+               for record in run_grid(about(), tmp_path / "earlier", run)]  # fmt: skip
+    for record in earlier:
+        del record["config"]["shares"]  # a setting that came later
+    append_lines(tmp_path / "records.jsonl", earlier)
+    plain = write_table(tmp_path, FEW_SHOT_GRID)
+    assert "before" not in plain
+    assert [row["SMS"] != "–" for row in rows_of(plain)] == [True] * 7
+    run_cells(about(), tmp_path, run, FEW_SHOT_GRID, note=said.append)
+    (line,) = said
+    assert "but not of this pool and questions and template and embedder and lm (7)" in line
+    assert len(read_records(tmp_path, FEW_SHOT_GRID)) == 14
+    assert "SMS, before (pool not recorded)" in write_table(tmp_path, FEW_SHOT_GRID)
+
+
 # --- Ray ----------------------------------------------------------------------------------------
 
 
@@ -498,7 +607,7 @@ def test_an_interval_over_seeds_holds_the_mean_and_is_within_0_and_1(hits, of):
 
 
 def recorded(task, lm, selector, seed, hits, k=4, sha="0", **config):
-    cell = GridCell(task="sms_spam", lm="any", selector="topk", seed=seed).to_dict()
+    cell = GridCell(task="sms_spam", lm="any", selector="topk", seed=seed).record["config"]
     named = {"task": task, "lm": lm, "selector": selector, "k": k, **config}
     return {
         "config": {**cell, **named},
