@@ -71,6 +71,18 @@ def option_name(of: "Field[Any]") -> str:
     return of.metadata["setting"].option or usual
 
 
+def as_options(settings: "Checked", usual: "Checked") -> list[str]:
+    """The words of a command line that say how ``settings`` differ from the ``usual`` ones."""
+    words = []
+    for each in fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, each.name)
+        if value == getattr(usual, each.name):
+            continue
+        option = option_name(each)
+        words += [option.split("/")[not value]] if isinstance(value, bool) else [option, str(value)]
+    return words
+
+
 class Checked:
     """Reading from a dict that refuses unknown and missing keys, and checks every field."""
 

@@ -15,25 +15,30 @@ from rich.table import Table
 
 from clfcore.cli import terminal
 from clfcore.cli.experiments import experiments
+from clfcore.cli.options import with_config
 from clfcore.cli.terminal import (
-    MESSAGES,
     MODEL,
     OUTPUT,
     Checkpoint,
-    Data,
     File,
     Json,
-    LabelColumnName,
     ProgressBars,
-    TextColumnName,
     Texts,
     stderr,
     stdout,
     with_examples,
 )
 from clfcore.cli.train import train
+from clfcore.data.columns import MESSAGES, Columns
+from clfcore.data.messages import DataSource
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.weights.meta import BUNDLED, check_free, checkpoint_path, read_meta
+from clfcore.weights.meta import (
+    BUNDLED,
+    check_free,
+    checkpoint_path,
+    read_meta,
+    trained_columns,
+)
 
 if TYPE_CHECKING:
     from clfcore.fine_tuned import FineTuned
@@ -75,16 +80,11 @@ def fetch(
 
 @data_app.command()
 @with_examples("", "--json", "--data mine.csv --text-column message --label-column kind")
-def show(
-    data: Data = None,
-    text_column: TextColumnName = None,
-    label_column: LabelColumnName = None,
-    as_json: Json = False,
-) -> None:
+@with_config(DataSource, "source")
+def show(source: DataSource, as_json: Json = False) -> None:
     """Which messages would be used, how they are split, and what to know about them."""
-    from clfcore.data.messages import load_messages
-
-    examples, name = load_messages(data, text_column, label_column)
+    messages = source.load()
+    examples, name = messages.examples, messages.name
     from clfcore.data.quality import check_quality
     from clfcore.data.split import content_hash, grouped_stratified_split
     from clfcore.model.spec import GPT_PRESETS
@@ -126,8 +126,9 @@ def show(
 
 @app.command()
 @with_examples("", "--checkpoint runs/mini --part val", "--data mine.tsv --json")
+@with_config(DataSource, "source")
 def evaluate(
-    data: Data = None,
+    source: DataSource,
     checkpoint: Checkpoint = None,
     part: Annotated[
         str | None,
@@ -139,30 +140,28 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Accuracy, recall, calibration and more on labelled messages, with intervals."""
-    from clfcore.data.messages import load_messages
-
     if part not in (None, *PARTS):
         raise unknown_choice("part", part, PARTS)
     path = checkpoint_path(checkpoint)  # before the messages are read
-    source = load_messages(data)
+    messages = source.remembering(trained_columns(path)).load()
     from clfcore.data.split import content_hash, grouped_stratified_split
     from clfcore.evaluation.evaluate import evaluate as measure
 
     model = load_fine_tuned(path)
     trained_on = model.meta.about.get("data", {})
     if part is None:  # a figure on its own training messages would say nothing
-        part = "test" if trained_on.get("sha256") == content_hash(source.examples) else "all"
-    examples = source.examples
+        part = "test" if trained_on.get("sha256") == content_hash(messages.examples) else "all"
+    examples = messages.examples
     if part != "all":
         split = grouped_stratified_split(examples, seed=trained_on.get("split_seed", 0))
-        examples = [source.examples[row] for row in getattr(split, part)]
-    stderr.print(f"{model.name} on {len(examples)} messages: {part} of {source.name}")
+        examples = [messages.examples[row] for row in getattr(split, part)]
+    stderr.print(f"{model.name} on {len(examples)} messages: {part} of {messages.name}")
     with ProgressBars() as bars:
         result = measure(model, examples, lambda done: bars("evaluate", done, len(examples)))
     if as_json:
         terminal.print_json({"model": model.name, "part": part, **result.to_dict()})
     else:
-        terminal.print_evaluation(result, f"{model.name} on {source.name} ({part})")
+        terminal.print_evaluation(result, f"{model.name} on {messages.name} ({part})")
 
 
 @app.command()
@@ -171,14 +170,17 @@ def evaluate(
     "--file messages.txt --json",
     '--checkpoint runs/mini "See you at eight"',
 )
+@with_config(Columns, "columns")
 def classify(
+    columns: Columns,
     texts: Texts = None,
     file: File = None,
     checkpoint: Checkpoint = None,
     as_json: Json = False,
 ) -> None:
     """Label messages with a fine-tuned GPT-2."""
-    messages = terminal.read_messages(texts, file)
+    columns = columns.remembering(trained_columns(checkpoint))
+    messages = terminal.read_messages(texts, file, columns.text_column)
     model = load_fine_tuned(checkpoint)
     predictions = model.predict(messages)
     if as_json:

@@ -7,16 +7,10 @@ import typer
 from rich.table import Table
 
 from clfcore.cli import terminal
-from clfcore.cli.terminal import (
-    OUTPUT,
-    Data,
-    LabelColumnName,
-    ProgressBars,
-    TextColumnName,
-    stderr,
-    stdout,
-    with_examples,
-)
+from clfcore.cli.options import with_config
+from clfcore.cli.terminal import OUTPUT, ProgressBars, stderr, stdout, with_examples
+from clfcore.config import as_options
+from clfcore.data.messages import DataSource
 from clfcore.errors import TuneshotError
 from clfcore.experiments.suites import SUITES, choose_rows, free_grid, settings_from
 from clfcore.model.spec import MINI
@@ -30,7 +24,9 @@ QUESTIONS = "Questions"  # a heading of --help
     "book --base gpt2 --seeds 5",
     "--vary epochs=2,5 --vary layers=last_block,all --set balance=oversample",
 )
+@with_config(DataSource, "source")
 def experiments(
+    *,
     suite: Annotated[str | None, typer.Argument(help=f"One of {', '.join(SUITES)}.")] = None,
     rows: Annotated[
         str | None,
@@ -62,9 +58,7 @@ def experiments(
             help="As for clf train; rows about a larger GPT-2 need gpt2.", rich_help_panel=QUESTIONS
         ),
     ] = MINI,
-    data: Data = None,
-    text_column: TextColumnName = None,
-    label_column: LabelColumnName = None,
+    source: DataSource,
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs of each row.", rich_help_panel=QUESTIONS)
     ] = 3,
@@ -89,8 +83,6 @@ def experiments(
     Rows differ from the lecture's settings in what they ask about. A killed grid continues where
     it was when it is started again.
     """
-    from clfcore.data.messages import load_messages
-
     if only_list:
         _print_suites()
         return
@@ -100,20 +92,18 @@ def experiments(
             raise TuneshotError("give a suite or --rows, or a grid with --vary, not both")
         keys = [key.strip() for key in rows.split(",")] if rows else []
         grid = free_grid(vary, overrides) if vary else choose_rows(suite, keys)
-        source = load_messages(data, text_column, label_column)
+        messages = source.load()
         from clfcore.experiments.run import run_experiments
         from clfcore.training.distributed import find_accelerator
 
         accelerator = find_accelerator()
         if accelerator is not None and accelerator.num_processes > 1:
             raise TuneshotError("a grid runs in one process; start it without accelerate launch")
-        named = {"--data": data, "--text-column": text_column, "--label-column": label_column}
-        stderr.print(f"{len(source.examples)} messages: {terminal.printable(source.name)}")
+        stderr.print(f"{len(messages.examples)} messages: {terminal.printable(messages.name)}")
         with ProgressBars() as bars:
             run_experiments(
-                grid, base, source, range(seeds), out, bars, overrides,
-                data_options=[word for name, value in named.items() if value
-                              for word in (name, value)],
+                grid, base, messages, range(seeds), out, bars, overrides,
+                data_options=as_options(source, DataSource()),
                 note=terminal.print_note, accelerator=accelerator,
             )  # fmt: skip
     from clfcore.evaluation.runner import write_table

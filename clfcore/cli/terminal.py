@@ -24,6 +24,7 @@ from rich.table import Column, Table
 from typer.core import TyperCommand
 
 from clfcore import __version__
+from clfcore.data.columns import MESSAGES
 from clfcore.data.tables import read_texts
 from clfcore.errors import DataNote, TuneshotError, missing_extra_explained
 from clfcore.json_text import to_json
@@ -38,7 +39,7 @@ stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
 Command = Callable[..., None]
 
 # Arguments that several commands share.
-MESSAGES, MODEL, OUTPUT = "Messages", "Model", "Output"  # headings of --help
+MODEL, OUTPUT = "Model", "Output"  # headings of --help
 Texts = Annotated[list[str] | None, typer.Argument(help="Messages to classify.", metavar="[TEXT]…")]
 File = Annotated[
     Path | None,
@@ -46,27 +47,6 @@ File = Annotated[
         "--file",
         help="One message a line, or a table: .csv, .tsv, .xlsx, .jsonl, .parquet.",
         rich_help_panel=MESSAGES,
-    ),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="Labelled .tsv, .csv, .xlsx, .parquet or .jsonl; a folder of text files for each "
-        "class; a Hugging Face dataset. Default: the downloaded corpus, else the sample.",
-        rich_help_panel=MESSAGES,
-    ),
-]
-TextColumnName = Annotated[
-    str | None,
-    typer.Option(
-        help="The column with the messages; default: text, or the like.", rich_help_panel=MESSAGES
-    ),
-]
-LabelColumnName = Annotated[
-    str | None,
-    typer.Option(
-        help="The column with the labels; default: label, or the like.", rich_help_panel=MESSAGES
     ),
 ]
 Checkpoint = Annotated[
@@ -192,8 +172,13 @@ def _show_warning(
     (file or sys.stderr).write(told)
 
 
-def read_messages(texts: list[str] | None, file: Path | None) -> list[str]:
+def read_messages(texts: list[str] | None, file: Path | None, text_column: str | None) -> list[str]:
     """The messages named on the command line, in a file, or piped into stdin.
+
+    Args:
+        texts: those on the command line.
+        file: lines, or a table.
+        text_column: of the table.
 
     Raises:
         typer.BadParameter: none of the three (exit status 2).
@@ -201,9 +186,9 @@ def read_messages(texts: list[str] | None, file: Path | None) -> list[str]:
     """
     messages = list(texts or [])
     if file is not None:
-        messages += read_texts(file)
+        messages += read_texts(file, text_column)
     elif not messages and not sys.stdin.isatty():
-        messages = read_texts(Path("/dev/stdin"))
+        messages = read_texts(Path("/dev/stdin"), text_column)
     if not messages:
         raise typer.BadParameter("give at least one TEXT, or --file PATH")
     return messages

@@ -7,16 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from clfcore.cli import terminal
-from clfcore.cli.options import with_settings
-from clfcore.cli.terminal import (
-    Data,
-    LabelColumnName,
-    ProgressBars,
-    TextColumnName,
-    stderr,
-    stdout,
-    with_examples,
-)
+from clfcore.cli.options import with_config, with_settings
+from clfcore.cli.terminal import ProgressBars, stderr, stdout, with_examples
+from clfcore.data.messages import DataSource
 from clfcore.model.spec import MINI
 from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
 from clfcore.types import ignore
@@ -28,6 +21,7 @@ from clfcore.weights.meta import check_free
     "--base gpt2 --layers lora --data mine.csv --out runs/lora",
     "--base SmolLM2-135M-Instruct --layers none --head mlp",
 )
+@with_config(DataSource, "source")
 @with_settings(TrainConfig, defaults=False)
 def train(
     *,
@@ -38,9 +32,7 @@ def train(
             rich_help_panel=MODEL,
         ),
     ] = MINI,
-    data: Data = None,
-    text_column: TextColumnName = None,
-    label_column: LabelColumnName = None,
+    source: DataSource,
     settings: dict[str, Any],
     out: Annotated[
         Path, typer.Option(help="Where the checkpoint goes.", rich_help_panel=RUN)
@@ -71,11 +63,9 @@ def train(
 
     Without an option, what suits the base is taken. A killed run continues with --resume.
     """
-    from clfcore.data.messages import load_messages
-
     config = settings_for(base, **settings)
     check_free(out)  # before the work, not after it
-    source = load_messages(data, text_column, label_column)
+    messages = source.load()
     from clfcore.data.split import content_hash
     from clfcore.training.distributed import find_accelerator
     from clfcore.training.recipe import fine_tune, save_and_evaluate
@@ -84,8 +74,8 @@ def train(
     accelerator = find_accelerator()
     first = accelerator is None or accelerator.is_main_process
     stdout.quiet = stderr.quiet = not first  # of several processes, one speaks
-    stderr.print(f"{len(source.examples)} messages: {terminal.printable(source.name)}")
-    run = {"base": base, "settings": config.to_dict(), "data": content_hash(source.examples)}
+    stderr.print(f"{len(messages.examples)} messages: {terminal.printable(messages.name)}")
+    run = {"base": base, "settings": config.to_dict(), "data": content_hash(messages.examples)}
     resumable = ResumableRun(out, run, save_every, resume)
     if resume and (out / "meta.json").exists() and not resumable.path.exists():
         stderr.print(f"{out} is finished; leave --resume out to train anew")
@@ -103,14 +93,14 @@ def train(
         curves = tensorboard_watch(tensorboard)
     with ProgressBars() as bars, curves as on_step:
         result = fine_tune(
-            base, source, config, on_note=on_note, on_progress=bars, on_step=on_step,
+            base, messages, config, on_note=on_note, on_progress=bars, on_step=on_step,
             accelerator=accelerator, resumable=resumable,
         )  # fmt: skip
         if not first:
             return
         evaluation = save_and_evaluate(result, out, compact, bars)
     resumable.remove()
-    terminal.print_evaluation(evaluation, f"test part of {terminal.printable(source.name)}")
+    terminal.print_evaluation(evaluation, f"test part of {terminal.printable(messages.name)}")
     stdout.print(
         f"{result.trained_weights:,} of {result.all_weights:,} weights trained, "
         f"{result.seconds:.0f} s"

@@ -2,9 +2,14 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
+from clfcore.config import Checked, setting
 from clfcore.errors import TuneshotError
 from clfcore.wording import listed
+
+MESSAGES = "Messages"  # a heading of --help
 
 # Role of a column ("text", "label") -> its name, where the user says it.
 ColumnNames = Mapping[str, str | None]
@@ -31,6 +36,54 @@ _ABOUT = {"author", "confidence", "count", "created", "date", "lang", "language"
 _NUMBERS = {"id", "ids", "idx", "index", "n", "no", "nr", "num", "number", "row", "unnamed"}
 
 
+# --- as the user says, or a checkpoint remembers -----------------------------------------------
+
+
+class Remembered(str):
+    """The name of a column that a model was trained on: taken where a table has it."""
+
+    __slots__ = ()
+
+
+def in_header(wanted: ColumnNames, header: Sequence[str]) -> ColumnNames:
+    """``wanted`` without the names that are only remembered, and not among these cells."""
+    there = {plain_name(cell).lower() for cell in header}
+    return {
+        role: None if isinstance(name, Remembered) and name.lower() not in there else name
+        for role, name in wanted.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Columns(Checked):
+    """The columns with the messages and with the labels, in every table that a command reads."""
+
+    text_column: str | None = setting(
+        None, "The column with the messages; default: text, or the like.", MESSAGES
+    )
+    label_column: str | None = setting(
+        None, "The column with the labels; default: label, or the like.", MESSAGES
+    )
+
+    @property
+    def named(self) -> dict[str, str]:
+        """What was said, by field: for a checkpoint to remember."""
+        names = {each.name: getattr(self, each.name) for each in fields(Columns)}
+        return {field: str(name) for field, name in names.items() if name}
+
+    def remembering(self, named: Mapping[str, object]) -> Self:
+        """These columns; where the user said nothing, those that were ``named`` in training."""
+        known = {
+            each.name: Remembered(name)
+            for each in fields(Columns)
+            if not getattr(self, each.name) and isinstance(name := named.get(each.name), str)
+        }
+        return replace(self, **known)
+
+
+# --- by what people call them -------------------------------------------------------------------
+
+
 def find_columns(
     header: Sequence[str], wanted: ColumnNames, place: str, optional: Collection[str] = ()
 ) -> dict[str, int]:
@@ -44,6 +97,7 @@ def find_columns(
     Raises:
         TuneshotError: one of them is not there, or more than one could be meant.
     """
+    wanted = in_header(wanted, header)
     found = {
         role: _find(header, role, wanted.get(role), place)
         if role in wanted

@@ -1,9 +1,13 @@
 """Where labelled messages come from: the user's data, the corpus, or the bundled sample."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from clfcore.config import setting
+from clfcore.data.columns import MESSAGES, Columns, Remembered
 from clfcore.data.corpus import check_corpus, corpus_path
 from clfcore.data.hub import read_dataset
 from clfcore.data.split import grouped_stratified_split
@@ -14,10 +18,17 @@ from clfcore.types import Example
 
 
 class LabelledMessages(NamedTuple):
-    """Messages and, in words, where they came from."""
+    """Messages and, in words, where they came from.
+
+    Attributes:
+        examples: the messages.
+        name: the file, the data set or the corpus.
+        columns: the columns that the user named, see ``Columns.named``.
+    """
 
     examples: list[Example]
     name: str
+    columns: Mapping[str, str] = {}
 
 
 def sample_messages() -> LabelledMessages:
@@ -44,14 +55,14 @@ def load_messages(
         TuneshotError: what was named, or the downloaded corpus, cannot be used.
     """
     if source is not None:
+        named = Columns(text_column, label_column).named
         if isinstance(source, Path) or os.path.exists(source):
-            return LabelledMessages(
-                read_labelled(Path(source), text_column, label_column), str(source)
-            )
-        return LabelledMessages(
-            read_dataset(source, text_column, label_column), f"{source}, Hugging Face"
-        )
-    if text_column or label_column:
+            examples, name = read_labelled(Path(source), text_column, label_column), str(source)
+        else:
+            examples = read_dataset(source, text_column, label_column)
+            name = f"{source}, Hugging Face"
+        return LabelledMessages(examples, name, named)
+    if any(name and not isinstance(name, Remembered) for name in (text_column, label_column)):
         raise TuneshotError("--text-column and --label-column are for data of your own; add --data")
     if os.path.exists(corpus_path()):
         check_corpus(corpus_path().read_bytes(), str(corpus_path()))
@@ -59,16 +70,36 @@ def load_messages(
     return sample_messages()
 
 
-def load_pool(source: str | Path | None = None) -> LabelledMessages:
+def load_pool(
+    source: str | Path | None = None,
+    text_column: str | None = None,
+    label_column: str | None = None,
+) -> LabelledMessages:
     """The messages that few-shot examples are chosen from: the named data, else the training part.
 
     The bundled model was trained on the same part, and a message of the test part is new to both.
-
-    Raises:
-        TuneshotError: as ``load_messages``.
+    Arguments and errors are those of ``load_messages``.
     """
-    examples, name = load_messages(source)
     if source is not None:
-        return LabelledMessages(examples, name)
-    rows = grouped_stratified_split(examples).train
-    return LabelledMessages([examples[row] for row in rows], f"{name}, training part")
+        return load_messages(source, text_column, label_column)
+    messages = load_messages()
+    rows = grouped_stratified_split(messages.examples).train
+    return LabelledMessages(
+        [messages.examples[row] for row in rows], f"{messages.name}, training part"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource(Columns):
+    """Which labelled messages a command works with, see ``load_messages``."""
+
+    data: str | None = setting(
+        None,
+        "Labelled .tsv, .csv, .xlsx, .parquet or .jsonl; a folder of text files for each class; a "
+        "Hugging Face dataset. Default: the downloaded corpus, else the sample.",
+        MESSAGES,
+    )
+
+    def load(self) -> LabelledMessages:
+        """The messages; raises as ``load_messages`` does."""
+        return load_messages(self.data, self.text_column, self.label_column)

@@ -5,12 +5,13 @@ direction: bytes (``forms/content.py``) → text (``forms/text.py``) → rows (o
 columns (``columns.py``) → checked texts and labels (here and in ``labels.py``).
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clfcore.data.columns import ColumnNames, find_columns
+from clfcore.data.columns import ColumnNames, find_columns, in_header
 from clfcore.data.forms.content import MOST_UNPACKED, cannot_read, kind, read_bytes, unpacked
 from clfcore.data.forms.records import read_json, read_parquet
 from clfcore.data.forms.separated import read_separated
@@ -22,6 +23,7 @@ from clfcore.errors import DataNote, TuneshotError
 from clfcore.types import Example
 
 FORMS = (".tsv", ".csv", ".xlsx", ".parquet", ".jsonl")  # named where a table is asked for
+_HEADER_CHARACTERS = 2000  # enough to see which column names a text begins with
 _JSON = (".jsonl", ".ndjson", ".json")
 
 
@@ -178,6 +180,8 @@ def _read(
     if suffix in _JSON:
         sheet = read_json(text, place)
     else:
+        first = "\n".join(text[:_HEADER_CHARACTERS].splitlines()[:2])  # one may be Excel's sep=;
+        wanted = in_header(wanted, re.split(r"[,;|\t\n]", first))
         sheet = read_separated(text, place, suffix, wanted, optional)
     return Sheet(sheet.header, sheet.rows, sheet.blank, (*notes, *sheet.notes))
 

@@ -6,13 +6,13 @@ and how a killed grid continues: ``clfcore.evaluation.runner``.
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clfcore.config import DEFAULT_LM, option_name
+from clfcore.config import DEFAULT_LM, as_options
 from clfcore.data.messages import LabelledMessages
 from clfcore.data.split import content_hash, grouped_stratified_split
 from clfcore.evaluation.evaluate import evaluate
@@ -43,18 +43,8 @@ def command_for(base: str, config: TrainConfig, data_options: Sequence[str] = ()
         config: how.
         data_options: what names the data, e.g. ``("--data", "mine.csv")``.
     """
-    words = ["clf", "train", "--base", base, *data_options]
-    usual = settings_for(base)
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value == getattr(usual, field.name):
-            continue
-        option = option_name(field)
-        if isinstance(value, bool):
-            words.append(option.split("/")[not value])
-        else:
-            words += [option, str(value)]
-    return shlex.join(words)
+    options = as_options(config, settings_for(base))
+    return shlex.join(["clf", "train", "--base", base, *data_options, *options])
 
 
 # --- running ------------------------------------------------------------------------------------

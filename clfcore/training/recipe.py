@@ -112,6 +112,7 @@ def fine_tune(
             "base": base,
             "data": {
                 "source": messages.name,
+                "columns": dict(messages.columns),
                 "sha256": content_hash(examples),
                 "split_seed": config.split_seed,
                 "train": data_record(train),

@@ -71,6 +71,18 @@ class Meta:
         )
 
 
+def trained_columns(path: Path | None) -> dict[str, object]:
+    """The columns that the training data's were named, see ``Columns.remembering``.
+
+    Nothing where nothing was named, or where there is no checkpoint to ask: loading it says why.
+    """
+    try:
+        record = read_meta(checkpoint_path(path))
+        return dict(record["about"]["data"]["columns"])
+    except (TuneshotError, KeyError, TypeError, ValueError):
+        return {}
+
+
 def check_free(folder: Path) -> None:
     """Raises ``TuneshotError`` if ``folder`` holds something else than a checkpoint."""
     if folder.exists() and not (folder / "meta.json").exists():

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Column
 
-from clfcore.cli.options import with_settings
+from clfcore.cli.options import with_config, with_settings
 from clfcore.cli.terminal import (
-    MESSAGES,
     OUTPUT,
-    Data,
     ProgressBars,
     print_note,
     print_table,
@@ -24,7 +22,8 @@ from clfcore.cli.terminal import (
     with_examples,
 )
 from clfcore.config import DEFAULT_LM
-from clfcore.data.messages import load_messages
+from clfcore.data.columns import MESSAGES
+from clfcore.data.messages import DataSource
 from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
@@ -50,10 +49,11 @@ RUN = "The run"  # a heading of --help
     "--data mine.tsv --seeds 5 --metric f1 --out runs/mine",
     "--list",
 )
+@with_config(DataSource, "source")
 @with_settings(Plan, defaults=True)
 def compare(
     *,
-    data: Data = None,
+    source: DataSource,
     also: Annotated[
         str | None,
         typer.Option(
@@ -130,7 +130,7 @@ def compare(
     if settings["k"] < 1:
         raise typer.BadParameter(f"must be 1 or more, not {settings['k']}", param_hint="-k")
     command = _command(
-        data=data, methods=methods, budgets=budgets, seeds=seeds, same_model=same_model,
+        **source.to_dict(), methods=methods, budgets=budgets, seeds=seeds, same_model=same_model,
         out=out, test_size=test_size, also=also, task=task,
         split_seed=split_seed, **settings,
     )  # fmt: skip
@@ -143,12 +143,12 @@ def compare(
         **settings,
     )
     split = split_task(
-        load_messages(data),
+        source.load(),
         task,
         test_size=test_size,
         balanced=plan.balanced,
         split_seed=split_seed,
-        second=None if also is None else load_messages(also),
+        second=None if also is None else replace(source, data=also).load(),
     )
     plan = replace(plan, budgets=budgets_of(budgets, len(split.pool)))
     from icl.compare.disagreements import explain

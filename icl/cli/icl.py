@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Column
 
-from clfcore.cli.options import with_settings
+from clfcore.cli.options import with_config, with_settings
 from clfcore.cli.terminal import (
-    MESSAGES,
     OUTPUT,
     File,
     Json,
@@ -33,6 +32,7 @@ from clfcore.cli.terminal import (
     with_examples,
 )
 from clfcore.config import DEFAULT_LM
+from clfcore.data.columns import MESSAGES
 from clfcore.data.draw import draw
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER, without_lone_surrogates
@@ -43,14 +43,7 @@ from icl.cli.few_shot import (
     run_grid,
     task_named,
 )
-from icl.cli.options import (
-    BaseUrl,
-    Folder,
-    ModelName,
-    PoolPath,
-    TaskName,
-    with_few_shot_settings,
-)
+from icl.cli.options import ModelChoice, TaskSource, with_few_shot_settings
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
@@ -77,18 +70,15 @@ app = new_app("Classify messages by showing a language model a few labelled exam
 @with_few_shot_settings
 def classify(
     settings: FewShotConfig,
+    source: TaskSource,
+    models: ModelChoice,
     texts: Texts = None,
     file: File = None,
-    task: TaskName = "sms_spam",
-    folder: Folder = None,
-    pool: PoolPath = None,
-    lm: ModelName = DEFAULT_LM,
-    base_url: BaseUrl = None,
     json: Json = False,
 ) -> None:
     """Labels messages, and shows the examples each answer rests on."""
-    messages = read_messages(texts, file)
-    few_shot = load_few_shot(task, folder, pool, settings, lm, base_url)
+    messages = read_messages(texts, file, source.text_column)
+    few_shot = load_few_shot(source, models, settings)
     for text in messages:
         (prediction,) = few_shot.predict([text])
         if json:
@@ -106,19 +96,16 @@ def classify(
 @with_few_shot_settings
 def show_prompt(
     settings: FewShotConfig,
+    source: TaskSource,
+    models: ModelChoice,
     text: Annotated[str, typer.Argument(help="The message to classify.")],
-    task: TaskName = "sms_spam",
-    folder: Folder = None,
-    pool: PoolPath = None,
-    lm: ModelName = DEFAULT_LM,
-    base_url: BaseUrl = None,
 ) -> None:
     """Prints the exact text the language model reads."""
     if SELECTORS[settings.selector].votes:
         raise TuneshotError(
             f"selector {settings.selector!r} asks no language model, so it has no prompt"
         )
-    prompt = load_few_shot(task, folder, pool, settings, lm, base_url).prompt(text)
+    prompt = load_few_shot(source, models, settings).prompt(text)
     from icl.prompt.prompt import as_text
 
     stderr.print(f"{prompt.tokens} tokens, {len(prompt.demonstrations)} examples")
@@ -134,16 +121,13 @@ def show_prompt(
 @with_few_shot_settings
 def select(
     settings: FewShotConfig,
+    source: TaskSource,
+    models: ModelChoice,
     text: Annotated[str, typer.Argument(help="The message to choose examples for.")],
-    task: TaskName = "sms_spam",
-    folder: Folder = None,
-    pool: PoolPath = None,
-    lm: ModelName = DEFAULT_LM,
-    base_url: BaseUrl = None,
     json: Json = False,
 ) -> None:
     """Shows what would be shown, by rank: row, similarity, score, label; and what was left out."""
-    few_shot = load_few_shot(task, folder, pool, settings, lm, base_url)
+    few_shot = load_few_shot(source, models, settings)
     shown, left_out = few_shot.select(text)
     if json:
         for rank, each in enumerate(shown, start=1):
@@ -178,15 +162,14 @@ def select(
 @with_few_shot_settings
 def evaluate(
     settings: FewShotConfig,
+    source: TaskSource,
+    models: ModelChoice,
     data: Annotated[
         Path | None,
         typer.Option(
             help="Labelled messages to ask about; default: the task's.", rich_help_panel=MESSAGES
         ),
     ] = None,
-    task: TaskName = "sms_spam",
-    folder: Folder = None,
-    pool: PoolPath = None,
     limit: Annotated[
         int,
         typer.Option(min=1, help="How many messages to ask about.", rich_help_panel=MESSAGES),
@@ -198,8 +181,6 @@ def evaluate(
             rich_help_panel=MESSAGES,
         ),
     ] = True,
-    lm: ModelName = DEFAULT_LM,
-    base_url: BaseUrl = None,
     json: Json = False,
 ) -> None:
     """Measures accuracy on labelled messages that the pool does not hold.
@@ -207,10 +188,10 @@ def evaluate(
     Examples come from the task's training part, questions from its test part. With --data, its
     messages are split into both, unless --pool is given. The pool loses its copies of questions.
     """
-    asked_task = task_named(task)
-    examples, questions = pool_and_questions(asked_task, folder, data, pool)
+    task = task_named(source.task, source)
+    examples, questions = pool_and_questions(task, source, data)
     questions = draw(questions, limit, balanced, settings.seed)
-    few_shot = build_few_shot(asked_task, examples, settings, lm, base_url)
+    few_shot = build_few_shot(task, examples, models, settings)
     from clfcore.evaluation.evaluate import evaluate as measure
 
     name = f"{settings.selector}, k={settings.k}"
@@ -225,7 +206,7 @@ def evaluate(
         **settings.to_dict(),
         "k": 0 if settings.selector == "zero" else settings.k,
         "balance": few_shot.balance,
-        "task": asked_task.name,
+        "task": task.name,
         "lm": None if few_shot.lm is None else few_shot.lm.name,
         "embedder": few_shot.embedder.name,
         "pool_messages": len(examples),
@@ -238,11 +219,11 @@ def evaluate(
 @with_examples(
     *(f"{name} {shlex.quote(prompt.questions[0][0])}" for name, prompt in FREE_PROMPTS.items()),
 )
+@with_config(ModelChoice, "models", without=("embedder",))
 def complete(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(FREE_PROMPTS)}.")],
     text: Annotated[str, typer.Argument(help="What to translate, or to judge.")],
-    lm: ModelName = DEFAULT_LM,
-    base_url: BaseUrl = None,
+    models: ModelChoice,
 ) -> None:
     """Lets the language model continue one of the lecture's worked prompts."""
     if name not in FREE_PROMPTS:
@@ -250,7 +231,7 @@ def complete(
     from icl.lm.open import open_lm
 
     prompt = FREE_PROMPTS[name]
-    answer = open_lm(lm, base_url).generate(prompt.render(text), stop=prompt.stop)
+    answer = open_lm(models.lm, models.base_url).generate(prompt.render(text), stop=prompt.stop)
     stdout.print(printable(answer.text.strip()))
 
 
@@ -260,14 +241,14 @@ def complete(
     "--tasks sst2,ag_news --selectors topk,mmr --k 4,8 --seeds 5 --folder tables",
     "--tasks sms_spam --selectors topk --table",
 )
-@with_settings(
-    FewShotConfig,
-    defaults=True,
-    only=("balance", "order", "prompt_tokens", "scoring", "calibration"),
-)
+@with_config(TaskSource, "source", without=("task",))
+@with_config(ModelChoice, "models", without=("lm",))
+@with_settings(FewShotConfig, defaults=True, without=("selector", "options", "k", "seed"))
 def grid(
     *,
     settings: dict[str, Any],
+    source: TaskSource,
+    models: ModelChoice,
     tasks: Annotated[
         str,
         typer.Option(help="Names, separated by commas; see icl tasks.", rich_help_panel=CELLS),
@@ -305,8 +286,6 @@ def grid(
             rich_help_panel=MESSAGES,
         ),
     ] = True,
-    folder: Folder = None,
-    base_url: BaseUrl = None,
     out: Annotated[
         Path,
         typer.Option(help="Folder of records, answers and table.md.", rich_help_panel=OUTPUT),
@@ -347,7 +326,7 @@ def grid(
         tasks=_names(tasks), lms=_names(lms), selectors=_names(selectors), ks=_numbers(ks),
         seeds=range(seeds), options=of_selector, limit=limit, balanced=balanced, **settings,
     )  # fmt: skip
-    records = run_grid(grid_cells, folder, base_url, out, ray)
+    records = run_grid(grid_cells, source, models, out, ray)
     failed = [record for record in records if "error" in record]
     stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells", soft_wrap=True)
     for record in failed:

@@ -1,71 +1,70 @@
-"""Command-line options that several commands share."""
+"""Command-line options that several commands share, as settings dataclasses."""
 
-from functools import wraps
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from clfcore.cli.options import with_settings
+from clfcore.cli.options import with_config
 from clfcore.cli.terminal import Command
-from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.config import DEFAULT_LM, Checked, setting
+from clfcore.data.columns import Columns
+from clfcore.errors import unknown_choice
+from icl.pool.embed import DEFAULT_EMBEDDER
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, read_option
 
 TASK, LM = "The task", "The language model"  # headings of --help
 
-TaskName = Annotated[
-    str,
-    typer.Option(
-        "--task",
-        help="What is asked: see icl tasks; or a labelled file of yours.",
-        rich_help_panel=TASK,
-    ),
-]
-Folder = Annotated[
-    Path | None,
-    typer.Option(
-        "--folder",
-        help="Where tables of the tasks are; default: Hugging Face.",
-        rich_help_panel=TASK,
-    ),
-]
-PoolPath = Annotated[
-    Path | None,
-    typer.Option(
-        "--pool",
-        help="Labelled messages to show; default: the task's training part.",
-        rich_help_panel=TASK,
-    ),
-]
-ModelName = Annotated[
-    str,
-    typer.Option(
-        "--lm",
-        help="A transformers folder, a GGUF file or a Hugging Face name (bf16: before it for "
-        "half the memory), or api: and a name of LiteLLM's (api:openai/gpt-4o-mini).",
-        rich_help_panel=LM,
-    ),
-]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option(help="Of a server with OpenAI's protocol, for a model api:…", rich_help_panel=LM),
-]
+
+@dataclass(frozen=True, slots=True)
+class TaskSource(Columns):
+    """What is asked, and where its labelled messages come from.
+
+    The columns are those of every table of the user's: task, pool, questions.
+    """
+
+    task: str = setting(
+        "sms_spam", "What is asked: see icl tasks; or a labelled file of yours.", TASK
+    )
+    folder: Path | None = setting(
+        None, "Where tables of the tasks are; default: Hugging Face.", TASK
+    )
+    pool: Path | None = setting(
+        None, "Labelled messages to show; default: the task's training part.", TASK
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice(Checked):
+    """Which models are asked: the language model, and the one that finds similar messages."""
+
+    lm: str = setting(
+        DEFAULT_LM,
+        "A transformers folder, a GGUF file or a Hugging Face name (bf16: before it for half the "
+        "memory), or api: and a name of LiteLLM's (api:openai/gpt-4o-mini).",
+        LM,
+    )
+    base_url: str | None = setting(
+        None, "Of a server with OpenAI's protocol, for a model api:…", LM
+    )
+    embedder: str = setting(
+        DEFAULT_EMBEDDER,
+        "What finds similar messages: a sentence-transformers folder or Hugging Face name.",
+        LM,
+    )
 
 
 def with_few_shot_settings(command: Command) -> Command:
-    """Gives a command one option for each field of ``FewShotConfig``, as ``settings``."""
+    """Gives a command options for a ``TaskSource``, a ``ModelChoice`` and a ``FewShotConfig``.
 
-    @wraps(command)
-    def checked(settings: dict[str, Any], **values: Any) -> None:  # noqa: ANN401
-        selector, assignments = settings["selector"], settings.pop("options", ())
-        try:
-            if selector not in SELECTORS:  # else its options could not be read
-                raise unknown_choice("selector", selector, SELECTORS)
-            options = dict(read_option(selector, each) for each in assignments)
-            config = FewShotConfig(**settings, options=options)
-        except TuneshotError as error:  # bad usage
-            raise typer.BadParameter(str(error)) from error
-        command(settings=config, **values)
+    Its parameters are ``source``, ``models`` and ``settings``.
+    """
+    command = with_config(FewShotConfig, "settings", _few_shot_config)(command)
+    return with_config(TaskSource, "source")(with_config(ModelChoice, "models")(command))
 
-    return with_settings(FewShotConfig, defaults=True)(checked)
+
+def _few_shot_config(selector: str, options: Any = (), **settings: Any) -> FewShotConfig:  # noqa: ANN401
+    if selector not in SELECTORS:  # else its options could not be read
+        raise unknown_choice("selector", selector, SELECTORS)
+    read = dict(read_option(selector, each) for each in options)
+    return FewShotConfig(selector=selector, options=read, **settings)

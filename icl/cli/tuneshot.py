@@ -31,22 +31,14 @@ from clfcore.cli.terminal import (
     with_examples,
 )
 from clfcore.cli.train import train
-from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.types import NO_ANSWER, Classifier, Prediction
+from clfcore.weights.meta import trained_columns
 from icl.chat import serve as page
 from icl.chat.__main__ import chat
 from icl.cli.compare import compare
 from icl.cli.few_shot import load_few_shot
-from icl.cli.options import (
-    TASK,
-    BaseUrl,
-    Folder,
-    ModelName,
-    PoolPath,
-    TaskName,
-    with_few_shot_settings,
-)
+from icl.cli.options import TASK, ModelChoice, TaskSource, with_few_shot_settings
 from icl.lm.loopback import is_loopback
 from icl.session.login_codes import login_configured
 from icl.settings import FewShotConfig
@@ -129,28 +121,22 @@ def serve(
 @with_few_shot_settings
 def classify(
     settings: FewShotConfig,
+    source: TaskSource,
+    models: ModelChoice,
     texts: Texts = None,
     file: File = None,
     checkpoint: Checkpoint = None,
-    task: TaskName = "sms_spam",
-    folder: Folder = None,
-    pool: PoolPath = None,
-    lm: ModelName = DEFAULT_LM,
-    base_url: BaseUrl = None,
     as_json: Json = False,
 ) -> None:
     """Label messages with both methods, side by side: as clf classify and icl classify do.
 
     If one method cannot answer, the other does, and the exit status is 1.
     """
-    messages = read_messages(texts, file)
+    source = source.remembering(trained_columns(checkpoint))
+    messages = read_messages(texts, file, source.text_column)
     answers = {
         "fine_tuned": _ask("fine-tuned", partial(load_fine_tuned, checkpoint), messages),
-        "few_shot": _ask(
-            "few-shot",
-            partial(load_few_shot, task, folder, pool, settings, lm, base_url),
-            messages,
-        ),
+        "few_shot": _ask("few-shot", partial(load_few_shot, source, models, settings), messages),
     }
     if as_json:
         for row, text in enumerate(messages):

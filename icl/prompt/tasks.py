@@ -5,11 +5,12 @@ A task's labels and their words stand in its template, ``templates/<name>.txt``.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from clfcore.data.columns import Columns
 from clfcore.data.hub import column_values
 from clfcore.data.messages import load_messages
 from clfcore.data.split import Split, grouped_stratified_split
@@ -102,17 +103,26 @@ class SingleFile:
     Attributes:
         where: what ``load_messages`` understands; ``None`` is the SMS corpus, or the sample.
         file: its name in a local folder.
+        columns: of ``where``, as the user names them.
     """
 
     where: str | Path | None = None
     file: str = ""
+    columns: Columns = Columns()
     parts: tuple[str, ...] = ("train", "dev", "test")
 
     def load(self, part: str, folder: Path | None) -> list[Example]:
-        messages = load_messages(folder / self.file if folder and self.file else self.where)
-        split = _split(tuple(messages.examples))
+        examples = self.read(folder)
+        split = _split(tuple(examples))
         rows = {"train": split.train, "dev": split.val, "test": split.test}[part]
-        return [messages.examples[row] for row in rows]
+        return [examples[row] for row in rows]
+
+    def read(self, folder: Path | None = None) -> list[Example]:
+        """All parts together."""
+        if folder and self.file:
+            return load_messages(folder / self.file).examples
+        columns = self.columns.text_column, self.columns.label_column
+        return load_messages(self.where, *columns).examples
 
 
 @lru_cache(maxsize=2)  # it takes seconds, and a caller of one part needs another
@@ -269,18 +279,24 @@ MAX_LABELS = 200
 MAX_LABEL = 50  # characters
 
 
-def task_from_file(where: str | Path, template: Path | None = None) -> Task:
+def task_from_file(
+    where: str | Path,
+    template: Path | None = None,
+    columns: Columns = Columns(),
+) -> Task:
     """A task out of a file of one's own.
 
     Args:
         where: labelled messages: a file, a folder or a Hugging Face name, see ``load_messages``.
         template: its format; by default a plain one, in which each label is its own word.
+        columns: of the file, as the user names them.
 
     Raises:
         TuneshotError: the file cannot be read, or its labels cannot be words.
     """
-    labels = tuple(sorted({example.label for example in load_messages(where).examples}))
-    return task_with_labels(where, labels, template)
+    source = SingleFile(where, columns=columns)
+    labels = tuple(sorted({example.label for example in source.read()}))
+    return replace(task_with_labels(where, labels, template), source=source)
 
 
 def task_with_labels(
