@@ -11,13 +11,14 @@ import numpy as np
 from clfcore.data.draw import generator
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER, Example, Prediction
-from icl.lm.base import LM, total_dollars
+from icl.lm.base import LM, PromptTooLongError, total_dollars
 from icl.lm.open import open_lm
 from icl.pool.embed import Embedder, SentenceEmbedder
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS, Prior
 from icl.prompt.prompt import Prompt, as_text, build_prompt
-from icl.prompt.replies import first_token_scores, parse_label
+from icl.prompt.replies import parse_label
+from icl.prompt.reply_scores import reply_scores
 from icl.prompt.scoring import (
     SCORINGS,
     continuations,
@@ -41,6 +42,12 @@ from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
 LEAST_MESSAGE_TOKENS = 16  # room for a message's two ends
+# Where the probabilities of an answer in words come from.
+OWN_TOKENS = "the probabilities are those of the labels' own tokens in the reply"
+FIRST_TOKENS = (
+    "the probabilities are those of the labels' own tokens in the reply; of a label that the model "
+    "did not write, of the first token"
+)
 _BATCH_PRIOR_MESSAGES = 32  # of the pool; their mean answer is batch calibration's prior
 
 
@@ -75,6 +82,7 @@ class _Outcome(NamedTuple):
     dollars: float | None = 0.0
     completion: str = ""
     notes: tuple[str, ...] = ()
+    prompt_tokens: int = 0  # by the model's own count; 0: it does not say
 
 
 class FewShot:
@@ -241,23 +249,23 @@ class FewShot:
     def _answer(self, text: str, selection: Selection, selecting: float) -> FewShotPrediction:
         start = time.perf_counter()
         ranked, passed_over = self._shown(selection)
+        limit = self.prompt_limit
         if self.lm is None:
             prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query=text)
             similarities = [shown.similarity or 0.0 for shown in ranked]
             votes = neighbour_vote(self.labels, [shown.label for shown in ranked], similarities)
             outcome = _Outcome(_most_probable(votes), votes)
         else:
-            prompt = self._build(text, ranked)
-            outcome = self._score(text, prompt) if self.lm.scores else self._generate(text, prompt)
+            prompt, outcome, limit = self._ask(self.lm, text, ranked)
         return FewShotPrediction(
             label=outcome.label,
             probabilities=outcome.probabilities,
             ms=1000 * (selecting + time.perf_counter() - start),
-            notes=(*outcome.notes, *self._notes(ranked, prompt)),
+            notes=(*outcome.notes, *self._notes(ranked, prompt, limit)),
             demonstrations=prompt.demonstrations,
             passed_over=passed_over,
             prompt=as_text(prompt.text),
-            prompt_tokens=prompt.tokens,
+            prompt_tokens=outcome.prompt_tokens or prompt.tokens,
             dropped=prompt.dropped,
             completion=outcome.completion,
             dollars=outcome.dollars,
@@ -286,7 +294,9 @@ class FewShot:
         shown = BALANCES[self.balance](ranked, config.k, self._counts)
         return shown, (*selection.passed_over, *long, *near)
 
-    def _build(self, text: str, ranked: Sequence[Demonstration]) -> Prompt:
+    def _build(
+        self, text: str, ranked: Sequence[Demonstration], limit: int | None = None
+    ) -> Prompt:
         assert self.lm is not None
         order = "as_given" if self.selector.arranges else self.config.order
         return build_prompt(
@@ -296,15 +306,34 @@ class FewShot:
             # A new generator at every call: the order depends on the message, not on the calls.
             lambda kept: ARRANGEMENTS[order](kept, generator(self.config.seed, text)),
             self.lm.count_tokens,
-            self.prompt_limit,
+            self.prompt_limit if limit is None else limit,
             self.config.chat,
         )
 
     # --- the answer -----------------------------------------------------------------------------
 
+    def _ask(
+        self, lm: LM, text: str, ranked: Sequence[Demonstration]
+    ) -> tuple[Prompt, _Outcome, int]:
+        """What was asked, what came back, and how long the prompt was allowed to be.
+
+        Only a server knows how many tokens it makes of a prompt. One that it finds too long loses
+        its least similar examples, as any other does.
+        """
+        limit = self.prompt_limit
+        while True:
+            prompt = self._build(text, ranked, limit)
+            try:
+                ask = self._score if lm.scores else self._generate
+                return prompt, ask(text, prompt), limit
+            except PromptTooLongError as error:
+                limit = int(min(limit, prompt.tokens) * error.share)
+                if limit < LEAST_MESSAGE_TOKENS:
+                    raise
+
     def _score(self, text: str, prompt: Prompt) -> _Outcome:
         """From the scores of the labels, without the prompt's own bias."""
-        scores, dollars = self._label_scores(text, prompt)
+        scores, dollars, read = self._label_scores(text, prompt)
         prior = self._prior
         if self._probes:
             template, shown = self.task.template, prompt.demonstrations
@@ -313,8 +342,8 @@ class FewShot:
                 self._label_scores(probe, replace(prompt, text=render(shown, probe), query=probe))
                 for probe in self._probes
             ]
-            prior = Prior.of([scores for scores, _ in probed])
-            dollars = total_dollars([dollars, *(price for _, price in probed)])
+            prior = Prior.of([scores for scores, _, _ in probed])
+            dollars = total_dollars([dollars, *(price for _, price, _ in probed)])
         if prior is None:
             log_p = log_softmax(scores)
         elif self.config.shares == "equal":
@@ -323,35 +352,39 @@ class FewShot:
             counts = np.array([self._counts[label] for label in self.labels])  # (C,)
             log_p = prior.calibrate(scores, counts / counts.sum())
         probabilities = softmax(dict(zip(self.labels, log_p.tolist(), strict=True)))
-        return _Outcome(_most_probable(probabilities), probabilities, dollars)
+        label = _most_probable(probabilities)
+        return _Outcome(label, probabilities, dollars, prompt_tokens=read)
 
-    def _label_scores(self, text: str, prompt: Prompt) -> tuple[np.ndarray, float | None]:
-        """Label scores in nats, (C,), and what they cost in dollars."""
+    def _label_scores(self, text: str, prompt: Prompt) -> tuple[np.ndarray, float | None, int]:
+        """Label scores in nats, (C,), what they cost in dollars, and the tokens of the prompt."""
         assert self.lm is not None
         template, scoring = self.task.template, SCORINGS[self.config.scoring]
         words = template.words_for(text)
         results = [self.lm.read(*each) for each in scoring.requests(template, prompt, words)]
         scores = scoring.combine(results, words)
-        return scores, total_dollars(result.dollars for result in results)
+        dollars = total_dollars(result.dollars for result in results)
+        return scores, dollars, max(result.prompt_tokens for result in results)
 
     def _generate(self, text: str, prompt: Prompt) -> _Outcome:
         """From a reply in words: these say which label it is, the tokens how probable it is."""
         assert self.lm is not None
-        generation = self.lm.generate(prompt.text, stop=("\n",))
-        first, reply = generation.first, generation.text
+        reply = self.lm.generate(prompt.text, stop=("\n",))
         words = self.task.template.words_for(text)
-        label = parse_label(reply, words)
+        label = parse_label(reply.text, words)
         if label is None:
             probabilities = dict.fromkeys(self.labels, 1 / len(self.labels))
-            note = f"{NO_ANSWER}: the model said {reply[:60]!r} where a label was asked for"
-        elif first is not None and (scores := first_token_scores(first, words)) is not None:
-            return _Outcome(label, softmax(scores), generation.dollars, reply)
+            note = f"{NO_ANSWER}: the model said {reply.text[:60]!r} where a label was asked for"
+        elif found := reply_scores(reply.written, reply.text, label, words):
+            probabilities = softmax(found.scores)
+            note = FIRST_TOKENS if found.begun else OWN_TOKENS
         else:
             probabilities = {each: float(each == label) for each in self.labels}
             note = "the model gives no probabilities; its answer counts as certain"
-        return _Outcome(label, probabilities, generation.dollars, reply, (note,))
+        return _Outcome(
+            label, probabilities, reply.dollars, reply.text, (note,), reply.prompt_tokens
+        )
 
-    def _notes(self, ranked: Sequence[Demonstration], prompt: Prompt) -> Iterator[str]:
+    def _notes(self, ranked: Sequence[Demonstration], prompt: Prompt, limit: int) -> Iterator[str]:
         if self._hint:
             yield self._hint
         ranked_labels = [shown.label for shown in ranked]
@@ -368,7 +401,7 @@ class FewShot:
         if prompt.dropped:
             yield (
                 f"{prompt.dropped} of {len(ranked)} examples were left out: "
-                f"the prompt may have {self.prompt_limit} tokens"
+                f"the prompt may have {limit} tokens"
             )
         if prompt.query_cut:
             yield "the message is long: the language model read its two ends only"

@@ -14,18 +14,24 @@ from clfcore.json_text import to_json
 from clfcore.model.tokenizer import encode
 from clfcore.paths import cache_dir
 from clfcore.types import without_lone_surrogates
-from icl.lm.base import Generation, PromptText, Scored, checked_prompt_limit, total_dollars
+from icl.lm.base import (
+    Generation,
+    PromptText,
+    ReplyToken,
+    Scored,
+    checked_prompt_limit,
+    total_dollars,
+)
 from icl.lm.cache import Json, ReplyCache
 from icl.lm.faults import UnusableReplyError
 from icl.lm.provider import Provider
 
 USUAL_PROMPT_TOKENS = 8192  # of any model; a slip with a long file should cost cents
-UNKNOWN_WINDOW_TOKENS = 4096  # where LiteLLM's table lacks the model: what small servers start with
 ANSWER_TOKENS = 256  # of the model's window that are kept for the answer
-TOP_LOGPROBS = 20  # the most that OpenAI and vLLM give of a chat's tokens
-TOP_LOGPROBS_TEXT = 5  # and of a text's
+TOP_LOGPROBS = 20  # the most that OpenAI gives of a chat's tokens, and vLLM of any
+TOP_LOGPROBS_TEXT = 5  # the most that OpenAI gives of a text's
 PARALLEL_REQUESTS = 8  # continuations scored at the same time
-_CACHE_FORMAT = 1  # raise it when what is stored changes
+_CACHE_FORMAT = 2  # raise it when what is stored changes
 
 
 class ApiLM:
@@ -79,10 +85,13 @@ class ApiLM:
         self.scores = self._provider.kind == "text-completion-openai"
 
     def prompt_limit(self, wanted: int = 0) -> int:
-        """As the protocol says. Of a model that LiteLLM does not know, only the server can tell."""
+        """As the protocol says. Of a model that LiteLLM does not know, only the server can tell.
+
+        A server that reads less refuses a prompt, see ``PromptTooLongError``.
+        """
         window = self._provider.window()
         if window is None:
-            return wanted or UNKNOWN_WINDOW_TOKENS - ANSWER_TOKENS
+            return wanted or USUAL_PROMPT_TOKENS
         wanted = wanted or min(USUAL_PROMPT_TOKENS, window)
         return checked_prompt_limit(self.name, wanted, window, ANSWER_TOKENS)
 
@@ -94,8 +103,8 @@ class ApiLM:
     def count_tokens(self, prompt: PromptText) -> int:
         """Length of ``prompt``: an estimate, GPT-2's tokens and four for each message of a chat.
 
-        Newer tokenizers make fewer of the same text, so a prompt that fits by this count fits.
-        (LiteLLM would download a tokenizer for some models.)
+        Only the server knows better, and says so afterwards: ``Generation.prompt_tokens``. (LiteLLM
+        would download a tokenizer for some models.)
         """
         if isinstance(prompt, str):
             return len(encode(prompt))
@@ -117,11 +126,12 @@ class ApiLM:
         if stop:
             request["stop"] = list(stop)
         if self._logprobs and self.scores:
-            request["logprobs"] = TOP_LOGPROBS_TEXT
+            request["logprobs"] = TOP_LOGPROBS if self._provider.base_url else TOP_LOGPROBS_TEXT
         elif self._logprobs:
             request |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
         reply, cached = self._ask(request, self._parse_answer)
-        return Generation(**reply, cached=cached)
+        written = tuple(ReplyToken(text, likeliest) for text, likeliest in reply.pop("written"))
+        return Generation(**reply, written=written, cached=cached)
 
     def _prompt(self, prompt: PromptText) -> Json:
         if self.scores:
@@ -144,13 +154,7 @@ class ApiLM:
         choice = response.choices[0]
         if not (text := choice.text if self.scores else choice.message.content):
             raise self._empty(choice.finish_reason)
-        field = "top_logprobs" if self.scores else "content"
-        if not (tokens := getattr(getattr(choice, "logprobs", None), field, None)):
-            return {"text": text, "first": None}
-        first = tokens[0]
-        if not self.scores:
-            first = {top.token: top.logprob for top in first.top_logprobs}
-        return {"text": text, "first": first or None}
+        return {"text": text, "written": _written(getattr(choice, "logprobs", None))}
 
     def _empty(self, reason: str) -> Exception:
         """The error for an empty answer: whether another try may help depends on the reason."""
@@ -212,6 +216,7 @@ class ApiLM:
             log_probabilities=tuple(tuple(r["log_probabilities"][start:]) for r in whole),
             prompt=() if since is None else _scores_since(head, len(prompt), since),
             dollars=total_dollars(reply["dollars"] for reply in replies),
+            prompt_tokens=start,
         )
 
     def _echo(self, text: str) -> Json:
@@ -266,3 +271,22 @@ def _scores_since(head: Json, end: int, since: int) -> tuple[float, ...]:
         kept.append(score)
         end -= len(token)
     return tuple(kept[::-1])
+
+
+def _written(logprobs: Any) -> list[tuple[str, dict[str, float]]]:  # noqa: ANN401 (LiteLLM's)
+    """The tokens of an answer, with the log-probabilities of the likeliest in each place.
+
+    OpenAI has one form for chats and one for texts; llama.cpp has that of chats for both.
+    """
+    given: Json = logprobs.model_dump() if logprobs else {}
+    if content := given.get("content"):
+        places = [(at["token"], at["logprob"], _by_token(at["top_logprobs"])) for at in content]
+    else:
+        columns = (given.get(name) or () for name in ("tokens", "token_logprobs", "top_logprobs"))
+        places = list(zip(*columns, strict=False))
+    return [(token, {token: log_p, **(others or {})}) for token, log_p, others in places]
+
+
+def _by_token(likeliest: Sequence[Json]) -> dict[str, float]:
+    """Log-probabilities by text; of several tokens without text, the likeliest."""
+    return {each["token"]: each["logprob"] for each in likeliest[::-1]}

@@ -20,6 +20,18 @@ class ChatMessage:
     content: str
 
 
+class PromptTooLongError(TuneshotError):
+    """A prompt that the server finds too long.
+
+    Attributes:
+        share: of it that should fit, in (0, 1).
+    """
+
+    def __init__(self, message: str, share: float) -> None:
+        super().__init__(message)
+        self.share = share
+
+
 PromptText = str | tuple[ChatMessage, ...]  # plain text, or a chat that ends with the user
 
 
@@ -60,12 +72,14 @@ class Scored:
         prompt: of the prompt's own tokens, in nats, from the one that holds character ``since``
             to the end; without the very first token, which nothing predicts.
         dollars: as in ``Generation``.
+        prompt_tokens: of the prompt, by a server's own count; 0: ``count_tokens`` is right.
     """
 
     tokens: tuple[tuple[int, ...], ...]
     log_probabilities: tuple[tuple[float, ...], ...]
     prompt: tuple[float, ...] = ()
     dollars: float | None = 0.0
+    prompt_tokens: int = 0
 
     @property
     def totals(self) -> list[float]:
@@ -74,15 +88,29 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyToken:
+    """One token of an answer.
+
+    Attributes:
+        text: as it stands in the answer.
+        likeliest: log-probabilities (nats) of the likeliest tokens in this place, its own among
+            them.
+    """
+
+    text: str
+    likeliest: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """An answer in words.
 
     Attributes:
         text: without the prompt, and without the stop string.
-        prompt_tokens, tokens: read and generated.
+        prompt_tokens, tokens: read and generated, by the model's own count; 0 where it does not
+            count.
         dollars: what it cost; 0 for a local model, ``None`` if the price is unknown.
-        first: log-probabilities (nats) of the likeliest first tokens, where the provider gives
-            them.
+        written: the tokens, with what else was likely, where the provider says so.
         cached: whether this is a stored answer to the same request.
     """
 
@@ -90,7 +118,7 @@ class Generation:
     prompt_tokens: int
     tokens: int
     dollars: float | None = None
-    first: Mapping[str, float] | None = None
+    written: tuple[ReplyToken, ...] = ()
     cached: bool = False
 
 

@@ -81,6 +81,20 @@ def unreachable(error: BaseException, url: str | None) -> tuple[str, str] | None
     return None
 
 
+def share_that_fits(message: str) -> float | None:
+    """How much of a prompt that is too long would fit, by what the server says; else ``None``.
+
+    Servers name their window and the prompt's length ("request (9031 tokens) exceeds the available
+    context size (8192 tokens)"); without these, a tenth is to go.
+    """
+    if not re.search(r"context.{0,9}(size|length|window)|prompt is too long", message, re.I):
+        return None
+    numbers = [int(n.replace(",", "")) for n in re.findall(r"(\d[\d,]*) (?:\w+ )?tokens", message)]
+    if not numbers or min(numbers) == max(numbers):
+        return 0.9
+    return 0.97 * min(numbers) / max(numbers)  # the answer needs some room, too
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """An error, and those that led to it."""
     seen: set[int] = set()

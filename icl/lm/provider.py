@@ -17,11 +17,13 @@ from tenacity.wait import wait_exponential, wait_random_exponential
 
 from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.wording import duration
+from icl.lm.base import PromptTooLongError
 from icl.lm.faults import (
     MAX_WAIT_SECONDS,
     UnusableReplyError,
     is_worth_repeating,
     retry_after,
+    share_that_fits,
     short,
     unreachable,
 )
@@ -221,6 +223,11 @@ class Provider:
         asked = retry_after(error)
         wait = "" if asked is None else f"it asks to wait {asked:,.0f} s; "
         known = self._litellm.exceptions
+        if (share := share_that_fits(str(error))) is not None:
+            return PromptTooLongError(
+                f"{self._model}{where} finds the prompt too long: {detail}; show fewer examples",
+                share,
+            )
         away = unreachable(error, self.base_url)
         faults = (  # the first that applies
             (away is not None, *(away or ("", ""))),
@@ -243,11 +250,6 @@ class Provider:
                 status == 404,
                 f"does not know this model or address: {detail}",
                 "check the model's name, and that base_url ends as the server's manual says",
-            ),
-            (
-                isinstance(error, known.ContextWindowExceededError),
-                f"finds the prompt too long: {detail}",
-                "show fewer examples",
             ),
             (
                 isinstance(error, known.ContentPolicyViolationError),

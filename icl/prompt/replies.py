@@ -6,10 +6,8 @@ answer: of a reply that names no label, or two, or says what it is *not*, no lab
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
-
-import numpy as np
 
 from icl.prompt.template import PARAGRAPH_BREAK, Verbalizer
 
@@ -151,37 +149,3 @@ def _normal(text: str) -> str:
 
 def _fold(word: str) -> str:
     return word if len(word) == 1 else word.casefold()
-
-
-def first_token_scores(first: Mapping[str, float], words: Verbalizer) -> dict[str, float] | None:
-    """Label scores from an API's table of likely first tokens.
-
-    A token counts for a label if one of the label's words begins with it, whatever its case and
-    spaces. A label without a token in the table gets the score of the table's last: it cannot
-    have more.
-
-    Args:
-        first: token -> log-probability in nats, e.g. ``Generation.first``.
-        words: label -> how it may be written.
-
-    Returns:
-        Label -> nats; ``None`` where the table cannot decide: no label begins in it, or the
-        likelier beginnings are shared by several labels ("very" negative, "very" positive).
-    """
-    own: dict[str, list[float]] = {label: [] for label in words}
-    shared: list[float] = []
-    for token, log_p in first.items():
-        start = _fold(token.strip())
-        labels = [
-            label
-            for label, spelled in words.items()
-            if start and any(_fold(word.strip()).startswith(start) for word in spelled)
-        ]
-        if len(labels) == 1:
-            own[labels[0]].append(log_p)
-        elif labels:
-            shared.append(log_p)
-    scores = {label: float(np.logaddexp.reduce(logs)) for label, logs in own.items() if logs}
-    if not scores or np.logaddexp.reduce(shared or [-np.inf]) > max(scores.values()):
-        return None
-    return {label: scores.get(label, min(first.values())) for label in words}

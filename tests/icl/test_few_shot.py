@@ -2,14 +2,22 @@ import numpy as np
 import pytest
 
 from clfcore.errors import TuneshotError
-from icl.few_shot import FewShot
-from icl.lm.base import ChatMessage, Scored
+from icl.few_shot import FIRST_TOKENS, OWN_TOKENS, FewShot
+from icl.lm.base import ChatMessage, ReplyToken, Scored
 from icl.lm.local import LocalLM
 from icl.pool.pool import Pool
 from icl.prompt.scoring import neighbour_vote, softmax
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
-from tests.support.doubles import POOL, TASK, CountingLM, HashedWords, few_shot, save_tiny_lm
+from tests.support.doubles import (
+    POOL,
+    TASK,
+    AnsweringLM,
+    CountingLM,
+    HashedWords,
+    few_shot,
+    save_tiny_lm,
+)
 
 STRANGE = {
     "empty": "",
@@ -225,6 +233,50 @@ def test_same_seed_same_answers():
         )
         assert [p.demonstrations for p in first] == [p.demonstrations for p in again]
         assert [p.probabilities for p in first] == [p.probabilities for p in again]
+
+
+# --- models that answer in words ------------------------------------------------------------------
+
+
+def test_an_answer_in_words_says_where_its_probabilities_come_from():
+    spam = ReplyToken("spam", {"spam": np.log(0.6), "ham": np.log(0.2)})
+    (answer,) = few_shot(AnsweringLM("spam", [spam])).predict(["win"])
+    assert answer.probabilities == pytest.approx({"ham": 0.25, "spam": 0.75})
+    assert OWN_TOKENS in answer.notes
+    begun = ReplyToken("ham", {"ham": np.log(0.6), "sp": np.log(0.2)})
+    (answer,) = few_shot(AnsweringLM("ham", [begun])).predict(["win"])
+    assert answer.probabilities == pytest.approx({"ham": 0.75, "spam": 0.25})
+    assert FIRST_TOKENS in answer.notes
+    (answer,) = few_shot(AnsweringLM("ham")).predict(["win"])
+    assert answer.probabilities == {"ham": 1, "spam": 0}
+    assert any("no probabilities" in note for note in answer.notes)
+
+
+def test_the_servers_own_count_of_tokens_is_what_an_answer_says():
+    lm = AnsweringLM()
+    (answer,) = few_shot(lm).predict(["win"])
+    assert answer.prompt_tokens == 2 * len(lm.prompts[-1])
+
+
+def test_a_prompt_that_the_server_finds_too_long_loses_its_least_similar_examples():
+    whole, short = AnsweringLM(), AnsweringLM(window=300)
+    (long,) = few_shot(whole, k=8, balance="none").predict(["win a prize"])
+    (cut,) = few_shot(short, k=8, balance="none").predict(["win a prize"])
+    assert (long.dropped, len(long.demonstrations)) == (0, 8)
+    assert 1 <= len(cut.demonstrations) < 8
+    assert cut.dropped == 8 - len(cut.demonstrations)
+    assert cut.prompt_tokens <= 300
+    assert max(shown.similarity for shown in long.demonstrations) in {
+        shown.similarity for shown in cut.demonstrations
+    }
+    assert len(short.prompts) <= 3  # the server said how much too long it was
+    limit = len(short.prompts[0]) * 300 // (2 * len(short.prompts[0]))
+    assert f"examples were left out: the prompt may have {limit} tokens" in cut.notes[-1]
+
+
+def test_where_not_even_the_message_fits_the_server_says_so():
+    with pytest.raises(TuneshotError, match="too long"):
+        few_shot(AnsweringLM(window=20)).predict(["win a prize"])
 
 
 # --- scoring --------------------------------------------------------------------------------------

@@ -9,7 +9,14 @@ import numpy as np
 from clfcore.data.split import duplicate_groups
 from clfcore.types import Example
 from icl.few_shot import FewShot
-from icl.lm.base import PromptText, Scored, checked_prompt_limit
+from icl.lm.base import (
+    Generation,
+    PromptText,
+    PromptTooLongError,
+    ReplyToken,
+    Scored,
+    checked_prompt_limit,
+)
 from icl.pool.pool import Pool
 from icl.prompt.prompt import as_text
 from icl.prompt.tasks import TASKS
@@ -86,6 +93,40 @@ class CountingLM:
             ),
             prompt=() if since is None else (-1.0,) * len(text[since:]),
         )
+
+
+class AnsweringLM:
+    """A model behind an API: it answers in words, and its server counts more tokens than we do.
+
+    Args:
+        reply: what it always says.
+        written: the tokens of that.
+        window: tokens that its server reads, two for each character.
+    """
+
+    name = "answering"
+    scores = False
+
+    def __init__(
+        self, reply: str = "spam", written: Sequence[ReplyToken] = (), window: int = 1_000_000
+    ) -> None:
+        self.reply, self.written, self.window = reply, tuple(written), window
+        self.prompts: list[str] = []
+
+    def prompt_limit(self, wanted: int = 0) -> int:
+        return wanted or 8192
+
+    def count_tokens(self, prompt: PromptText) -> int:
+        return len(as_text(prompt))
+
+    def generate(
+        self, prompt: PromptText, max_tokens: int = 32, stop: Sequence[str] = ()
+    ) -> Generation:
+        self.prompts.append(as_text(prompt))
+        counted = 2 * self.count_tokens(prompt)
+        if counted > self.window:
+            raise PromptTooLongError("answering finds the prompt too long", self.window / counted)
+        return Generation(self.reply, counted, 1, None, self.written)
 
 
 def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> Path:

@@ -37,15 +37,38 @@ class Request:
     body: dict[str, Any]
 
 
-def chat(text: str | None, first: dict[str, float] | None = None, finish: str = "stop") -> Reply:
-    """A chat completion of 7 + 2 tokens; ``first``: log-probabilities of the first token."""
+def chat(text: str | None, *written: dict[str, float], finish: str = "stop") -> Reply:
+    """A chat completion of 7 + 2 tokens.
+
+    ``written``: the log-probabilities of the likeliest tokens at each place, those of the reply
+    first; as OpenAI, vLLM and llama.cpp write them.
+    """
     choice = {
         "index": 0,
         "message": {"role": "assistant", "content": text},
         "finish_reason": finish,
-        "logprobs": first and {"content": [_position(first)]},
+        "logprobs": {"content": list(map(_position, written))} if written else None,
     }
     return _completion("chat.completion", [choice], 7, 2)
+
+
+def text(words: str, *written: dict[str, float], like_chats: bool = False) -> Reply:
+    """A text completion of 7 + 2 tokens; ``like_chats``: as llama.cpp writes it, else as vLLM."""
+    firsts = [next(iter(likeliest.items())) for likeliest in written]
+    choice = {
+        "index": 0,
+        "text": words,
+        "finish_reason": "stop",
+        "logprobs": {"content": list(map(_position, written))}
+        if like_chats
+        else {
+            "tokens": [token for token, _ in firsts],
+            "token_logprobs": [score for _, score in firsts],
+            "top_logprobs": list(written),
+            "text_offset": [0] * len(written),
+        },
+    }
+    return _completion("text_completion", [choice], 7, 2)
 
 
 def no_choices() -> Reply:

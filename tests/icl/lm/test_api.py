@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
 from icl.lm.api import ApiLM
-from icl.lm.base import ChatMessage, Generation
+from icl.lm.base import ChatMessage, Generation, PromptTooLongError, ReplyToken
 from icl.lm.cache import ReplyCache
 from icl.lm.provider import Pace
 from tests.support.openai_server import (
@@ -28,6 +28,7 @@ from tests.support.openai_server import (
     failure,
     log_probability,
     no_choices,
+    text,
     tokens_of,
 )
 
@@ -144,15 +145,27 @@ def test_a_chat_is_sent_turn_by_turn(server):
     ]  # fmt: skip
 
 
-def test_an_answer_tells_tokens_price_and_first_tokens(server):
-    server.script(chat("spam", {"sp": -0.25, "ham": -2.0}))
+WRITTEN = {"sp": -0.25, "ham": -2.0}, {"am": -0.01, "orty": -5.0}
+
+
+def test_an_answer_tells_count_and_price_of_tokens_and_what_else_was_likely(server):
+    server.script(chat("spam", *WRITTEN))
     lm = connect(server)
     dollars = pytest.approx(7 * 0.15e-6 + 2 * 0.60e-6)
-    assert lm.generate(PROMPT) == Generation("spam", 7, 2, dollars, {"sp": -0.25, "ham": -2.0})
+    written = (ReplyToken("sp", WRITTEN[0]), ReplyToken("am", WRITTEN[1]))
+    assert lm.generate(PROMPT) == Generation("spam", 7, 2, dollars, written)
 
 
-def test_without_log_probabilities_first_is_none(server):
-    assert connect(server).generate(PROMPT).first is None
+@pytest.mark.parametrize("like_chats", [True, False], ids=["llama.cpp", "vLLM"])
+def test_a_texts_tokens_are_read_in_the_form_of_each_server(server, like_chats):
+    server.script(text("spam", *WRITTEN, like_chats=like_chats))
+    written = (ReplyToken("sp", WRITTEN[0]), ReplyToken("am", WRITTEN[1]))
+    answer = connect(server, TEXT).generate(PROMPT)
+    assert (answer.text, answer.written, answer.prompt_tokens) == ("spam", written, 7)
+
+
+def test_without_log_probabilities_nothing_else_was_likely(server):
+    assert connect(server).generate(PROMPT).written == ()
 
 
 def test_log_probabilities_need_not_be_asked_for(server):
@@ -223,17 +236,17 @@ def test_ollama_answers(server):
 
 @settings(max_examples=15)
 @given(st.text(st.characters()))
-def test_any_text_arrives_as_it_is(running, text):
+def test_any_text_arrives_as_it_is(running, words):
     running.clear()
-    connect(running, cache=False).generate(text)
+    connect(running, cache=False).generate(words)
     (turn,) = running.requests[0].body["messages"]
-    assert turn["content"] == text.encode("utf-8", "replace").decode()
+    assert turn["content"] == words.encode("utf-8", "replace").decode()
 
 
 def test_the_budget_fits_the_model():
     assert ApiLM(CHAT).prompt_limit() == 8192
     assert ApiLM("ollama/llama3").prompt_limit() == 8192 - 256
-    assert ApiLM("openai/never-heard-of").prompt_limit() == 4096 - 256
+    assert ApiLM("openai/never-heard-of").prompt_limit() == 8192
 
 
 def test_a_longer_prompt_is_allowed_as_far_as_the_models_window_is_known():
@@ -306,6 +319,23 @@ def test_what_will_not_pass_is_asked_once_and_not_kept(server, fault, says):
     assert re.search(says, line), line
     assert len(server.requests) == 1
     assert not lm.generate(PROMPT).cached
+
+
+@pytest.mark.parametrize(
+    ("says", "share"),
+    [
+        ("request (9031 tokens) exceeds the available context size (8192 tokens)", 8192 / 9031),
+        ("This model's maximum context length is 4096 tokens. However, your request has 5,000 "
+         "input tokens.", 4096 / 5000),
+        ("Your input exceeds the context window of this model", 0.9 / 0.97),
+    ],
+    ids=["llama.cpp", "vLLM", "OpenAI"],
+)  # fmt: skip
+def test_a_prompt_that_is_too_long_says_how_much_of_it_fits(server, says, share):
+    server.script(failure(400, says))
+    with pytest.raises(PromptTooLongError, match="finds the prompt too long") as raised:
+        connect(server).generate(PROMPT)
+    assert raised.value.share == pytest.approx(0.97 * share)
 
 
 @pytest.fixture
@@ -575,7 +605,8 @@ def test_a_text_model_continues_text_and_knows_no_chat(server):
     lm = connect(server, TEXT)
     answer = lm.generate(PROMPT, max_tokens=1)
     assert answer.text == " end"
-    assert answer.first == {" end": log_probability([BEGIN, *tokens_of(PROMPT)], " end")}
+    (token,) = answer.written
+    assert token.likeliest == {" end": log_probability([BEGIN, *tokens_of(PROMPT)], " end")}
     assert server.requests[0].body["prompt"] == PROMPT
     assert "knows no chat" in problem(lm.generate, (ChatMessage("user", "hi"),))
 
@@ -584,12 +615,12 @@ def test_a_text_model_continues_text_and_knows_no_chat(server):
 
 
 def test_nothing_is_asked_twice(server, monkeypatch):
-    server.script(chat("spam", {"sp": -0.25}))
+    server.script(chat("spam", {"spam": -0.25}))
     first = connect(server).generate(PROMPT)
     monkeypatch.delenv("OPENAI_API_KEY")
     again = connect(server)
     assert again.generate(PROMPT) == Generation(
-        "spam", 7, 2, first.dollars, {"sp": -0.25}, cached=True
+        "spam", 7, 2, first.dollars, (ReplyToken("spam", {"spam": -0.25}),), cached=True
     )
     assert len(server.requests) == 1
 

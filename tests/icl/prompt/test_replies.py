@@ -1,14 +1,12 @@
 """What a reply in words says; what is not an answer is no answer."""
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icl.prompt.replies import first_token_scores, parse_label
+from icl.prompt.replies import parse_label
 
 WORDS = {"ham": (" ham", " normal"), "spam": (" spam",)}
-log = np.log
 
 
 def of(*labels):
@@ -136,25 +134,3 @@ def test_an_article_is_not_choice_a():
     assert parse_label("It is a library, so (B).", choices) == "B"
     assert parse_label("a)", choices) == "A"
     assert parse_label("B or C", choices) is None
-
-
-# --- a table of first tokens ----------------------------------------------------------------------
-
-
-def test_first_tokens_of_a_label_add_up():
-    table = {" spam": log(0.2), "Sp": log(0.1), " ham": log(0.2), "The": log(0.15), ".": log(0.05)}
-    found = first_token_scores(table, WORDS)
-    assert found == pytest.approx({"ham": log(0.2), "spam": log(0.3)})
-
-
-def test_a_label_outside_the_table_has_at_most_what_the_last_token_has():
-    found = first_token_scores({" spam": -0.1, "!": -7.0}, WORDS)
-    assert found == {"spam": pytest.approx(-0.1), "ham": -7.0}
-
-
-def test_a_table_that_does_not_tell_is_no_answer():
-    assert first_token_scores({"The": -0.1, "\n": -2.0}, WORDS) is None
-    assert first_token_scores({}, WORDS) is None
-    words = {"-": (" very negative",), "+": (" very positive", " positive")}
-    assert first_token_scores({" very": -0.1, " positive": -3.0}, words) is None
-    assert first_token_scores({" very": -3.0, " positive": -0.1}, words) is not None
