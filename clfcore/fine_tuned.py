@@ -1,16 +1,20 @@
 """The fine-tuned side: a loaded checkpoint that answers messages."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
 
 from clfcore.errors import TuneshotError
 from clfcore.model.classifier import TextClassifier, class_logits
 from clfcore.model.spec import Reading
 from clfcore.model.tokenizer import encode
 from clfcore.types import Prediction
-from clfcore.weights.checkpoint import load_checkpoint
+from clfcore.weights.checkpoint import load_checkpoint, packed, unpacked
 from clfcore.weights.meta import Meta, checkpoint_path
 from clfcore.weights.pretrained import load_chapter6
 
@@ -115,6 +119,11 @@ class FineTuned:
             for text, ids, values in zip(texts, whole, p.tolist(), strict=True)
         ]
 
+    def __reduce__(self) -> tuple[Callable[..., "FineTuned"], tuple[Any, ...]]:
+        """As a checkpoint has it: plain values and arrays, of a trunk with a source its name."""
+        record, state = packed(self.model, self.meta)
+        return _unpickled, (record, {name: tensor.cpu().numpy() for name, tensor in state.items()})
+
     def _decide(self, p: list[float]) -> str:
         if len(p) == 2:
             return self.labels[int(p[1] >= self.meta.threshold)]
@@ -127,3 +136,10 @@ class FineTuned:
             yield f"only the first {limit} of {tokens} tokens were read"
         if len(p) == 2 and 0.5 <= p[1] < self.meta.threshold:
             yield f"it answers {self.labels[1]} from {self.meta.threshold:.0%} on, to be careful"
+
+
+def _unpickled(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> FineTuned:
+    # Copied, because joblib may have mapped a file that cannot be written.
+    state = {name: torch.tensor(array) for name, array in arrays.items()}
+    loaded = unpacked(Meta.from_record(record), state, "the pickled classifier")
+    return FineTuned(loaded.model, loaded.meta, loaded.encode)

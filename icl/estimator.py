@@ -29,6 +29,7 @@ _Parameters: Any = make_dataclass(
         ("task", "Task | str | None", None),
         ("_", KW_ONLY),
         ("lm", "LM | str | None", None),
+        ("base_url", "str | None", None),
         ("embedder", "Embedder | None", None),
         *((s.name, s.type, None if s.default is MISSING else s.default) for s in SETTINGS),
         ("random_state", int, 0),
@@ -47,7 +48,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
     Args:
         task: a task or the name of one, whose labels are those of ``y``; ``None``: a plain format
             in which each label is its own word.
-        lm: a language model or its name, see ``open_lm``; ``None``: the bundled one.
+        lm: a language model or its name, see ``open_lm``; ``None``: the bundled one. Clones share
+            it. To other processes and files goes its name, and with what they read they load it
+            again: never its weights, and never a key.
+        base_url: of the server that has the model named ``lm``, such as vLLM's or llama.cpp's.
         embedder: what embeds messages; ``None``: the bundled one.
         selector: this and ``options``, ``k``, … are the settings of ``FewShotConfig``, which says
             what each means.
@@ -80,7 +84,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
         settings = {setting.name: getattr(self, setting.name) for setting in SETTINGS}
         settings["options"] = self.options or {}
         self.few_shot_ = FewShot(
-            task, lm=self.lm, embedder=self.embedder, seed=self.random_state, **settings
+            task,
+            lm=self.lm,
+            base_url=self.base_url,
+            embedder=self.embedder,
+            seed=self.random_state,
+            **settings,
         ).fit(data.examples)
         self.classes_, self._names = data.classes, data.names
         return self
@@ -109,7 +118,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
 
     def predict(self, X: object) -> np.ndarray:
         """Labels: (N,) in the dtype of ``classes_``; raises as ``predict_proba``."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

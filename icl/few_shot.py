@@ -40,6 +40,7 @@ from icl.selectors.base import PassedOver, Selection
 from icl.selectors.reader import PromptReader
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
+from icl.shared import shared
 
 LEAST_MESSAGE_TOKENS = 16  # room for a message's two ends
 # Where the probabilities of an answer in words come from.
@@ -96,6 +97,7 @@ class FewShot:
             own, which wins; one that arranges has its order, too.
         lm: what scores the labels, or what ``open_lm`` makes it of; default: the bundled model.
             A selector that votes needs none.
+        base_url: of the server that has the model named ``lm``, see ``open_lm``.
         embedder: embeds pool and queries; default: the bundled one.
         settings: further fields of ``FewShotConfig``.
 
@@ -117,6 +119,7 @@ class FewShot:
         selector: str = "topk",
         *,
         lm: LM | str | None = None,
+        base_url: str | None = None,
         embedder: Embedder | None = None,
         **settings: Any,  # noqa: ANN401
     ) -> None:
@@ -124,13 +127,13 @@ class FewShot:
             raise unknown_choice("task", task, TASKS)
         self.task = TASKS[task] if isinstance(task, str) else task
         self.config = FewShotConfig(selector=selector, **settings)
-        self.embedder = embedder or SentenceEmbedder()
+        self.embedder = embedder or shared(SentenceEmbedder)
         self.votes = SELECTORS[selector].votes
         self.balance = SELECTORS[selector].balance or self.config.balance
         self.lm: LM | None = None
         self.prompt_limit = 0
         if not self.votes:
-            self.lm = open_lm(lm) if lm is None or isinstance(lm, str) else lm
+            self.lm = _opened(lm, base_url)
             self.prompt_limit = self.lm.prompt_limit(self.config.prompt_tokens)
         self._prior: Prior | None = None
         self._hint: str | None = None
@@ -410,3 +413,14 @@ class FewShot:
 def _most_probable(probabilities: Mapping[str, float]) -> str:
     """The likeliest label; of a tie, the earlier one."""
     return max(probabilities, key=probabilities.__getitem__)
+
+
+def _opened(lm: LM | str | None, base_url: str | None) -> LM:
+    if lm is None or isinstance(lm, str):
+        return open_lm(lm, base_url)
+    if base_url is not None:
+        raise TuneshotError(
+            f"{lm.name} is a model that was made already, and base_url says where a named one is; "
+            "give lm a name, such as api:openai/local, or make the model with its base_url"
+        )
+    return lm

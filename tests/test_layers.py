@@ -20,7 +20,7 @@ LAYERS = {
         {"cli", "__main__"},
     ),
     "icl": (
-        {"", "lm", "pool"},
+        {"", "shared", "lm", "pool"},
         {"prompt"},
         {"selectors"},
         {"settings", "figures"},

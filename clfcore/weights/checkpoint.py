@@ -15,9 +15,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from clfcore import __version__
 from clfcore.errors import TuneshotError
@@ -48,13 +50,33 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool 
         TuneshotError: the disk is full, or ``folder`` is something else than a checkpoint.
     """
     check_free(folder)
+    record, state = packed(model, meta)
+    weights = save(to_int8(state) if int8 else state)
+    record |= {
+        "weights": {
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "storage": "int8" if int8 else "float32",
+        },
+    }
+    with atomic_write(folder) as new:
+        new.mkdir()
+        (new / "model.safetensors").write_bytes(weights)
+        (new / "meta.json").write_text(to_json(record, indent=2) + "\n", encoding="utf-8")
+
+
+def packed(model: TextClassifier, meta: Meta) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What ``unpacked`` makes the same classifier of: plain values as for JSON, and weights.
+
+    Args:
+        model: as for ``save_checkpoint``.
+        meta: must describe ``model``.
+    """
     trained = {name for name, weight in model.trunk.named_parameters() if weight.requires_grad}
     state = {
         name: tensor.detach().contiguous()
         for name, tensor in model.trunk.state_dict().items()
         if meta.source is None or name in trained or name.startswith("out_head.")
     }
-    weights = save(to_int8(state) if int8 else state)
     record = {
         "format": FORMAT,
         "kind": KIND,
@@ -67,16 +89,9 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool 
         "adapter": meta.adapter and dict(meta.adapter),
         "reading": asdict(meta.reading),
         "threshold": meta.threshold,
-        "weights": {
-            "sha256": hashlib.sha256(weights).hexdigest(),
-            "storage": "int8" if int8 else "float32",
-        },
         "about": dict(meta.about),
     }
-    with atomic_write(folder) as new:
-        new.mkdir()
-        (new / "model.safetensors").write_bytes(weights)
-        (new / "meta.json").write_text(to_json(record, indent=2) + "\n", encoding="utf-8")
+    return record, state
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,26 +123,40 @@ def load_checkpoint(folder: Path) -> Loaded:
         stored = load(raw)
     except (OSError, SafetensorError) as error:
         raise TuneshotError(f"{path} is missing or truncated ({error})") from error
-    state = from_int8(stored) if storage == "int8" else stored
-    base = _base(meta, folder)
+    loaded = unpacked(meta, from_int8(stored) if storage == "int8" else stored, str(folder))
+    if hashlib.sha256(raw).hexdigest() != expected:
+        raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")
+    return loaded
+
+
+def unpacked(meta: Meta, state: dict[str, Tensor], place: str) -> Loaded:
+    """The classifier that ``packed`` took apart.
+
+    Args:
+        meta: of what it said of the model.
+        state: the weights.
+        place: where they are from, for the error message.
+
+    Raises:
+        TuneshotError: as ``load_checkpoint``.
+    """
+    base = _base(meta, place)
     model = TextClassifier(base.trunk, meta.reading)
     head = {name.removeprefix("out_head."): tensor for name, tensor in state.items()
             if name.startswith("out_head.")}  # fmt: skip
     if not head:
-        raise TuneshotError(f"{path}: the classification head is missing")
+        raise TuneshotError(f"{place}: the classification head is missing")
     model.trunk.out_head = head_from_state(head)
     if (outputs := last_linear(model.trunk.out_head).out_features) != len(meta.labels):
         raise TuneshotError(
-            f"{path}: the head has {outputs} outputs, this model needs {len(meta.labels)}"
+            f"{place}: the head has {outputs} outputs, this model needs {len(meta.labels)}"
         )
     if meta.adapter is not None:
         adapt(model, **meta.adapter)
     # With a source, only what was trained is here.
     needed = {name: tensor for name, tensor in model.trunk.state_dict().items()
               if meta.source is None or name in state}  # fmt: skip
-    check_state(state, needed, name=str(path))
-    if hashlib.sha256(raw).hexdigest() != expected:
-        raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")
+    check_state(state, needed, name=place)
     model.trunk.load_state_dict(state, strict=False)
     for name, weight in model.trunk.named_parameters():  # so that it can be saved again
         weight.requires_grad_(name in state)
@@ -151,16 +180,16 @@ def merged(folder: Path) -> Loaded:
     return replace(loaded, meta=replace(loaded.meta, adapter=None, source=source))
 
 
-def _base(meta: Meta, folder: Path) -> Base:
+def _base(meta: Meta, place: str) -> Base:
     """The trunk to put the stored weights into."""
     if meta.source is None:
         if meta.model is None:
-            raise TuneshotError(f"{folder}/meta.json is damaged: it names no trunk")
+            raise TuneshotError(f"{place} is damaged: it names no trunk")
         return Base(meta.name, GPTModel(meta.model, len(meta.labels)), encode, source=None)
     base = load_base(meta.source, len(meta.labels))
     if fingerprint(base.trunk) != meta.fingerprint:
         raise TuneshotError(
-            f"{folder} was trained on other weights of {meta.source!r} than those it has now; "
+            f"{place} was trained on other weights of {meta.source!r} than those it has now; "
             "bring those back, or train again"
         )
     return base

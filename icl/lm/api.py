@@ -25,6 +25,7 @@ from icl.lm.base import (
 from icl.lm.cache import Json, ReplyCache
 from icl.lm.faults import UnusableReplyError
 from icl.lm.provider import Provider
+from icl.shared import Shared
 
 USUAL_PROMPT_TOKENS = 8192  # of any model; a slip with a long file should cost cents
 ANSWER_TOKENS = 256  # of the model's window that are kept for the answer
@@ -34,8 +35,8 @@ PARALLEL_REQUESTS = 8  # continuations scored at the same time
 _CACHE_FORMAT = 2  # raise it when what is stored changes
 
 
-class ApiLM:
-    """A language model behind an API. Threads may share it.
+class ApiLM(Shared):
+    """A language model behind an API. Threads may share it; other processes make one of their own.
 
     The name says which endpoint is asked. A chat model (``openai/gpt-4o-mini``,
     ``anthropic/…``, ``ollama_chat/…``) answers; a plain prompt is sent as one user message.

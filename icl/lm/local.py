@@ -15,6 +15,7 @@ from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.types import without_lone_surrogates
 from icl.lm.base import Generation, PromptText, Scored, checked_prompt_limit
+from icl.shared import Shared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,10 +29,10 @@ CACHED_TOKENS = 2 * USUAL_PROMPT_TOKENS  # of earlier prompts; of SmolLM2, 46 kB
 LABELS_PER_PASS = 8  # every label has a copy of the prompt's keys and values
 
 
-class LocalLM:
+class LocalLM(Shared):
     """A causal language model of transformers, on this machine's GPU if it has one.
 
-    Threads may share it; they take turns.
+    Threads may share it; they take turns. Other processes load it again, by its name.
 
     Args:
         model: a folder, a GGUF file, or a name on Hugging Face (a downloaded copy is tried before
@@ -55,7 +56,10 @@ class LocalLM:
         from clfcore.weights.language_model import load_transformer
 
         source = model or DEFAULT_LM
-        self.name = Path(source).name if Path(source).exists() else source
+        self.name = source
+        if Path(source).exists():
+            self.name = Path(source).name
+            self.settings["model"] = str(Path(source).resolve())  # from wherever it is read again
         self._tokenizer, network = load_transformer(
             source, "AutoModelForCausalLM", getattr(torch, dtype)
         )

@@ -1,10 +1,9 @@
 """A language model by its name: on this machine, or behind an API."""
 
-from functools import lru_cache
-
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.provenance import model_files
 from icl.lm.base import LM
+from icl.shared import shared
 
 API = "api:"
 BF16 = "bf16:"
@@ -26,9 +25,8 @@ def lm_record(name: str, base_url: str | None = None) -> dict[str, str | None]:
     return {"files": model_files(name.removeprefix(BF16))}
 
 
-@lru_cache(maxsize=1)  # a model takes seconds and half a gigabyte; the next classifier shares it
 def open_lm(name: str | None = None, base_url: str | None = None, retries: int = 5) -> LM:
-    """The language model called ``name``.
+    """The language model called ``name``; the same object, if it is the last that was opened.
 
     Args:
         name: a folder, a GGUF file or a name on Hugging Face, after ``bf16:`` to have it in
@@ -43,7 +41,7 @@ def open_lm(name: str | None = None, base_url: str | None = None, retries: int =
     if name is not None and name.startswith(API):
         from icl.lm.api import ApiLM
 
-        return ApiLM(name.removeprefix(API), base_url=base_url, retries=retries)
+        return shared(ApiLM, name.removeprefix(API), base_url=base_url, retries=retries)
     if base_url is not None:
         raise TuneshotError(
             f"a base URL belongs to a model behind an API; name one, for example {API}openai/local"
@@ -51,5 +49,5 @@ def open_lm(name: str | None = None, base_url: str | None = None, retries: int =
     from icl.lm.local import LocalLM
 
     if name is not None and name.startswith(BF16):
-        return LocalLM(name.removeprefix(BF16), "bfloat16")
-    return LocalLM(name)
+        return shared(LocalLM, name.removeprefix(BF16), "bfloat16")
+    return shared(LocalLM, name)

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir, carried_file, keep
 from clfcore.types import without_lone_surrogates
+from icl.shared import Shared
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,7 +38,7 @@ class Embedder(Protocol):
         """(N, d) float32, every row of length 1."""
 
 
-class SentenceEmbedder:
+class SentenceEmbedder(Shared):
     """A sentence-transformers model (Reimers and Gurevych 2019), loaded at its first use.
 
     Args:
@@ -47,7 +48,10 @@ class SentenceEmbedder:
 
     def __init__(self, model: str = DEFAULT_EMBEDDER) -> None:
         self._model = model
-        self.name = _identity(Path(model)) if Path(model).is_dir() else model
+        self.name = model
+        if Path(model).is_dir():
+            self.name = _identity(Path(model))
+            self.settings["model"] = str(Path(model).resolve())
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """(N, d) float32, every row of length 1; texts beyond the model's window are cut.

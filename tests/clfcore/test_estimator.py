@@ -17,6 +17,7 @@ from clfcore.errors import TuneshotError
 from clfcore.training.settings import TrainConfig
 from clfcore.types import Example
 from clfcore.weights.meta import BUNDLED
+from tests.support.doubles import save_tiny_trunk
 from tests.support.lazy import lazy
 
 pd = lazy("pandas")
@@ -46,15 +47,7 @@ TEXTS, LABELS = messages("ham", "spam")
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory) -> str:
-    """A folder with a GPT-2 of random weights, as transformers writes it."""
-    import torch
-    from transformers import GPT2Config, GPT2Model
-
-    folder = tmp_path_factory.mktemp("tiny-gpt2")
-    torch.manual_seed(0)
-    shape = GPT2Config(n_positions=32, n_embd=32, n_layer=2, n_head=2, initializer_range=0.2)
-    GPT2Model(shape).save_pretrained(folder)
-    return str(folder)
+    return str(save_tiny_trunk(tmp_path_factory.mktemp("tiny-gpt2")))
 
 
 @pytest.fixture(scope="module")

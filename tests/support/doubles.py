@@ -169,6 +169,17 @@ def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> 
     return folder
 
 
+def save_tiny_trunk(folder: Path) -> Path:
+    """A GPT-2 of random weights as transformers writes it, to be fine-tuned."""
+    import torch
+    from transformers import GPT2Config, GPT2Model
+
+    torch.manual_seed(0)
+    shape = GPT2Config(n_positions=32, n_embd=32, n_layer=2, n_head=2, initializer_range=0.2)
+    GPT2Model(shape).save_pretrained(folder)
+    return folder
+
+
 TASK = TASKS["sms_spam"]
 POOL = make_pool([e.text for e in EXAMPLES], [e.label for e in EXAMPLES])
 
