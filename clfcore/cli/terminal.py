@@ -1,14 +1,19 @@
 """What both command lines share: results on stdout, everything else on stderr, honest exits.
 
-Exit status: 0 done, 1 a failure (one line), 2 bad usage (Typer's own), 130 interrupted.
+Exit status: 0 done, 1 a failure (one line), 2 bad usage (Typer's own), 130 interrupted, 141 nobody
+reads on (``| head``), as a shell reports it.
 """
 
+import codecs
+import errno
+import io
 import math
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
 import typer
 from rich.console import Console
@@ -34,8 +39,15 @@ if TYPE_CHECKING:  # torch and scikit-learn take seconds to import; --help shoul
     from clfcore.evaluation.evaluate import Evaluation
 
 
-stdout = Console(highlight=False, markup=False, emoji=False)
-stderr = Console(stderr=True, highlight=False, markup=False, emoji=False)
+class _Console(Console):
+    """Rich's own ends the program with status 1 when nobody reads on."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+stdout = _Console(highlight=False, markup=False, emoji=False)
+stderr = _Console(stderr=True, highlight=False, markup=False, emoji=False)
 Command = Callable[..., None]
 
 # Arguments that several commands share.
@@ -139,21 +151,68 @@ def _main_options(
 
 
 def run_app(app: typer.Typer) -> None:
-    """Runs ``app``; a ``TuneshotError`` becomes one line on stderr and exit status 1.
+    """Runs ``app``; what goes wrong and is no bug of ours becomes one line on stderr.
 
-    So does each ``DataNote``, once, without ending anything.
+    So does each ``DataNote``, once, without ending anything. A console or pipe that is not UTF-8
+    gets a question mark for what it cannot show.
     """
+    sys.stdout, sys.stderr = _any_encoding(sys.stdout), _any_encoding(sys.stderr)
+    results = sys.stdout
     warnings.filterwarnings("once", category=DataNote)
     warnings.showwarning = _show_warning
     try:
-        with missing_extra_explained("this command"):
-            app()
+        try:
+            with missing_extra_explained("this command"):
+                app()
+        finally:
+            if sys.stdout is not results:  # so Typer says that nobody reads on
+                raise BrokenPipeError
+            results.flush()  # now: a failure at the very end would leave a trace
     except TuneshotError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(1) from None
+        _end(f"error: {printable(str(error))}", 1)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        raise SystemExit(130) from None
+        _end("interrupted", 130)
+    except SystemExit as ended:
+        if ended.code == 130:  # Typer has seen Ctrl+C before us
+            _end("interrupted", 130)
+        raise
+    except BrokenPipeError:
+        _forget(results)
+        raise SystemExit(141) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _forget(results)
+        _end(f"error: {error.strerror}; free some, and start again", 1)
+
+
+def _end(line: str, status: int) -> NoReturn:
+    sys.stderr.write(f"{line}\n")
+    raise SystemExit(status)
+
+
+def _forget(stream: TextIO) -> None:
+    """What could not be written is not tried again when Python ends."""
+    with open(os.devnull, "w", encoding="utf-8") as nothing:
+        os.dup2(nothing.fileno(), stream.fileno())
+
+
+def _any_encoding(stream: TextIO | None) -> TextIO:
+    """``stream`` with "?" for characters it does not have; for a closed one, one to nowhere."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
+    if type(stream) is io.TextIOWrapper and codecs.lookup(stream.encoding).name == "ascii":
+        lines = stream.line_buffering
+        return _Ascii(stream.detach(), "ascii", "replace", line_buffering=lines)
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="replace")
+    return stream
+
+
+class _Ascii(io.TextIOWrapper):
+    """An ASCII stream by another name: to one that is called ASCII, Typer writes UTF-8."""
+
+    encoding = "latin-1"
 
 
 def _show_warning(
@@ -187,7 +246,7 @@ def read_messages(texts: list[str] | None, file: Path | None, text_column: str |
     messages = list(texts or [])
     if file is not None:
         messages += read_texts(file, text_column)
-    elif not messages and not sys.stdin.isatty():
+    elif not messages and sys.stdin is not None and not sys.stdin.isatty():
         messages = read_texts(Path("/dev/stdin"), text_column)
     if not messages:
         raise typer.BadParameter("give at least one TEXT, or --file PATH")

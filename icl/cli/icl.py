@@ -4,6 +4,7 @@ Models are imported inside the commands, so that ``--help`` answers at once.
 """
 
 import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +36,7 @@ from clfcore.config import DEFAULT_LM
 from clfcore.data.columns import MESSAGES
 from clfcore.data.draw import draw
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import NO_ANSWER, without_lone_surrogates
+from clfcore.types import NO_ANSWER
 from icl.cli.few_shot import (
     build_few_shot,
     load_few_shot,
@@ -109,7 +110,7 @@ def show_prompt(
     from icl.prompt.prompt import as_text
 
     stderr.print(f"{prompt.tokens} tokens, {len(prompt.demonstrations)} examples")
-    typer.echo(without_lone_surrogates(as_text(prompt.text)).encode(), nl=False)
+    sys.stdout.write(as_text(prompt.text))
 
 
 @app.command()

@@ -1,0 +1,123 @@
+"""Results on a console of any encoding, into a pipe that closes, onto a disk that is full."""
+
+import io
+import json
+import os
+import sys
+
+import pytest
+
+from clfcore.cli import clf
+from clfcore.cli.terminal import ProgressBars, new_app, print_json, run_app, with_examples
+from clfcore.errors import TuneshotError
+from icl.cli import icl, tuneshot
+
+
+@pytest.fixture
+def run(monkeypatch, capfd):
+    """Runs a command line on ``stdout``; returns exit status and stderr."""
+
+    def call(main, words, stdout, stderr=None):
+        monkeypatch.setattr(sys, "argv", words.split())
+        monkeypatch.setattr(sys, "stdout", stdout)
+        if stderr is not None:
+            monkeypatch.setattr(sys, "stderr", stderr)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return ended.value.code or 0, capfd.readouterr().err
+
+    return call
+
+
+def main_of(command):
+    """A program of one command."""
+    app = new_app("A program.", version=False)
+    app.command()(with_examples("")(command))
+    return lambda: run_app(app)
+
+
+COMMANDS = {
+    "clf --help": clf.main,
+    "icl classify --help": icl.main,
+    "icl tasks": icl.main,
+    "icl selectors": icl.main,
+    "tuneshot compare --list": tuneshot.main,
+    "tuneshot compare --help": tuneshot.main,
+}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_console_that_is_not_utf_8_shows_what_it_can(words, encoding, run):
+    written, whole = io.BytesIO(), io.BytesIO()
+    stdout = io.TextIOWrapper(written, encoding=encoding, errors="strict")
+    assert run(COMMANDS[words], words, stdout) == (0, "")
+    assert run(COMMANDS[words], words, io.TextIOWrapper(whole, encoding="utf-8")) == (0, "")
+    shown, meant = written.getvalue().decode(encoding).split(), whole.getvalue().decode().split()
+    words_only = [word for word in meant if word.isascii() and word.isalnum()]
+    assert words_only == [word for word in shown if word.isalnum()]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_errors_and_bars_are_shown_there_too(encoding, run):
+    def work() -> None:
+        with ProgressBars() as bars:
+            bars("☕", 1, 1, "0.9 ☕")
+        raise TuneshotError("no table at ☕.csv")
+
+    written = io.BytesIO()
+    stderr = io.TextIOWrapper(written, encoding=encoding, errors="strict")
+    status, _ = run(main_of(work), "work", io.StringIO(), stderr)
+    sys.stderr.flush()
+    assert status == 1
+    assert "error: no table at ?.csv" in written.getvalue().decode(encoding)
+
+
+def test_json_is_json_there_too(run):
+    def work() -> None:
+        print_json({"text": "☕ é"})
+
+    written = io.BytesIO()
+    assert run(main_of(work), "work", io.TextIOWrapper(written, encoding="ascii")) == (0, "")
+    assert json.loads(written.getvalue()) == {"text": "☕ é"}
+
+
+@pytest.mark.parametrize("words", ["icl tasks", "icl --help"])
+def test_a_reader_who_has_seen_enough_ends_it_without_a_word(words, run):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as stdout:
+        assert run(icl.main, words, stdout) == (141, "")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("words", ["icl tasks", "icl --help"])
+def test_a_full_disk_is_one_line(words, run):
+    with open("/dev/full", "w") as stdout:
+        status, err = run(icl.main, words, stdout)
+    assert (status, err) == (1, "error: No space left on device; free some, and start again\n")
+
+
+def test_closed_streams_are_no_mistake(run, monkeypatch, tmp_path):
+    assert run(icl.main, "icl tasks", None) == (0, "")
+    monkeypatch.setattr(sys, "stdin", None)
+    status, err = run(clf.main, "clf classify", io.StringIO())
+    assert status == 2
+    assert "give at least one TEXT" in err
+
+
+def test_control_c_is_one_line(run):
+    def work() -> None:
+        raise KeyboardInterrupt
+
+    assert run(main_of(work), "work", io.StringIO()) == (130, "interrupted\n")
+
+
+def test_an_error_is_one_line_whatever_it_names(run):
+    def work() -> None:
+        raise TuneshotError("no table at a\nb\x1b[31m.csv")
+
+    expected = "error: no table at a\\nb\\x1b[31m.csv\n"
+    assert run(main_of(work), "work", io.StringIO()) == (1, expected)
