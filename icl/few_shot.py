@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -16,7 +17,7 @@ from icl.lm.open import open_lm
 from icl.pool.embed import Embedder, SentenceEmbedder
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS, Prior
-from icl.prompt.prompt import Prompt, as_text, build_prompt
+from icl.prompt.prompt import Arrange, Prompt, as_text, build_prompt
 from icl.prompt.replies import parse_label
 from icl.prompt.reply_scores import reply_scores
 from icl.prompt.scoring import (
@@ -33,6 +34,7 @@ from icl.selectors.arrange import (
     ARRANGEMENTS,
     BALANCES,
     demonstration_hints,
+    in_order,
     without_long,
     without_near_copies,
 )
@@ -159,16 +161,16 @@ class FewShot:
             )
         self._counts = Counter(self.pool.labels)
         config = self.config
+        calibration = CALIBRATIONS[config.calibration]
+        probes = calibration.probes
+        self._probes = probes(self.pool.texts, config.seed) if probes else []
         reader = None
         if self.lm is not None:
             self._check_language_model(self.lm)
             if self.lm.scores:
-                reader = PromptReader(self.task.template, self.pool, self.lm)
+                reader = PromptReader(self.task.template, self.pool, self.lm, self._fit_prompt)
         make = SELECTORS[config.selector]
         self.selector = make(seed=config.seed, **config.options).fit(self.pool, reader)
-        calibration = CALIBRATIONS[config.calibration]
-        probes = calibration.probes
-        self._probes = probes(self.pool.texts, config.seed) if probes else []
         if calibration.batch and not self.votes:
             self._prior = self._batch_prior()
         return self
@@ -211,7 +213,7 @@ class FewShot:
         texts = [self.pool.texts[row] for row in rows]
         return Prior.of(
             [
-                self._label_scores(text, self._build(text, self._shown(selection)[0]))[0]
+                self._label_scores(text, self._build(text, selection))[0]
                 for text, selection in zip(texts, self._select(texts), strict=True)
             ]
         )
@@ -237,7 +239,7 @@ class FewShot:
     def prompt(self, text: str) -> Prompt:
         """What the language model would read for ``text``; raises as ``predict`` does."""
         (selection,) = self._select([text])
-        return self._build(text, self._shown(selection)[0])
+        return self._build(text, selection)
 
     def select(self, text: str) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
         """What would be shown for ``text``, best first, and what was passed over."""
@@ -259,7 +261,7 @@ class FewShot:
             votes = neighbour_vote(self.labels, [shown.label for shown in ranked], similarities)
             outcome = _Outcome(_most_probable(votes), votes)
         else:
-            prompt, outcome, limit = self._ask(self.lm, text, ranked)
+            prompt, outcome, limit = self._ask(self.lm, text, selection)
         return FewShotPrediction(
             label=outcome.label,
             probabilities=outcome.probabilities,
@@ -277,7 +279,7 @@ class FewShot:
     # --- what is shown --------------------------------------------------------------------------
 
     def _shown(self, selection: Selection) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
-        """The demonstrations, best first (prompt order, of a selector that arranges)."""
+        """The demonstrations, best first."""
         config, rows = self.config, selection.rows
         similarities: Sequence[float | None] = selection.similarities or [None] * len(rows)
         scores: Sequence[float | None] = selection.scores or [None] * len(rows)
@@ -285,7 +287,7 @@ class FewShot:
             Demonstration(self.pool.texts[row], self.pool.labels[row], similarity, row, score)
             for row, similarity, score in zip(rows, similarities, scores, strict=True)
         ]
-        if self.selector.arranges:
+        if selection.order is not None:
             return ranked, selection.passed_over
         near: tuple[PassedOver, ...] = ()
         long: tuple[PassedOver, ...] = ()
@@ -297,27 +299,45 @@ class FewShot:
         shown = BALANCES[self.balance](ranked, config.k, self._counts)
         return shown, (*selection.passed_over, *long, *near)
 
-    def _build(
-        self, text: str, ranked: Sequence[Demonstration], limit: int | None = None
-    ) -> Prompt:
-        assert self.lm is not None
-        order = "as_given" if self.selector.arranges else self.config.order
-        return build_prompt(
-            self.task.template,
-            ranked,
-            text,
+    def _build(self, text: str, selection: Selection, limit: int | None = None) -> Prompt:
+        def arrange(ranked: Sequence[Demonstration]) -> list[Demonstration]:
             # A new generator at every call: the order depends on the message, not on the calls.
-            lambda kept: ARRANGEMENTS[order](kept, generator(self.config.seed, text)),
-            self.lm.count_tokens,
-            self.prompt_limit if limit is None else limit,
-            self.config.chat,
+            return ARRANGEMENTS[self.config.order](ranked, generator(self.config.seed, text))
+
+        given = selection.order
+        ranked, _ = self._shown(selection)
+        return self._fit_prompt(ranked, text, arrange if given is None else in_order(given), limit)
+
+    def _fit_prompt(
+        self,
+        ranked: Sequence[Demonstration],
+        text: str,
+        arrange: Arrange,
+        limit: int | None = None,
+    ) -> Prompt:
+        """As much of ``ranked``, best first, as the language model has room for.
+
+        There is room for the message and for each probe that is read in its place.
+        """
+        assert self.lm is not None
+        build = partial(
+            build_prompt,
+            self.task.template,
+            arrange=arrange,
+            count_tokens=self.lm.count_tokens,
+            max_tokens=self.prompt_limit if limit is None else limit,
+            chat=self.config.chat,
+            as_read=SCORINGS[self.config.scoring].as_read,
         )
+        fitting = list(ranked)
+        for asked in (*self._probes, text):
+            prompt = build(fitting, asked)
+            fitting = [shown for shown in fitting if shown in prompt.demonstrations]
+        return replace(prompt, dropped=len(ranked) - len(fitting))
 
     # --- the answer -----------------------------------------------------------------------------
 
-    def _ask(
-        self, lm: LM, text: str, ranked: Sequence[Demonstration]
-    ) -> tuple[Prompt, _Outcome, int]:
+    def _ask(self, lm: LM, text: str, selection: Selection) -> tuple[Prompt, _Outcome, int]:
         """What was asked, what came back, and how long the prompt was allowed to be.
 
         Only a server knows how many tokens it makes of a prompt. One that it finds too long loses
@@ -325,7 +345,7 @@ class FewShot:
         """
         limit = self.prompt_limit
         while True:
-            prompt = self._build(text, ranked, limit)
+            prompt = self._build(text, selection, limit)
             try:
                 ask = self._score if lm.scores else self._generate
                 return prompt, ask(text, prompt), limit

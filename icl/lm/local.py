@@ -181,7 +181,16 @@ class LocalLM(Shared):
         """Which token holds character ``since``; the second, if it is the first."""
         if not isinstance(prompt, str):
             raise TuneshotError("only a plain prompt's own words can be scored, not a chat's")
-        return max(1, _shared_start(ids, self._encode(prompt[:since])))
+        if not self._tokenizer.is_fast:
+            raise TuneshotError(
+                f"the tokenizer of {self.name} does not say where its tokens stand, so the "
+                "prompt's own words cannot be scored; choose another language model"
+            )
+        # The beginning alone may have other tokens: a line break that ends it is split elsewhere.
+        spans = self._tokenizer(
+            without_lone_surrogates(prompt), split_special_tokens=True, return_offsets_mapping=True
+        )["offset_mapping"]
+        return max(1, next((i for i, (_, end) in enumerate(spans) if end > since), len(ids)))
 
     def _encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         # A message that contains "<|im_end|>" means those characters, not the control token.

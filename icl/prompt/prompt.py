@@ -15,7 +15,7 @@ class Prompt:
 
     Attributes:
         text: ends with the empty label slot; of a chat, the last message does.
-        tokens: length of ``text`` in the language model's tokens.
+        tokens: what the language model reads, in its tokens, without the label's word.
         demonstrations: the ones in ``text``, in its order.
         dropped: how many more were chosen but did not fit.
         query: the query as it is shown: without its middle, where it is too long.
@@ -30,6 +30,9 @@ class Prompt:
     query_cut: bool = False
 
 
+Arrange = Callable[[Sequence[Demonstration]], list[Demonstration]]  # best first -> prompt order
+
+
 def as_text(prompt: PromptText) -> str:
     """A prompt as people read it; in a chat, each message after its role."""
     if isinstance(prompt, str):
@@ -41,10 +44,12 @@ def build_prompt(
     template: Template,
     ranked: Sequence[Demonstration],
     query: str,
-    arrange: Callable[[Sequence[Demonstration]], list[Demonstration]],
+    arrange: Arrange,
+    *,
     count_tokens: Callable[[PromptText], int],
     max_tokens: int,
     chat: bool = False,
+    as_read: Callable[[Template, Sequence[Demonstration], str], PromptText] | None = None,
 ) -> Prompt:
     """The longest prompt of at most ``max_tokens`` tokens.
 
@@ -61,6 +66,8 @@ def build_prompt(
         count_tokens: length of a prompt for the language model.
         max_tokens: tokens that instruction, demonstrations, query and label slots may take.
         chat: whether the language model reads a chat, not one text.
+        as_read: makes the text whose length counts of template, demonstrations and query, where
+            that is not the prompt.
     """
     render: Callable[[Sequence[Demonstration], str], PromptText] = (
         template.render_chat if chat else template.render
@@ -71,7 +78,7 @@ def build_prompt(
     while True:
         arranged = arrange(kept)
         text = render(arranged, shown_query)
-        tokens = count_tokens(text)
+        tokens = count_tokens(as_read(template, arranged, shown_query) if as_read else text)
         if tokens <= max_tokens or not kept:
             break
         counts = Counter(demonstration.label for demonstration in kept)

@@ -18,7 +18,14 @@ from numpy.typing import ArrayLike
 
 from icl.lm.base import PromptText, Scored
 from icl.prompt.prompt import Prompt
-from icl.prompt.template import PARAGRAPH_BREAK, Template, Verbalizer, all_words, one_line
+from icl.prompt.template import (
+    PARAGRAPH_BREAK,
+    Demonstration,
+    Template,
+    Verbalizer,
+    all_words,
+    one_line,
+)
 
 # --- what is read -------------------------------------------------------------------------------
 
@@ -62,20 +69,30 @@ def channel_requests(template: Template, prompt: Prompt, words: Verbalizer) -> l
 
     Always plain text: in a chat, the message is the user's, so the model gives it no probability.
     """
+    beginning, end = _labels_first(template, prompt.demonstrations)
+    message = _after_slot(template, prompt.query)
+    return [ScoringRequest(beginning + word + end, (message,)) for word in all_words(words)]
+
+
+def channel_text(template: Template, shown: Sequence[Demonstration], query: str) -> str:
+    """All that is read, but for the label's word."""
+    return "".join([*_labels_first(template, shown), _after_slot(template, query)])
+
+
+def _labels_first(template: Template, shown: Sequence[Demonstration]) -> tuple[str, str]:
+    """A prompt that begins with the examples, labels first: before the query's word and after."""
     label_slot = template.before_label.lstrip()
     text_slot = "\n" + template.before_text.rstrip()
-    space = template.before_text[len(template.before_text.rstrip()) :]  # the message's own
     parts = [template.instruction] if template.instruction else []
-    for each in prompt.demonstrations:
+    for each in shown:
         word = template.words_for(each.text)[each.label][0]
-        parts.append(label_slot + word + text_slot + space + one_line(each.text))
-    return [
-        ScoringRequest(
-            PARAGRAPH_BREAK.join([*parts, label_slot + word + text_slot]),
-            (space + one_line(prompt.query),),
-        )
-        for word in all_words(words)
-    ]
+        parts.append(label_slot + word + text_slot + _after_slot(template, each.text))
+    return PARAGRAPH_BREAK.join([*parts, label_slot]), text_slot
+
+
+def _after_slot(template: Template, text: str) -> str:
+    """A message as it follows the slot's last mark: the space belongs to its first token."""
+    return template.before_text[len(template.before_text.rstrip()) :] + one_line(text)
 
 
 # --- what was read -> a score for each label ----------------------------------------------------
@@ -193,10 +210,13 @@ class Scoring:
     Attributes:
         requests: template, finished prompt and the label's words -> what to read.
         combine: what was read, in that order, and label -> words -> (C,) float64 scores in nats.
+        as_read: template, demonstrations and message -> what is read but for the label's word,
+            where that is another text than the prompt.
     """
 
     requests: Callable[[Template, Prompt, Verbalizer], list[ScoringRequest]]
     combine: Callable[[Sequence[Scored], Verbalizer], np.ndarray]
+    as_read: Callable[[Template, Sequence[Demonstration], str], str] | None = None
 
 
 # MetaICL (Min et al. 2022) scores like "sum" and "mean"; "pmi" is Holtzman et al. 2021, "channel"
@@ -207,7 +227,7 @@ SCORINGS: dict[str, Scoring] = {
     "first_token": Scoring(direct_requests, first_token),
     "constrained": Scoring(direct_requests, constrained),
     "pmi": Scoring(pmi_requests, pointwise_mutual_information),
-    "channel": Scoring(channel_requests, channel),
+    "channel": Scoring(channel_requests, channel, channel_text),
 }
 
 

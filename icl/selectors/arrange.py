@@ -157,6 +157,12 @@ def shuffled(ranked: Sequence[Demonstration], rng: np.random.Generator) -> list[
     return [ranked[i] for i in rng.permutation(len(ranked))]
 
 
+def in_order(rows: Sequence[int]) -> Callable[[Sequence[Demonstration]], list[Demonstration]]:
+    """An arrangement: as the rows of the pool stand in ``rows``."""
+    place = {row: place for place, row in enumerate(rows)}
+    return lambda ranked: sorted(ranked, key=lambda shown: place[shown.row])
+
+
 def as_given(ranked: Sequence[Demonstration], rng: np.random.Generator) -> list[Demonstration]:
     """The selector's own order."""
     return list(ranked)

@@ -35,20 +35,22 @@ class PassedOver:
 class Selection:
     """Candidates for one query, best first.
 
-    At most k of each label, which is enough for every balance of k demonstrations; a selector
-    that ``arranges`` gives the k that are shown, in prompt order.
+    At most k of each label, which is enough for every balance of k demonstrations. A selector that
+    arranges them itself gives those that are shown, and ``order``: no balance and no order applies.
 
     Attributes:
         rows: rows of the pool.
         similarities: cosine to the query, one per row; ``None`` where the draw ignored it.
         scores: what ``rows`` were ranked by, larger is better, where that is not the similarity.
         passed_over: what ranked before the last candidate of its label, and was passed over.
+        order: ``rows`` as they stand in the prompt, of a selector that arranges them.
     """
 
     rows: list[int]
     similarities: list[float] | None = None
     scores: list[float] | None = None
     passed_over: tuple[PassedOver, ...] = ()
+    order: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,23 @@ class ListScore:
 class Reader(Protocol):
     """A language model behind a prompt format, handed to selectors that ask it."""
 
+    def fitting(self, query: str, ranked: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+        """The rows of ``order`` that the prompt for ``query`` has room for.
+
+        Args:
+            query: the message.
+            ranked: rows of the pool, best first: of too many, the last are left out.
+            order: the same rows as they would stand in the prompt.
+        """
+
     def read(
         self, query: str, lists: Sequence[Sequence[int]], whole: bool = False
     ) -> list[ListScore]:
         """Scores of the labels of ``query`` after each list of demonstrations.
 
         Args:
-            query: the message.
-            lists: rows of the pool, in prompt order.
+            query: the message; a long one is cut as it is in the prompt.
+            lists: rows of the pool, in prompt order, that are ``fitting``.
             whole: score the query's own tokens as well, which costs a quarter more.
         """
 
@@ -93,7 +104,6 @@ class Selector(Checked, ABC):
         source: the paper it comes from; empty without one.
         needs_vectors: whether ``select`` reads the queries' vectors.
         votes: whether the candidates' labels are the answer, without a language model.
-        arranges: whether its order is the prompt's, so that no balance or order applies.
         balance: the only ``BALANCES`` entry that makes sense with it; ``None`` = the user's choice.
         in_chat: whether ``fit`` is quick enough to wait for in a chat.
         pool: what it was fitted to.
@@ -107,7 +117,6 @@ class Selector(Checked, ABC):
     source: ClassVar[str]
     needs_vectors: ClassVar[bool] = False
     votes: ClassVar[bool] = False
-    arranges: ClassVar[bool] = False
     balance: ClassVar[str | None] = None
     in_chat: ClassVar[bool] = True
     seed: int = setting(0, "The seed of everything random.")

@@ -103,12 +103,14 @@ class Organisation:
     """A list that was tried.
 
     Attributes:
-        rows: rows of the pool, in prompt order.
-        code_length: under it, in nats; smaller is better. Infinite if the model gave no number.
+        rows: rows of the pool that the prompt has room for, in prompt order.
+        code_length: under these, in nats; smaller is better. Infinite if the model gave no number.
+        drawn: all rows of the list; those that did not fit are the least similar.
     """
 
     rows: tuple[int, ...]
     code_length: float
+    drawn: tuple[int, ...]
 
 
 @dataclass
@@ -126,7 +128,6 @@ class MDL(
     """
 
     needs_vectors: ClassVar[bool] = True
-    arranges: ClassVar[bool] = True
     candidates: int = setting(
         30,
         "How many of the nearest messages lists are drawn from; shared equally by the labels in a "
@@ -160,10 +161,14 @@ class MDL(
         Raises:
             TuneshotError: as ``select``.
         """
-        lists = self._lists(text, vector, k)
+        drawn_of: dict[tuple[int, ...], tuple[int, ...]] = {}  # what fits of it -> a list
+        for drawn in self._lists(text, vector, k):
+            ranked, _ = self._ranked(drawn, vector)
+            drawn_of.setdefault(self.reader.fitting(text, ranked, drawn), drawn)
+        lists = list(drawn_of)
         lengths = SCORES[self.score](self.reader, text, lists)
         return [
-            Organisation(rows, inf if isnan(length) else length)
+            Organisation(rows, inf if isnan(length) else length, drawn_of[rows])
             for rows, length in zip(lists, lengths, strict=True)
         ]
 
@@ -171,9 +176,15 @@ class MDL(
         if k == 0:
             return Selection([])
         best = min(self.organisations(text, vector, k), key=lambda tried: tried.code_length)
-        rows = list(best.rows)
-        cosines = (self.pool.vectors[rows] @ vector).round(6)  # (k, d) (d,) -> (k,)
-        return Selection(rows, cosines.tolist(), [-best.code_length] * k)
+        rows, cosines = self._ranked(best.drawn, vector)
+        return Selection(rows, cosines, [-best.code_length] * len(rows), order=best.drawn)
+
+    def _ranked(self, rows: Sequence[int], vector: np.ndarray) -> tuple[list[int], list[float]]:
+        """``rows`` and their cosines to the query, (d,) its vector; the most similar first."""
+        among = np.sort(np.asarray(rows, np.int64))
+        cosines = (self.pool.vectors[among] @ vector).round(6)  # (k, d) (d,) -> (k,)
+        order = np.argsort(-cosines, kind="stable")  # a tie: the lower row
+        return among[order].tolist(), cosines[order].tolist()
 
     def _lists(self, text: str, vector: np.ndarray, k: int) -> list[tuple[int, ...]]:
         usable = len(self.pool.representatives) - (self.pool.group_of(text) is not None)

@@ -1,13 +1,15 @@
 """A language model behind a prompt format: what selectors ask that ask a language model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from icl.lm.base import LM
 from icl.pool.pool import Pool
+from icl.prompt.prompt import Arrange, Prompt
 from icl.prompt.scoring import first_words, sum_of_tokens
-from icl.prompt.template import Demonstration, Template, all_words
+from icl.prompt.template import Demonstration, Template, Verbalizer, all_words
+from icl.selectors.arrange import in_order
 from icl.selectors.base import ListScore
 
 
@@ -18,23 +20,34 @@ class PromptReader:
         template: the format.
         pool: where the lists' rows are.
         lm: a model that ``scores``.
+        build: makes the prompt that is shown: demonstrations, best first, and the query and the
+            order -> as much of them as fits.
     """
 
-    def __init__(self, template: Template, pool: Pool, lm: LM) -> None:
-        self.template, self.pool, self.lm = template, pool, lm
+    def __init__(
+        self,
+        template: Template,
+        pool: Pool,
+        lm: LM,
+        build: Callable[[Sequence[Demonstration], str, Arrange], Prompt],
+    ) -> None:
+        self.template, self.pool, self.lm, self.build = template, pool, lm, build
+
+    def fitting(self, query: str, ranked: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
+        """As the protocol says."""
+        prompt = self.build(self._shown(ranked), query, in_order(order))
+        return tuple(shown.row for shown in prompt.demonstrations)
 
     def read(
         self, query: str, lists: Sequence[Sequence[int]], whole: bool = False
     ) -> list[ListScore]:
         """As the protocol says."""
-        return [self._read(query, rows, whole) for rows in lists]
-
-    def _read(self, query: str, rows: Sequence[int], whole: bool) -> ListScore:
-        shown = [
-            Demonstration(self.pool.texts[row], self.pool.labels[row], None, row) for row in rows
-        ]
-        prompt = self.template.render(shown, query)
         words = self.template.words_for(query)
+        shown_query = self.build([], query, list).query
+        return [self._read(shown_query, words, rows, whole) for rows in lists]
+
+    def _read(self, query: str, words: Verbalizer, rows: Sequence[int], whole: bool) -> ListScore:
+        prompt = self.template.render(self._shown(rows), query)
         since = len(prompt) - len(self.template.slot(query)) if whole else None
         read = self.lm.read(prompt, all_words(words), since)
         return ListScore(
@@ -42,3 +55,8 @@ class PromptReader:
             label_tokens=np.array([len(read.tokens[start]) for start in first_words(words)]),
             query=np.array(read.prompt),
         )
+
+    def _shown(self, rows: Sequence[int]) -> list[Demonstration]:
+        return [
+            Demonstration(self.pool.texts[row], self.pool.labels[row], None, row) for row in rows
+        ]

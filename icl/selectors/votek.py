@@ -428,8 +428,9 @@ class VoteKTwoStage(
         confidence = []
         for row in self.nodes[asked_about]:
             similarity = self.pool.vectors[rows] @ self.pool.vectors[row]  # (P, d) (d,) -> (P,)
-            nearest = rows[np.argsort(-similarity, kind="stable")[: self.shown]]
-            (read,) = reader.read(self.pool.texts[row], [nearest[::-1].tolist()])
+            nearest = rows[np.argsort(-similarity, kind="stable")[: self.shown]].tolist()
+            text = self.pool.texts[row]
+            (read,) = reader.read(text, [reader.fitting(text, nearest, nearest[::-1])])
             # The largest softmax probability: 1 / sum of exp(label - largest).
             confidence.append(1 / np.exp(read.labels - read.labels.max()).sum())
         return asked_about[np.argsort(confidence, kind="stable")]

@@ -185,14 +185,13 @@ def _with_rows(few_shot: FewShot, rows: Sequence[int]) -> FewShot:
 
 @dataclass(frozen=True, slots=True)
 class _FixedSelector:
-    """A fitted selector that always selects the same rows, in prompt order."""
+    """A fitted selector that always selects the same rows, in this order."""
 
     needs_vectors: ClassVar[bool] = False
-    arranges: ClassVar[bool] = True
     rows: Sequence[int]
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
-        return [Selection(list(self.rows)) for _ in texts]
+        return [Selection(list(self.rows), order=tuple(self.rows)) for _ in texts]
 
 
 def _orders(n: int, count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:

@@ -6,8 +6,11 @@ from icl.few_shot import FIRST_TOKENS, OWN_TOKENS, FewShot
 from icl.lm.base import ChatMessage, ReplyToken, Scored
 from icl.lm.local import LocalLM
 from icl.pool.pool import Pool
-from icl.prompt.scoring import neighbour_vote, softmax
+from icl.prompt.calibration import CALIBRATIONS
+from icl.prompt.prompt import as_text
+from icl.prompt.scoring import SCORINGS, neighbour_vote, softmax
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
+from icl.selectors.mdl import SCORES
 from icl.selectors.table import SELECTORS
 from tests.support.doubles import (
     POOL,
@@ -112,6 +115,66 @@ def test_a_prompt_is_as_long_as_asked_for():
     assert 0 < shown(150) < shown(250) < shown(400) == shown(0)
     with pytest.raises(TuneshotError, match="at most 400, which is all that counting can read"):
         few_shot(CountingLM(400), prompt_tokens=401)
+
+
+class Bounded(CountingLM):
+    """Reads nothing that is longer than its window, a label beside it."""
+
+    def read(self, prompt, continuations, since=None):
+        longest = max(map(len, continuations))
+        assert len(as_text(prompt)) + longest <= self.max_prompt_tokens + len(" spam")
+        return super().read(prompt, continuations, since)
+
+
+ASKING = [{"selector": "mdl", "options": {"score": score}} for score in SCORES] + [
+    {"selector": "votek_two_stage", "options": {"annotate": 8}},
+    *({"scoring": scoring} for scoring in SCORINGS),
+    *({"calibration": calibration} for calibration in CALIBRATIONS),
+]
+
+
+@pytest.mark.parametrize("settings", ASKING, ids=str)
+@pytest.mark.parametrize("query", ["win", "win a prize " * 3000])
+def test_whatever_asks_the_language_model_keeps_to_the_prompts_length(settings, query):
+    (answer,) = few_shot(Bounded(200), k=8, **settings).predict([query])
+    assert answer.dropped > 0
+    assert answer.prompt_tokens <= 200
+
+
+@pytest.mark.parametrize("selector", [name for name in SELECTORS if name not in ("zero", "knn")])
+def test_of_too_many_examples_those_that_rank_lowest_are_left_out(selector):
+    classifier = few_shot(CountingLM(220), selector=selector, k=6)
+    for query in ("win a prize", "see you at dinner"):
+        ranked, _ = classifier.select(query)
+        (answer,) = classifier.predict([query])
+        kept = [shown in answer.demonstrations for shown in ranked]
+        assert 0 < sum(kept) == 6 - answer.dropped < 6
+        for label in classifier.labels:
+            of_label = [is_kept for is_kept, shown in zip(kept, ranked, strict=True)
+                        if shown.label == label]  # fmt: skip
+            assert of_label == sorted(of_label, reverse=True)
+
+
+def test_the_list_that_mdl_ranks_is_the_list_that_is_shown():
+    classifier = few_shot(CountingLM(220), selector="mdl", k=6)
+    for query in ("win a prize", "see you at dinner"):
+        tried = classifier.selector.organisations(query, HashedWords().embed([query])[0], 6)
+        best = min(tried, key=lambda each: each.code_length)
+        (answer,) = classifier.predict([query])
+        assert tuple(shown.row for shown in answer.demonstrations) == best.rows
+        assert answer.dropped == len(best.drawn) - len(best.rows) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [{"scoring": "channel"}, {"selector": "mdl", "options": {"score": "tempered", "trials": 2}}],
+    ids=str,
+)
+def test_the_bundled_model_answers_a_message_of_9000_words(settings):
+    (answer,) = few_shot(LocalLM(), prompt_tokens=300, **settings).predict(["win a prize " * 3000])
+    assert answer.prompt_tokens <= 300
+    assert any("two ends only" in note for note in answer.notes)
 
 
 @pytest.mark.parametrize("characters", [0, 5, 30, 1000])

@@ -140,7 +140,7 @@ def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> 
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(
-        ["Label: ham Label: spam Type: ham Type: spam "] * 5 if whole_words else [],
+        ["Label: ham Label: spam Type: ham Type: spam ", "\n\n"] * 5 if whole_words else [],
         trainers.BpeTrainer(
             vocab_size=320,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),

@@ -47,8 +47,8 @@ def build(demonstrations, query, max_tokens=100_000, order="similar_last", **opt
         demonstrations,
         query,
         lambda kept: ARRANGEMENTS[order](kept, np.random.default_rng(0)),
-        characters,
-        max_tokens,
+        count_tokens=characters,
+        max_tokens=max_tokens,
         **options,
     )
 

@@ -33,6 +33,9 @@ class Hashing:
         self.labels = labels
         self.asked = []
 
+    def fitting(self, query, ranked, order):
+        return tuple(order)
+
     def read(self, query, lists, whole=False):
         self.asked += [(query, tuple(rows)) for rows in lists]
         return [self._read(query, rows) for rows in lists]
@@ -105,7 +108,7 @@ def test_tempering_can_change_the_winner_of_three_labels():
 def test_tempered_equals_openicls_pass_for_each_label(tmp_path):
     """Its formula, one full prompt a label: mask, shift, sum, divide by all unmasked tokens."""
     lm = LocalLM(str(save_tiny_lm(tmp_path)))
-    shown = "Label: ham Type: spam\n\n"
+    shown = "Label: ham Type: spam\n"
     prompt = shown + "see you at three Label:"
     words = [" ham", " spam", " never"]  # the last is several tokens long
 
@@ -136,6 +139,9 @@ class Fixed:
 
     def __init__(self, **of_query):
         self.of_query = of_query
+
+    def fitting(self, query, ranked, order):
+        return tuple(order)
 
     def read(self, query, lists, whole=False):
         labels = np.log(self.of_query.get(query, [0.25, 0.75]))
@@ -238,7 +244,9 @@ def test_the_smallest_code_length_wins_and_is_told(score):
     for query, found in zip(QUERIES, mdl.select(QUERIES, vectors(QUERIES), 3), strict=True):
         tried = organisations(mdl, query, 3)
         best = min(tried, key=lambda each: each.code_length)
-        assert found.rows == list(best.rows)
+        assert found.order == best.rows == best.drawn
+        assert set(found.rows) == set(best.rows)
+        assert found.similarities == sorted(found.similarities, reverse=True), "best first"
         assert found.scores == [-best.code_length] * 3
         assert found.passed_over == ()
         cosines = SMALL.vectors[found.rows] @ vectors([query])[0]
@@ -248,7 +256,7 @@ def test_the_smallest_code_length_wins_and_is_told(score):
 def test_of_equally_good_lists_plain_topk_wins():
     mdl = fitted(LARGE, Fixed())
     (found,) = mdl.select(["see"], vectors(["see"]), 4)
-    assert tuple(found.rows) == organisations(mdl, "see", 4)[0].rows
+    assert found.order == organisations(mdl, "see", 4)[0].rows
 
 
 def test_a_list_without_a_number_never_wins():

@@ -296,6 +296,9 @@ class Sure:
     def __init__(self):
         self.prompts = []
 
+    def fitting(self, query, ranked, order):
+        return tuple(order)
+
     def read(self, query, lists, whole=False):
         self.prompts += [(query, list(rows)) for rows in lists]
         sure = np.array([-0.01 * len(query), -5.0])
