@@ -8,8 +8,6 @@ this is Platt scaling (Platt 1999); for more, temperature scaling (Guo et al. 20
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.special import log_softmax, softmax
 
 from clfcore.model.batching import Encoded
 from clfcore.model.classifier import TextClassifier, class_logits
@@ -29,6 +27,9 @@ def calibrate(model: TextClassifier, val: Encoded) -> tuple[float, list[float]]:
     Returns:
         The slope, and the shift of each label in nats (0 for the first), that were applied.
     """
+    from scipy.optimize import minimize  # half a second, as is scipy.special
+    from scipy.special import log_softmax
+
     z, y = class_logits(model, val.tokens).double().numpy(), np.asarray(val.labels)  # (N, K), (N,)
     classes, weights = z.shape[1], np.asarray(val.weights)
     counts = np.bincount(y, weights, classes)  # (K,)
@@ -68,6 +69,8 @@ def threshold_for(model: TextClassifier, val: Encoded, flag_at_most: float) -> f
     Returns:
         A probability, in the middle of the gap it may lie in.
     """
+    from scipy.special import softmax
+
     z = class_logits(model, val.tokens).double().numpy()  # (N, 2)
     p = softmax(z, axis=1)[:, 1]  # (N, 2) -> (N,)
     of_first = np.asarray(val.labels) == 0

@@ -1,6 +1,7 @@
 """The modules of the project, and what each of them imports."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -17,6 +18,7 @@ FILES = {
 }
 
 
+@cache
 def imports_of(module: str) -> set[str]:
     """Modules a file imports, wherever in the file; ``from a import b`` may mean ``a.b``."""
     imported = set()

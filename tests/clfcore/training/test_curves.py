@@ -8,17 +8,11 @@ import pytest
 
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
-from clfcore.training.curves import (
-    FORMATS,
-    history_of,
-    save_figure,
-    tensorboard_watch,
-    training_curves,
-)
 from clfcore.training.loop import StepMetrics
 from tests.support.lazy import lazy
 
 colors = lazy("matplotlib.colors")
+curves = lazy("clfcore.training.curves")
 accumulators = lazy("tensorboard.backend.event_processing.event_accumulator")
 
 EPOCHS, STEPS_AN_EPOCH, BATCH = 3, 20, 8
@@ -53,7 +47,7 @@ def lines(panel) -> dict[str, list[tuple[float, float]]]:
 @pytest.mark.parametrize("every", [20, 7])
 def test_loss_and_accuracy_are_drawn_over_fractional_epochs(every):
     history = looks(every)
-    loss, accuracy = training_curves(history, "title").axes
+    loss, accuracy = curves.training_curves(history, "title").axes
     x = [look.step / STEPS_AN_EPOCH for look in history]
     assert lines(loss) == {
         "training": [*zip(x, [look.train_loss for look in history], strict=True)],
@@ -67,7 +61,7 @@ def test_loss_and_accuracy_are_drawn_over_fractional_epochs(every):
 
 
 def test_the_axes_say_what_they_measure_and_the_upper_one_counts_examples():
-    figure = training_curves(looks(), "50 $ a day")
+    figure = curves.training_curves(looks(), "50 $ a day")
     assert figure.get_suptitle() == "50 $ a day"
     loss, accuracy = figure.axes
     assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss (nats)", "accuracy")
@@ -83,7 +77,7 @@ def test_the_axes_say_what_they_measure_and_the_upper_one_counts_examples():
 
 def test_names_at_the_ends_of_two_close_curves_do_not_overlap():
     history = [replace(look, val_accuracy=look.train_accuracy) for look in looks()]
-    figure = training_curves(history, "title")
+    figure = curves.training_curves(history, "title")
     figure.draw_without_rendering()
     for panel in figure.axes:
         one, other = (text.get_window_extent() for text in panel.texts)
@@ -91,30 +85,30 @@ def test_names_at_the_ends_of_two_close_curves_do_not_overlap():
 
 
 def test_one_look_is_enough():
-    loss, _ = training_curves(looks()[:1], "title").axes
+    loss, _ = curves.training_curves(looks()[:1], "title").axes
     assert lines(loss)["validation"] == [(1, looks()[0].val_loss)]
 
 
 def test_what_was_not_measured_or_is_not_finite_is_left_out():
     old = [replace(look, train_loss=None, train_accuracy=None) for look in looks()]
-    assert [lines(panel).keys() for panel in training_curves(old, "old").axes] == [
+    assert [lines(panel).keys() for panel in curves.training_curves(old, "old").axes] == [
         {"validation"}
     ] * 2
     first, *rest = looks()
     diverged = [first, *(replace(look, train_loss=math.nan, val_loss=math.inf) for look in rest)]
-    loss, _ = training_curves(diverged, "diverged").axes
+    loss, _ = curves.training_curves(diverged, "diverged").axes
     assert loss.get_ylim()[1] == pytest.approx(1.05 * first.val_loss)
     nowhere = [replace(look, train_loss=math.nan, val_loss=math.nan) for look in looks()]
     with pytest.raises(TuneshotError, match="a smaller learning rate"):
-        training_curves(nowhere, "nowhere")
+        curves.training_curves(nowhere, "nowhere")
 
 
 # --- from a checkpoint, to a file ---------------------------------------------------------------
 
 
 def test_a_checkpoint_remembers_its_curves():
-    assert history_of({"train": {"history": [asdict(look) for look in looks()]}}) == looks()
-    training_curves(history_of(FineTuned.load().meta.about), "the bundled model")
+    assert curves.history_of({"train": {"history": [asdict(look) for look in looks()]}}) == looks()
+    curves.training_curves(curves.history_of(FineTuned.load().meta.about), "the bundled model")
 
 
 @pytest.mark.parametrize(
@@ -128,16 +122,16 @@ def test_a_checkpoint_remembers_its_curves():
 )
 def test_a_checkpoint_without_curves_says_why(about, message):
     with pytest.raises(TuneshotError, match=message):
-        history_of(about)
+        curves.history_of(about)
 
 
 STARTS = {".png": b"\x89PNG", ".svg": b"<?xml", ".pdf": b"%PDF"}
 
 
-@pytest.mark.parametrize("suffix", [*FORMATS, ".PNG"])
+@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".PNG"])
 def test_the_suffix_says_the_format(tmp_path, suffix):
     path = tmp_path / "figures" / f"curves{suffix}"
-    save_figure(training_curves(looks(), "title"), path)
+    curves.save_figure(curves.training_curves(looks(), "title"), path)
     assert path.read_bytes().startswith(STARTS[suffix.lower()])
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -147,14 +141,16 @@ def test_another_suffix_or_a_folder_is_refused(tmp_path, name):
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "folder.png" / "thesis.txt").write_text("precious")
     with pytest.raises(TuneshotError, match=r"a file that ends in \.png, \.svg, \.pdf"):
-        save_figure(training_curves(looks(), "title"), tmp_path / name)
+        curves.save_figure(curves.training_curves(looks(), "title"), tmp_path / name)
     assert (tmp_path / "folder.png" / "thesis.txt").read_text() == "precious"
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(TuneshotError, match=r"cannot write .*curves\.png"):
-        save_figure(training_curves(looks(), "title"), tmp_path / "file" / "curves.png")
+        curves.save_figure(
+            curves.training_curves(looks(), "title"), tmp_path / "file" / "curves.png"
+        )
 
 
 # --- TensorBoard --------------------------------------------------------------------------------
@@ -163,7 +159,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 def test_tensorboard_reads_the_looks_back_by_examples_seen(tmp_path):
     history = looks(7)
     between = StepMetrics(1, 60, 1, 8, loss=0.5)  # no look: nothing to write
-    with tensorboard_watch(tmp_path / "runs" / "one") as watch:
+    with curves.tensorboard_watch(tmp_path / "runs" / "one") as watch:
         for step in (between, *history):
             watch(step)
     events = accumulators.EventAccumulator(str(tmp_path / "runs" / "one")).Reload()
@@ -183,7 +179,7 @@ def test_tensorboard_reads_the_looks_back_by_examples_seen(tmp_path):
 
 def test_the_curves_are_on_disk_even_if_the_training_fails(tmp_path):
     def training() -> None:
-        with tensorboard_watch(tmp_path) as watch:
+        with curves.tensorboard_watch(tmp_path) as watch:
             watch(looks()[0])
             raise RuntimeError("out of luck")
 
@@ -197,7 +193,7 @@ def test_without_tensorboard_one_line_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with (
         pytest.raises(TuneshotError, match=r"run: pip install 'tuneshot\[tensorboard\]'"),
-        tensorboard_watch(tmp_path),
+        curves.tensorboard_watch(tmp_path),
     ):
         pass
 
@@ -206,6 +202,6 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with (
         pytest.raises(TuneshotError, match=r"cannot write .*file"),
-        tensorboard_watch(tmp_path / "file" / "run"),
+        curves.tensorboard_watch(tmp_path / "file" / "run"),
     ):
         pass
