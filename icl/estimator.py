@@ -5,6 +5,8 @@ from icl.estimator import FewShotClassifier
 FewShotClassifier(k=4).fit(texts, labels).predict_proba(["You won!", "See you at 8"])
 """
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, MISSING, fields, make_dataclass
 from typing import Any, Self
 
@@ -13,9 +15,15 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from clfcore.data.arrays import check_labelled, check_texts
+from clfcore.data.arrays import (
+    check_labelled,
+    check_length,
+    check_texts,
+    check_weights,
+    read_column,
+)
 from clfcore.data.split import UnusableInput
-from icl.few_shot import FewShot
+from icl.few_shot import FewShot, FewShotPrediction
 from icl.prompt.tasks import task_with_labels
 from icl.settings import FewShotConfig
 
@@ -102,24 +110,64 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
 
         Returns:
             (N, K) float64 in the order of ``classes_``; each row sums to 1. A label of the task
-            that ``y`` lacked has no column; an answer that is only that label is equal shares.
+            that ``y`` lacked has no column; an answer that is only that label is equal shares, and
+            so is a reply that names no label, of which a warning says how many there are.
 
         Raises:
             UnusableInput: not texts.
             NotFittedError: it has not been fitted.
             TuneshotError: as ``FewShot.predict``.
         """
+        return self._shares(self._answers(X))
+
+    def predict(self, X: object) -> np.ndarray:
+        """Labels: (N,) in the dtype of ``classes_``; raises as ``predict_proba``.
+
+        A reply that names no label has no class: a warning says how many there are, and the first
+        class stands in their place.
+        """
+        return self.classes_[self._shares(self._answers(X)).argmax(axis=1)]
+
+    def score(self, X: object, y: object, sample_weight: object = None) -> float:
+        """Accuracy. A reply that names no label is never right.
+
+        Args:
+            X: (N,) strings, as for ``fit``.
+            y: (N,) the right labels.
+            sample_weight: (N,) how much each text counts; ``None``: all the same.
+
+        Raises:
+            UnusableInput: not texts, or not as many labels.
+            NotFittedError: it has not been fitted.
+            TuneshotError: as ``FewShot.predict``.
+        """
+        answers = self._answers(X)
+        expected = read_column(y, "y", "labels")
+        check_length(len(expected), "y", "labels", len(answers))
+        best = self.classes_[self._shares(answers).argmax(axis=1)].tolist()
+        right = [
+            answer.label is not None and label == wanted
+            for answer, label, wanted in zip(answers, best, expected, strict=True)
+        ]
+        return float(np.average(right, weights=check_weights(sample_weight, len(right))))
+
+    def _answers(self, X: object) -> list[FewShotPrediction]:
         check_is_fitted(self)
         answers = self.few_shot_.predict(check_texts(X))
+        if silent := sum(answer.label is None for answer in answers):
+            warnings.warn(
+                f"{silent} of {len(answers)} replies named no label: they count as equal shares, "
+                "and as wrong in score; few_shot_.predict shows them, and chat=True may help",
+                stacklevel=3,
+            )
+        return answers
+
+    def _shares(self, answers: Sequence[FewShotPrediction]) -> np.ndarray:
+        """Probabilities of the classes, (N, K)."""
         raw = np.array([[answer.probabilities[name] for name in self._names] for answer in answers])
         raw = raw.reshape(-1, len(self._names))  # of no texts, too
         total = raw.sum(axis=1, keepdims=True)  # 0 where the model is sure of a label y lacks
         return np.divide(raw, total, out=np.full_like(raw, 1 / len(self._names)), where=total > 0)
-
-    def predict(self, X: object) -> np.ndarray:
-        """Labels: (N,) in the dtype of ``classes_``; raises as ``predict_proba``."""
-        best = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[best]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -5,18 +5,16 @@ One reader for all estimators of this project; what it refuses, it refuses in on
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from numbers import Real
-from textwrap import shorten
-from unicodedata import normalize
 
 import numpy as np
 from sklearn.exceptions import DataConversionWarning
 
+from clfcore.data.labels import check_one_kind, folded, is_missing
 from clfcore.data.split import UnusableInput
+from clfcore.errors import TuneshotError
 from clfcore.types import Example
+from clfcore.wording import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class LabelledTexts:
     Attributes:
         examples: labels are strings here, whatever they were.
         classes: (K,) the different labels, sorted, in their own dtype.
-        names: of the classes, in the same order, as in ``examples``.
+        names: of the classes, in the same order, as in ``examples``: without outer white space.
     """
 
     examples: list[Example]
@@ -54,20 +52,24 @@ def check_labelled(X: object, y: object, sample_weight: object = None) -> Labell
             "this classifier requires y to be passed, but the target y is None; give a list with "
             "one label for each text"
         )
-    column = _column(y, "y", "labels")
-    _check_length(len(column), "y", "labels", len(texts))
+    column = read_column(y, "y", "labels")
+    check_length(len(column), "y", "labels", len(texts))
     labels = _labels(y, column)
     if labels.ndim == 2:  # as scikit-learn's own classifiers say it, to whoever called fit
         warnings.warn("y is a column, and is read as a list", DataConversionWarning, stacklevel=3)
-    weights = _weights(sample_weight, len(texts))
+    weights = check_weights(sample_weight, len(texts))
     count = weights > 0
     classes, numbers = np.unique(labels.ravel()[count], return_inverse=True)
     if len(classes) < 2:
         raise UnusableInput(
             f"a classifier needs texts of at least 2 classes, found {len(classes)}; add some"
         )
-    names = tuple(map(str, classes.tolist()))
-    _check_distinct(names)
+    names = tuple(folded(str(label)) for label in classes.tolist())
+    if alike := [name for name, count in Counter(names).items() if count > 1]:
+        raise UnusableInput(
+            f"y: labels {alike[0]!r} differ only in outer white space or in how their letters are "
+            "encoded; write them alike"
+        )
     examples = [
         Example(texts[row], names[number], float(weights[row]))
         for row, number in zip(np.flatnonzero(count), numbers, strict=True)
@@ -85,7 +87,7 @@ def check_texts(X: object) -> list[str]:
     Raises:
         UnusableInput: one string, several columns, something that is no string, a missing text.
     """
-    texts = _column(X, "X", "texts")
+    texts = read_column(X, "X", "texts")
     for row, text in enumerate(texts):
         if not isinstance(text, str):
             if is_missing(text):
@@ -99,18 +101,20 @@ def check_texts(X: object) -> list[str]:
     return list(map(str, texts))  # NumPy's strings, too
 
 
-def is_missing(value: object) -> bool:
-    """No value, or what NumPy or pandas write in its place: NaN, NaT, NA."""
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):
-        return True
-    return isinstance(value, float | np.floating) and bool(np.isnan(value))
-
-
 # --- shape ----------------------------------------------------------------------------------------
 
 
-def _column(values: object, name: str, items: str) -> np.ndarray:
-    """(N,) objects: the rows of a sequence or of a table's only column."""
+def read_column(values: object, name: str, items: str) -> np.ndarray:
+    """(N,) objects: the rows of a sequence or of a table's only column.
+
+    Args:
+        values: anything.
+        name: of the argument, for the error message.
+        items: what it should hold, for the error message.
+
+    Raises:
+        UnusableInput: it is something else.
+    """
     if isinstance(values, np.ma.MaskedArray):
         values = values.tolist()  # None where it is masked
     try:
@@ -127,13 +131,14 @@ def _column(values: object, name: str, items: str) -> np.ndarray:
     if column.ndim > 2:
         raise UnusableInput(f"{name} has shape {column.shape}; give a list of {items}")
     names = getattr(values, "column_names", getattr(values, "columns", ()))  # Arrow's, pandas'
-    listed = f" ({shorten(', '.join(map(str, names)), 200, placeholder=' …')})" * (len(names) > 0)
+    called = f" ({listed(names)})" if len(names) else ""
     raise UnusableInput(
-        f"{name} has {column.shape[1]} columns{listed}; give the one that holds the {items}"
+        f"{name} has {column.shape[1]} columns{called}; give the one that holds the {items}"
     )
 
 
-def _check_length(length: int, name: str, items: str, texts: int) -> None:
+def check_length(length: int, name: str, items: str, texts: int) -> None:
+    """Raises ``UnusableInput`` where there is not one of ``items`` for each text."""
     if length != texts:
         raise UnusableInput(
             f"X has {texts:,} texts and {name} has {length:,} {items}; give one for each text"
@@ -149,56 +154,39 @@ def _row(row: int) -> str:
 
 def _labels(y: object, column: np.ndarray) -> np.ndarray:
     """(N,) or (N, 1) in the labels' own dtype: all text, all whole numbers or all booleans."""
-    kinds = [_kind(label, row) for row, label in enumerate(column)]
-    if len(set(kinds)) > 1:
-        row = next(row for row, (kind, then) in enumerate(pairwise(kinds), 1) if kind != then)
-        raise UnusableInput(
-            f"y mixes {' and '.join(Counter(kinds))}: {column[row - 1]!r} in row {row - 1} and "
-            f"{column[row]!r} in row {row} (counted from 0); write all labels as one type"
-        )
+    values = [label.item() if isinstance(label, np.generic) else label for label in column]
+    for row, value in enumerate(values):
+        if not is_missing(value):
+            _check_label(value, row)
+    try:
+        check_one_kind(values, lambda row: f"y, {_row(row)}")
+    except TuneshotError as error:
+        raise UnusableInput(str(error)) from error
     labels = np.asarray(y)
-    if labels.dtype == object and "text" not in kinds:
-        labels = np.array(column.tolist())  # NumPy's own type of numbers
+    if labels.dtype == object and not isinstance(values[0], str):
+        labels = np.array(values)  # NumPy's own type of numbers
     return labels
 
 
-def _kind(label: object, row: int) -> str:
-    if is_missing(label) or (isinstance(label, str) and not label.strip()):
-        raise UnusableInput(f"y, {_row(row)}: the label is missing; fill it in or remove the row")
-    if isinstance(label, str):
-        return "text"
-    if isinstance(label, bool | np.bool_):
-        return "booleans"
-    if not isinstance(label, Real):
+def _check_label(label: object, row: int) -> None:
+    if not isinstance(label, str | int | float):
         raise UnusableInput(
             f"y, {_row(row)}: a label must be text, a whole number or a boolean, not "
             f"{type(label).__name__}"
         )
-    if not float(label).is_integer():
+    if isinstance(label, float) and not label.is_integer():
         raise UnusableInput(
             f"y, {_row(row)}: {label} is a number on a scale, not a class (Unknown label type: "
             "continuous); give the classes as text or whole numbers"
         )
-    return "numbers"
 
 
-def _check_distinct(names: Sequence[str]) -> None:
-    """Refuses labels that nobody can tell apart by sight."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if (other := seen.setdefault(normalize("NFC", name).strip(), name)) != name:
-            raise UnusableInput(
-                f"y: the labels {other!r} and {name!r} differ only in outer white space or in how "
-                "their letters are encoded; write them alike"
-            )
-
-
-def _weights(sample_weight: object, texts: int) -> np.ndarray:
-    """(N,) float64, 0 or more, not all 0."""
+def check_weights(sample_weight: object, texts: int) -> np.ndarray:
+    """(N,) float64, not all 0; ``UnusableInput`` for what is no such list of numbers."""
     if sample_weight is None:
         return np.ones(texts)
-    column = _column(sample_weight, "sample_weight", "numbers")
-    _check_length(len(column), "sample_weight", "numbers", texts)
+    column = read_column(sample_weight, "sample_weight", "numbers")
+    check_length(len(column), "sample_weight", "numbers", texts)
     try:
         weights = column.astype(np.float64)
     except (TypeError, ValueError) as error:

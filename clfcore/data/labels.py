@@ -13,8 +13,10 @@ _INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"  # marks that stand around words c
 
 
 def is_missing(value: object) -> bool:
-    """No value, or the not-a-number that pandas writes in its place."""
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    """No value, or what pandas writes in its place: not-a-number, NA, NaT."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, float) and math.isnan(value)
 
 
 def read_labels(
@@ -31,6 +33,14 @@ def read_labels(
     Raises:
         TuneshotError: a label is missing or a list, say, or there are several kinds of them.
     """
+    check_one_kind(values, where)
+    raw = [str(value) for value in values]
+    names = {label: folded(label) for label in set(raw)}
+    return [names[label] for label in raw], list(_notes(names))
+
+
+def check_one_kind(values: Sequence[object], where: Callable[[int], str]) -> None:
+    """Raises ``TuneshotError`` as ``read_labels``, whose arguments it has."""
     first: dict[str, int] = {}  # kind -> where it is first met
     for index, value in enumerate(values):
         if is_missing(value) or not _trimmed(str(value)):
@@ -51,10 +61,11 @@ def read_labels(
             f"{place}: the labels are of several kinds: {listed(found)}; write all of them as "
             "texts, or all as numbers"
         )
-    raw = [str(value) for value in values]
-    folded = {label: unicodedata.normalize("NFC", _trimmed(label)) for label in set(raw)}
-    labels = [folded[label] for label in raw]
-    return labels, list(_notes(folded))
+
+
+def folded(label: str) -> str:
+    """``label`` without white space around it, its letters in one Unicode form (NFC)."""
+    return unicodedata.normalize("NFC", _trimmed(label))
 
 
 def same_number(one: str, other: str) -> bool:

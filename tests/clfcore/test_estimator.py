@@ -325,7 +325,7 @@ def test_what_is_no_list_of_messages_is_refused_by_every_method(fitted, wrong):
     [
         (["ham"] * 40, "at least 2 classes, found 1"),
         (LABELS[:-1], "X has 40 texts and y has 39 labels"),
-        ([*LABELS[:-1], 0], "y mixes text and numbers"),
+        ([*LABELS[:-1], 0], "labels are of several kinds: text"),
         (["spam"] * 3 + ["ham"] * 37, "label 'spam' has 3 messages.* at least 10 of each label"),
     ],
 )

@@ -115,7 +115,7 @@ def test_a_setting_that_is_not_allowed_is_refused_when_it_is_fitted():
         ([None, *TEXTS[1:]], LABELS, "the text is missing"),
         (TEXTS, LABELS[:-1], "X has 10 texts and y has 9 labels"),
         (TEXTS, ["spam"] * 10, "at least 2 classes, found 1"),
-        (TEXTS, [*LABELS[:-1].tolist(), 0], "y mixes text and numbers"),
+        (TEXTS, [*LABELS[:-1].tolist(), 0], "labels are of several kinds: text"),
     ],
 )
 def test_texts_and_labels_are_checked_as_for_fine_tuning(texts, labels, message):
@@ -150,3 +150,16 @@ def test_an_answer_that_y_lacks_is_equal_shares():
     task = task_with_labels("mine", ("bank", "ham", "spam"))
     fitted = estimator(task=task, lm=Sayer("ham")).fit(texts, labels)
     np.testing.assert_array_equal(fitted.predict_proba(["hello"]), [[0.5, 0.5]])
+
+
+def test_a_reply_that_names_no_label_is_said_and_is_never_right():
+    fitted = estimator(lm=Sayer("It is hard to say.")).fit(TEXTS, LABELS)
+    with pytest.warns(UserWarning, match="10 of 10 replies named no label.*chat=True may help"):
+        assert fitted.score(TEXTS, LABELS) == 0
+    with pytest.warns(UserWarning, match="1 of 1 replies named no label"):
+        np.testing.assert_array_equal(fitted.predict_proba(["hello"]), [[0.5, 0.5]])
+    certain = estimator(lm=Sayer("spam")).fit(TEXTS, LABELS)
+    assert certain.score(TEXTS, LABELS) == 0.4
+    assert certain.score(TEXTS, LABELS, np.where(LABELS == "spam", 3, 1)) == 12 / 18
+    with pytest.raises(UnusableInput, match="X has 10 texts and y has 2 labels"):
+        certain.score(TEXTS, LABELS[:2])

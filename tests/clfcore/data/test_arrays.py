@@ -73,6 +73,12 @@ def test_classes_have_the_dtype_of_the_labels(labels, dtype):
     assert arrays.check_labelled(TEXTS, labels).classes.dtype == dtype
 
 
+def test_labels_have_their_names_without_white_space_around_them_and_stay_as_they_are():
+    data = arrays.check_labelled(TEXTS, [" spam", "ham", " spam"])
+    assert data.classes.tolist() == [" spam", "ham"]
+    assert data.names == ("spam", "ham")
+
+
 def test_a_column_of_labels_is_read_with_scikit_learns_warning():
     with pytest.warns(exceptions.DataConversionWarning, match="y is a column"):
         arrays.check_labelled(TEXTS, [["spam"], ["ham"], ["spam"]])
@@ -126,15 +132,18 @@ def test_what_is_no_list_of_texts_is_refused_in_one_line(wrong, message):
         (None, "requires y to be passed, but the target y is None"),
         ("spam", "y is one string; give a list of labels"),
         (LABELS[:2], "X has 3 texts and y has 2 labels"),
-        ([*LABELS[:2], None], r"y, row 2 \(counted from 0\): the label is missing"),
-        ([*LABELS[:2], float("nan")], "row 2 .*: the label is missing"),
-        ([1.0, 0.0, np.nan], "row 2 .*: the label is missing"),
-        (pd.Series([1, 0, pd.NA], dtype="Int64"), "row 2 .*: the label is missing"),
-        ([*LABELS[:2], "  "], "row 2 .*: the label is missing"),
-        (["spam", 0, "spam"], "y mixes text and numbers: 'spam' in row 0 and 0 in row 1"),
-        (["spam", "ham", True], "y mixes text and booleans"),
-        ([1, 0, True], "y mixes numbers and booleans"),
-        (np.array(["spam", 0, 1], dtype=object), "y mixes text and numbers"),
+        ([*LABELS[:2], None], r"y, row 2 \(counted from 0\): the label is empty"),
+        ([*LABELS[:2], float("nan")], "row 2 .*: the label is empty"),
+        ([1.0, 0.0, np.nan], "row 2 .*: the label is empty"),
+        (pd.Series([1, 0, pd.NA], dtype="Int64"), "row 2 .*: the label is empty"),
+        ([*LABELS[:2], "  "], "row 2 .*: the label is empty"),
+        (
+            ["spam", 0, "spam"],
+            r"y: the labels are of several kinds: text \('spam'\) in row 0 .*number \('0'\) in row",
+        ),
+        (["spam", "ham", True], "several kinds: text .*, truth value"),
+        ([1, 0, True], "several kinds: number .*, truth value"),
+        (np.array(["spam", 0, 1], dtype=object), "several kinds: text .*, number"),
         ([0.25, 0.5, 1.0], "0.25 is a number on a scale.*Unknown label type: continuous"),
         ([1, 2, np.inf], "inf is a number on a scale"),
         ([b"a", b"b", b"a"], "a label must be text, a whole number or a boolean, not bytes"),
@@ -142,7 +151,7 @@ def test_what_is_no_list_of_texts_is_refused_in_one_line(wrong, message):
         (np.array([["a", "b"]] * 3), "y has 2 columns; give the one that holds the labels"),
         (pd.DataFrame({"one": LABELS, "two": LABELS}), r"y has 2 columns \(one, two\)"),
         (["spam"] * 3, "at least 2 classes, found 1"),
-        (["ham", "ham ", "spam"], "labels 'ham' and 'ham ' differ only in outer white space"),
+        (["ham", "ham ", "spam"], "labels 'ham' differ only in outer white space"),
         (["Gr\u00fcn", "Gru\u0308n", "Rot"], "differ only in outer white space or in how"),
     ],
 )
