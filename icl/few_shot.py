@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from clfcore.data.draw import generator
+from clfcore.data.labels import unknown_labels
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER, Example, Prediction
 from icl.lm.base import LM, PromptTooLongError, total_dollars
@@ -154,11 +155,8 @@ class FewShot:
                 settings do not allow.
         """
         self.pool = pool if isinstance(pool, Pool) else Pool.build(pool, self.embedder)
-        if unknown := sorted(set(self.pool.label_names) - set(self.labels)):
-            raise TuneshotError(
-                f"the pool has labels the task does not know: {', '.join(map(repr, unknown))}; "
-                f"use {', '.join(self.labels)}"
-            )
+        if unknown := set(self.pool.label_names) - set(self.labels):
+            raise unknown_labels(unknown, self.labels, "the task", "the pool")
         self._counts = Counter(self.pool.labels)
         config = self.config
         calibration = CALIBRATIONS[config.calibration]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from clfcore.data.labels import unknown_labels
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.intervals import Share
@@ -59,11 +60,8 @@ def evaluate(
     if not examples:
         raise TuneshotError("there are no messages to evaluate on")
     counts = Counter(example.label for example in examples)
-    if unknown := sorted(counts.keys() - set(classifier.labels)):
-        raise TuneshotError(
-            f"the data has labels the classifier does not know: {', '.join(unknown)}; "
-            f"it knows {', '.join(classifier.labels)}"
-        )
+    if unknown := counts.keys() - set(classifier.labels):
+        raise unknown_labels(unknown, classifier.labels, "the classifier")
     predictions: list[Prediction] = []
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]

@@ -31,6 +31,7 @@ from clfcore.training.loop import StepMetrics, fit, planned_steps
 from clfcore.training.settings import TrainConfig
 from clfcore.types import Example, ignore
 from clfcore.weights.bases import fingerprint
+from clfcore.wording import listed
 
 # All figures were chosen on the validation part and on messages written for it, never on the test
 # part. A message that contradicts all the others is learnt late; with half as many steps, the
@@ -208,13 +209,13 @@ def _check(parent: FineTuned, taught: Sequence[Example], source: LabelledMessage
         )
     if unknown := sorted({example.label for example in taught} - set(parent.labels)):
         raise TuneshotError(
-            f"{parent.name} has no label {', '.join(map(repr, unknown))}; it knows "
-            f"{', '.join(parent.labels)}"
+            f"{parent.name} has no label {listed(map(repr, unknown))}; it knows "
+            f"{listed(parent.labels)}"
         )
     if (labels := {example.label for example in source.examples}) != set(parent.labels):
         raise TuneshotError(
-            f"{source.name} has the labels {', '.join(sorted(labels))}, and {parent.name} has "
-            f"{', '.join(parent.labels)}; give messages of the task it was trained on"
+            f"{source.name} has the labels {listed(sorted(labels))}, and {parent.name} has "
+            f"{listed(parent.labels)}; give messages of the task it was trained on"
         )
 
 

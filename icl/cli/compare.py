@@ -61,8 +61,13 @@ def compare(
         ),
     ] = None,
     test_size: Annotated[
-        int, typer.Option(min=1, help="Messages to ask about, at most.", rich_help_panel=MESSAGES)
-    ] = 200,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Messages to ask about, at most; default: 200, or two for each label.",
+            rich_help_panel=MESSAGES,
+        ),
+    ] = None,
     split_seed: Annotated[
         int, typer.Option(min=0, help="Which messages are asked about.", rich_help_panel=MESSAGES)
     ] = 0,
@@ -150,6 +155,8 @@ def compare(
         split_seed=split_seed,
         second=None if also is None else replace(source, data=also).load(),
     )
+    if any(METHODS[method].asks_lm for method in plan.methods):
+        split.task.check_prompt()
     plan = replace(plan, budgets=budgets_of(budgets, len(split.pool)))
     from icl.compare.disagreements import explain
     from icl.compare.run import run

@@ -66,6 +66,8 @@ def build_few_shot(
             f"cannot show k={settings.k} examples: the pool has {len(pool)} messages; choose k "
             f"from 0 to {len(pool)}"
         )
+    if not SELECTORS[settings.selector].votes:
+        task.check_prompt()
     from icl.few_shot import FewShot
     from icl.lm.open import open_lm
     from icl.pool.embed import SentenceEmbedder
@@ -97,6 +99,7 @@ def run_grid(
     messages = {}
     for name in dict.fromkeys(cell.task for cell in grid):
         task = task_named(name, source)
+        task.check_prompt()  # zero-shot is in every grid
         about = TaskMessages(task, *pool_and_questions(task, source, None))
         messages[name] = about
         stderr.print(

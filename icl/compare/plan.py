@@ -143,13 +143,11 @@ class Plan(Checked):
             "balanced": self.balanced,
         }  # fmt: skip
         methods = [METHODS[name] for name in self.methods]
-        of_lm = lm_record(self.lm) if any(method.asks_lm for method in methods) else None
+        prompts = any(method.asks_lm for method in methods)
+        of_lm = lm_record(self.lm) if prompts else None
+        template = split.task.template.digest if prompts else None
         of_base = {"files": model_files(self.base)}
-        messages = {
-            "pool": data_record(split.pool),
-            "questions": data_record(split.test),
-            "template": split.task.template.digest,
-        }
+        messages = {"pool": data_record(split.pool), "questions": data_record(split.test)}
         second = data_record(split.second)
         largest = self.budgets[-1]
         cells = []
@@ -172,6 +170,7 @@ class Plan(Checked):
                     inputs={
                         **messages,
                         "second": second if "second" in more else None,
+                        "template": template if lm else None,
                         "embedder": embedder().name if method.uses_vectors else None,
                         "lm": of_lm if lm else None,
                         "base": of_base if base else None,

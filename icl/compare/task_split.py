@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from clfcore.data.draw import draw
+from clfcore.data.labels import unknown_labels
 from clfcore.data.messages import LabelledMessages
 from clfcore.data.split import (
     content_hash,
@@ -16,8 +17,10 @@ from clfcore.data.split import (
 )
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
+from clfcore.wording import listed
 from icl.prompt.tasks import TASKS, Task, task_with_labels
 
+TEST_MESSAGES = 200  # asked about, where nobody says how many
 ROBUSTNESS_MESSAGES = 60  # at most that are asked again in other words, as many of each label
 
 
@@ -56,6 +59,8 @@ class TaskSplit:
     @cached_property
     def words(self) -> Mapping[str, str]:
         """Label -> its word in prompts."""
+        if self.task.own_labels:  # a format of words may be impossible, and nobody may need it
+            return {label: label.replace("_", " ") for label in self.task.labels}
         words = self.task.template.words
         return {label: words[label][0].strip() for label in self.task.labels}
 
@@ -64,7 +69,7 @@ def split_task(
     source: LabelledMessages,
     task: str = "",
     *,
-    test_size: int = 200,
+    test_size: int | None = None,
     balanced: bool = False,
     split_seed: int = 0,
     second: LabelledMessages | None = None,
@@ -75,7 +80,8 @@ def split_task(
         source: all of them.
         task: whose prompt format; by default that of ``TASKS`` with the same labels, or a plain
             one.
-        test_size: messages to ask about, at most.
+        test_size: messages to ask about, at most; default: ``TEST_MESSAGES``, or two for each
+            label if that is more.
         balanced: as many of each label, or in their natural shares.
         split_seed: the same seed gives the same parts.
         second: messages of another corpus, in the same labels.
@@ -85,13 +91,13 @@ def split_task(
             small for one message of each label.
     """
     prompt_task = find_task(source, task)
+    test_size = test_size or max(TEST_MESSAGES, 2 * len(prompt_task.labels))
     parts = grouped_stratified_split(source.examples, split_seed)
     test = draw([source.examples[row] for row in parts.test], test_size, balanced, split_seed)
     missing = sorted(set(prompt_task.labels) - {example.label for example in test})
     if missing:
         raise TuneshotError(
-            f"of {len(test)} test messages none is {', '.join(missing)}; choose a larger "
-            "--test-size"
+            f"of {len(test)} test messages none is {listed(missing)}; choose a larger --test-size"
         )
     train = [source.examples[row] for row in parts.train]
     first = np.unique(duplicate_groups(e.text for e in train), return_index=True)[1]
@@ -126,13 +132,10 @@ def find_task(source: LabelledMessages, name: str = "") -> Task:
         _check_labels(source, f"task {name}", TASKS[name].labels)
         return TASKS[name]
     matching = (task for task in TASKS.values() if set(task.labels) == labels)
-    return next(matching, None) or task_with_labels("own", tuple(sorted(labels)))
+    return next(matching, None) or task_with_labels(source.name, tuple(sorted(labels)), name="own")
 
 
 def _check_labels(source: LabelledMessages, owner: str, labels: Sequence[str]) -> None:
     """Raises ``TuneshotError`` if ``source`` has a label that ``owner`` has not."""
-    if unknown := sorted({example.label for example in source.examples} - set(labels)):
-        raise TuneshotError(
-            f"{source.name} has the label {unknown[0]!r}, and {owner} has not; it has "
-            f"{', '.join(labels)}"
-        )
+    if unknown := {example.label for example in source.examples} - set(labels):
+        raise unknown_labels(unknown, labels, owner, source.name)

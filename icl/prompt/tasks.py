@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from clfcore.data.columns import Columns
 from clfcore.data.hub import column_values
+from clfcore.data.labels import unknown_labels
 from clfcore.data.messages import load_messages
 from clfcore.data.split import Split, grouped_stratified_split
 from clfcore.data.tables import read_columns
@@ -47,28 +48,44 @@ class Task:
         name: of the task, of its sub-folder in a folder of data, and of its template.
         source: where its messages come from.
         template_file: where that is not ``templates/<name>.txt``.
-        own_labels: the labels where the template has none.
+        own_labels: of a task out of a file: its labels, each its own word where the template has
+            no others.
+        own_file: what these are the labels of, for complaints.
     """
 
     name: str
     source: MessageSource
     template_file: Path | None = None
     own_labels: tuple[str, ...] = ()
+    own_file: str = ""
 
     @cached_property
     def template(self) -> Template:
         """The prompt's format, read when first asked for; has words for every label.
 
         Raises:
-            TuneshotError: the file is missing or not a template.
+            TuneshotError: the file is missing or not a template, or labels that cannot be words.
         """
-        return read_template(
-            self.template_file or TEMPLATES / f"{self.name}.txt", labels=self.own_labels
-        )
+        self.check_prompt()
+        file = TEMPLATES / f"{'own' if self.own_labels else self.name}.txt"
+        return read_template(self.template_file or file, labels=self.own_labels)
+
+    def check_prompt(self) -> None:
+        """Raises ``TuneshotError`` if the labels are too many for a prompt, or cannot be words."""
+        if len(self.own_labels) > MAX_LABELS:
+            raise TuneshotError(
+                f"{self.own_file} has {len(self.own_labels)} different labels, and a prompt takes "
+                f"at most {MAX_LABELS}: is it the column with the labels? Methods without a "
+                "prompt take any number: fine-tuning, knn, tfidf"
+            )
+        if self.own_labels:
+            _check_words(self.own_labels, self.own_file)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """In a fixed order; ties in probability go to the earlier one."""
+        if self.own_labels and self.template_file is None:
+            return self.own_labels  # any number: not every method needs a prompt
         return tuple(self.template.words)
 
     def load(self, part: str, folder: Path | None = None) -> list[Example]:
@@ -86,10 +103,7 @@ class Task:
             raise unknown_choice(f"part of {self.name}", part, self.source.parts)
         examples = self.source.load(part, None if folder is None else folder / self.name)
         if unknown := {example.label for example in examples} - set(self.labels):
-            raise TuneshotError(
-                f"the data of {self.name} has the label {min(unknown)!r}, and its template has "
-                f"not; it has {', '.join(self.labels)}"
-            )
+            raise unknown_labels(unknown, self.labels, "its template", f"the data of {self.name}")
         return examples
 
 
@@ -292,7 +306,7 @@ def task_from_file(
         columns: of the file, as the user names them.
 
     Raises:
-        TuneshotError: the file cannot be read, or its labels cannot be words.
+        TuneshotError: the file cannot be read, or has fewer than two labels.
     """
     source = SingleFile(where, columns=columns)
     labels = tuple(sorted({example.label for example in source.read()}))
@@ -300,18 +314,31 @@ def task_from_file(
 
 
 def task_with_labels(
-    where: str | Path, labels: tuple[str, ...], template: Path | None = None
+    where: str | Path, labels: tuple[str, ...], template: Path | None = None, name: str = ""
 ) -> Task:
     """A task with these labels; ``where`` is what messages, and complaints, are about.
 
+    Args:
+        where: as ``task_from_file``.
+        labels: of the messages, in the order of answers.
+        template: as ``task_from_file``.
+        name: of the task; default: the file's, without its ending.
+
     Raises:
-        TuneshotError: the labels cannot be words.
+        TuneshotError: fewer than two labels. Whether they can be words is checked where a prompt
+            is needed, see ``Task.check_prompt``.
     """
-    if not 2 <= len(labels) <= MAX_LABELS:
+    if len(labels) < 2:
         raise TuneshotError(
-            f"{where} has {len(labels)} different labels; a task has 2 to {MAX_LABELS}: is it the "
+            f"{where} has {len(labels)} different labels; a task has two or more: is it the "
             "column with the labels?"
         )
+    name = name or Path(where).stem
+    return Task(name, SingleFile(where), template, own_labels=labels, own_file=str(where))
+
+
+def _check_words(labels: Iterable[str], where: str) -> None:
+    """Raises ``TuneshotError`` if a label cannot be read as a word, or two read the same."""
     spoken: dict[str, str] = {}
     for label in labels:
         if not label.isprintable() or label != label.strip() or len(label) > MAX_LABEL:
@@ -323,4 +350,3 @@ def task_with_labels(
             raise TuneshotError(
                 f"{where}: labels {other!r} and {label!r} read the same; rename or join them"
             )
-    return Task(Path(where).stem, SingleFile(where), template or TEMPLATES / "own.txt", labels)

@@ -253,7 +253,9 @@ def test_bad_settings_are_refused_at_construction(settings, message):
 
 def test_labels_the_task_does_not_know_are_refused():
     odd = Pool(("x",), ("junk",), HashedWords().embed(["x"]), np.array([0]))
-    with pytest.raises(TuneshotError, match="labels the task does not know: 'junk'; use ham, spam"):
+    with pytest.raises(
+        TuneshotError, match="the pool has the label 'junk', and the task has not; it has ham, spam"
+    ):
         few_shot(pool=odd)
 
 

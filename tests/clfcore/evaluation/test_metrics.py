@@ -96,7 +96,10 @@ def test_progress_is_told_and_batches_keep_their_order():
 
 @pytest.mark.parametrize(
     ("examples", "message"),
-    [([], "no messages"), ([Example("a", "junk")], "does not know: junk; it knows ham, spam")],
+    [
+        ([], "no messages"),
+        ([Example("a", "junk")], "the label 'junk', and the classifier has not; it has ham, spam"),
+    ],
 )
 def test_what_cannot_be_judged_is_refused(examples, message):
     with pytest.raises(TuneshotError, match=message):

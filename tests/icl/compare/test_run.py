@@ -185,7 +185,9 @@ def test_the_task_is_known_by_the_labels():
     assert find_task(LabelledMessages(films, "films")).name == "sst2"
     own = find_task(LabelledMessages([Example("a", "x"), Example("b", "y")], "own"))
     assert own.labels == ("x", "y")
-    with pytest.raises(TuneshotError, match="films has the label 'negative', and task sms_spam"):
+    with pytest.raises(
+        TuneshotError, match="films has labels 'negative', 'positive', and task sms_spam"
+    ):
         find_task(LabelledMessages(films, "films"), "sms_spam")
     with pytest.raises(TuneshotError, match="unknown task 'nonsense'; choose from sms_spam"):
         find_task(MESSAGES, "nonsense")

@@ -339,7 +339,7 @@ def test_a_label_the_classifier_does_not_know_fails_before_it_is_asked(tmp_path)
         return made[-1], [Example("hello", "eggs")]
 
     (record,) = run_grid(GRID()[:1], tmp_path, partial(run_cell, make=strange))
-    assert "labels the classifier does not know: eggs" in record["error"]
+    assert "the label 'eggs', and the classifier has not" in record["error"]
     assert not asked()
 
 

@@ -296,7 +296,7 @@ def test_a_template_of_ones_own_may_bring_words(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "problem"),
     [
-        (["one"], "has 1 different labels; a task has 2 to"),
+        (["one"], "has 1 different labels; a task has two or more"),
         ([str(number) for number in range(MAX_LABELS + 1)], "has 201 different labels"),
         (["ok", "a" * 51], "is no word; write labels on one line"),
         (["ok", "be\x07ll"], "is no word"),
@@ -306,7 +306,17 @@ def test_a_template_of_ones_own_may_bring_words(tmp_path):
 )
 def test_labels_that_cannot_be_words_are_refused(tmp_path, labels, problem):
     with pytest.raises(TuneshotError, match=problem):
-        own(tmp_path, labels)
+        assert own(tmp_path, labels).template
+
+
+def test_any_number_of_labels_is_a_task_until_a_prompt_is_needed(tmp_path):
+    labels = [f"item {number}" for number in range(MAX_LABELS + 1)]
+    task = own(tmp_path, labels)
+    assert task.labels == tuple(sorted(labels))
+    with pytest.raises(TuneshotError) as refused:
+        task.check_prompt()
+    assert str(refused.value).startswith(f"{tmp_path / 'mine.tsv'} has 201 different labels, and a")
+    assert "item 1" not in str(refused.value)
 
 
 # --- free-form tasks ------------------------------------------------------------------------------
