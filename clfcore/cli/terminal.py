@@ -334,6 +334,8 @@ def print_evaluation(evaluation: "Evaluation", title: str) -> None:
         else (name, "–", "")
         for name, share in shares.items()
     ]
+    if m.no_answer:
+        rows.insert(1, ("answers without a label", f"{m.no_answer:,} of {m.messages:,}", ""))
     rows += [
         (metric_of(key).name, f"{value:.4f}", "")
         for key, value in m.figures.items()

@@ -27,7 +27,9 @@ from clfcore.data.messages import DataSource
 from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
+from clfcore.types import NO_ANSWER
 from clfcore.wording import duration
+from icl.cli.few_shot import note_unanswered_records
 from icl.cli.options import TASK
 from icl.compare.methods import METHODS
 from icl.compare.plan import MEASURED, MODELS, Plan, budgets_of
@@ -179,6 +181,7 @@ def compare(
     )  # fmt: skip
     _write(summary, out)
     _print_summary(summary, out)
+    note_unanswered_records(records)
     failed = [record for record in records if "error" in record]
     for record in failed:
         config = record["config"]
@@ -250,14 +253,17 @@ def _print_summary(summary: "ComparisonSummary", out: Path) -> None:
     names = {method["key"]: method["name"] for method in summary["methods"]}
     points = [p for p in summary["points"] if p["budget"] in (0, last) and p["metrics"][metric]]
     figures = [(p, p["metrics"][metric]) for p in points]
+    silent = any(point["no_answer"] for point in points)
+    columns = ["value", "95 % interval", *([NO_ANSWER] * silent), "ms a message"]
     print_table(
         "method",
-        *(Column(name, justify="right") for name in ("value", "95 % interval", "ms a message")),
+        *(Column(name, justify="right") for name in columns),
         rows=[
             (
                 names[point["method"]],
                 f"{figure['value']:.3f}",
                 f"{figure['low']:.3f} to {figure['high']:.3f}",
+                *([f"{point['no_answer']:,} of {point['asked']:,}"] * silent),
                 f"{point['ms']:.1f}",
             )
             for point, figure in sorted(figures, key=lambda pair: -pair[1]["value"])

@@ -1,6 +1,6 @@
 """The few-shot classifier that a command line asks for. Models are imported after all checks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -151,3 +151,31 @@ def pool_and_questions(
     if len(kept) < len(examples):
         stderr.print(f"{len(examples) - len(kept):,} copies of questions taken out of the pool")
     return kept, questions
+
+
+def note_unanswered(no_answer: int, asked: int, chat: bool) -> None:
+    """Says on stderr how many answers named no label, if any, and what may help.
+
+    Args:
+        no_answer: how many.
+        asked: of how many.
+        chat: whether the prompt was a chat.
+    """
+    if no_answer:
+        advice = "show more examples, or choose another model" if chat else "try --chat"
+        line = f"note: {no_answer:,} of {asked:,} answers named no label; {advice}"
+        stderr.print(line, soft_wrap=True)
+
+
+def note_unanswered_records(records: Iterable[Record]) -> None:
+    """The same of all that language models were asked in a grid or a comparison."""
+    silent = [
+        (record["test"], record["config"])
+        for record in records
+        if record.get("test", {}).get("no_answer")
+    ]
+    note_unanswered(
+        sum(test["no_answer"] for test, _ in silent),
+        sum(test["messages"] for test, _ in silent),
+        all(config.get("chat", False) for _, config in silent),
+    )

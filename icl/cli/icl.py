@@ -40,6 +40,8 @@ from clfcore.types import NO_ANSWER
 from icl.cli.few_shot import (
     build_few_shot,
     load_few_shot,
+    note_unanswered,
+    note_unanswered_records,
     pool_and_questions,
     run_grid,
     task_named,
@@ -80,12 +82,15 @@ def classify(
     """Labels messages, and shows the examples each answer rests on."""
     messages = read_messages(texts, file, source.text_column)
     few_shot = load_few_shot(source, models, settings)
+    unanswered = 0
     for text in messages:
         (prediction,) = few_shot.predict([text])
+        unanswered += prediction.label is None
         if json:
             print_json(_record(text, prediction))
         else:
             _print_prediction(text, prediction)
+    note_unanswered(unanswered, len(messages), settings.chat)
 
 
 @app.command()
@@ -200,6 +205,7 @@ def evaluate(
         result = measure(
             few_shot, questions, lambda done: bars(name, done, len(questions)), batch_size=8
         )
+    note_unanswered(result.metrics.no_answer, len(questions), settings.chat)
     if not json:
         print_evaluation(result, f"{name}, {len(questions)} messages")
         return
@@ -330,6 +336,7 @@ def grid(
     records = run_grid(grid_cells, source, models, out, ray)
     failed = [record for record in records if "error" in record]
     stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells", soft_wrap=True)
+    note_unanswered_records(records)
     for record in failed:
         stderr.print(f"failed: {record['config']['task']}: {printable(record['error'])}")
     if failed:

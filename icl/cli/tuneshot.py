@@ -37,7 +37,7 @@ from clfcore.weights.meta import trained_columns
 from icl.chat import serve as page
 from icl.chat.__main__ import chat
 from icl.cli.compare import compare
-from icl.cli.few_shot import load_few_shot
+from icl.cli.few_shot import load_few_shot, note_unanswered
 from icl.cli.options import TASK, ModelChoice, TaskSource, with_few_shot_settings
 from icl.lm.loopback import is_loopback
 from icl.session.login_codes import login_configured
@@ -150,6 +150,9 @@ def classify(
             ],
             box=None, pad_edge=False,
         )  # fmt: skip
+    if not isinstance(few_shot := answers["few_shot"], TuneshotError):
+        unanswered = sum(answer.label is None for answer in few_shot)
+        note_unanswered(unanswered, len(messages), settings.chat)
     if any(isinstance(answer, TuneshotError) for answer in answers.values()):
         raise typer.Exit(1)
 

@@ -13,6 +13,7 @@ from typing import Any
 from clfcore.evaluation.intervals import mean_of, over_seeds
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat, current
+from clfcore.types import NO_ANSWER
 from clfcore.wording import assignments, markdown_table, newest_plain
 from icl.settings import FewShotConfig
 
@@ -74,6 +75,9 @@ _BEFORE = """\
 - *before*: recorded with another pool, with other questions or prompts, or with another model under
   the same name, than the newest records of the section; kept, and not averaged with these."""
 
+_SILENT = f"""\
+- *{NO_ANSWER}*: how many replies named no label. They count as mistakes."""
+
 _AVERAGE = """\
 - *average*: of the five tasks of the survey, each counting the same."""
 
@@ -111,6 +115,8 @@ def table(records: Iterable[Record]) -> str:
         notes.append(_AVERAGE)
     if columns.intersection(map(_shown, SURVEY_TASKS)):
         notes.append(_SURVEY)
+    if _no_answer(newest):
+        notes.append(_SILENT)
     notes += _failures(newest) + _other_messages(newest)
     return "\n\n".join(["# Few-shot grid", *parts, "\n".join(notes)]) + "\n"
 
@@ -124,7 +130,9 @@ def _section(records: Sequence[Record]) -> str:
     columns = [column for column in in_order if column in present]
     five = [_shown(task) for task in SURVEY_TASKS]
     averaged = present.issuperset(five)
+    silent = any(_no_answer([record]) for record in records)
     header = ["model", "selector", "k", "seeds", *columns, *["average"] * averaged]
+    header += [NO_ANSWER] * silent
     lines = []
     for (model, selector, k), row in _rows(records).items():
         of = {column: [r for r in row if column_of[id(r)] == column] for column in columns}
@@ -142,6 +150,9 @@ def _section(records: Sequence[Record]) -> str:
             whole = figures.keys() >= set(five)
             cells.append(mean_of([figures[c] for c in five]).percent() if whole else "–")
         counted = "–".join(str(n) for n in dict.fromkeys([*seeds[:1], *seeds[-1:]])) or "–"
+        if silent:
+            asked = sum(record["test"]["messages"] for record in row if "test" in record)
+            cells.append(f"{_no_answer(row):,} of {asked:,}" if asked else "–")
         lines.append([model, selector, k, counted, *cells])
 
     for model, selectors in PUBLISHED.items() if present.intersection(five) else ():
@@ -149,8 +160,14 @@ def _section(records: Sequence[Record]) -> str:
             by_column = dict(zip(five, published, strict=True))
             cells = [f"{by_column[c]:.1f}" if c in by_column else "–" for c in columns]
             average = [f"{mean(published):.1f}"] * averaged
-            lines.append([f"{model}, published", selector, "–", "–", *cells, *average])
+            cells += average + ["–"] * silent
+            lines.append([f"{model}, published", selector, "–", "–", *cells])
     return markdown_table(header, lines)
+
+
+def _no_answer(records: Sequence[Record]) -> int:
+    """How many messages got a reply that names no label; older records do not say."""
+    return sum(record["test"].get("no_answer", 0) for record in records if "test" in record)
 
 
 def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]:

@@ -164,6 +164,15 @@ def _lines(summary: BatchSummary) -> list[str]:
                 balanced=share(figures.figures["balanced_accuracy"]),
             )
         )
+        if figures.no_answer:
+            count, asked = numeral(f"{figures.no_answer:,}"), numeral(f"{figures.messages:,}")
+            lines.append(
+                say(
+                    "{count} of its {asked} answers named no label and count as wrong.",
+                    count=count,
+                    asked=asked,
+                )
+            )
     if summary.majority:
         lines.append(
             say(
