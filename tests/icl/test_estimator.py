@@ -8,10 +8,9 @@ import pytest
 
 from clfcore.data.split import UnusableInput
 from clfcore.errors import TuneshotError
-from icl.lm.base import Generation
 from icl.prompt.tasks import task_with_labels
 from icl.settings import FewShotConfig
-from tests.support.doubles import EXAMPLES, CountingLM, HashedWords
+from tests.support.doubles import EXAMPLES, CountingLM, HashedWords, Sayer
 from tests.support.lazy import lazy
 
 sklearn_base = lazy("sklearn.base")
@@ -23,19 +22,6 @@ ours = lazy("icl.estimator")
 
 TEXTS = np.array([example.text for example in EXAMPLES])
 LABELS = np.array([example.label for example in EXAMPLES])
-
-
-class Sayer(CountingLM):
-    """Answers in words, always the same."""
-
-    scores = False
-
-    def __init__(self, answer):
-        super().__init__()
-        self.answer = answer
-
-    def generate(self, prompt, max_tokens=32, stop=()):
-        return Generation(self.answer, 1, 1)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Small, honest stand-ins for the few-shot tests: real interfaces, no downloads, milliseconds."""
 
+import itertools
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -127,6 +128,20 @@ class AnsweringLM:
         if counted > self.window:
             raise PromptTooLongError("answering finds the prompt too long", self.window / counted)
         return Generation(self.reply, counted, 1, None, self.written)
+
+
+class Sayer(AnsweringLM):
+    """Gives these replies in turn, again and again."""
+
+    def __init__(self, *replies: str) -> None:
+        super().__init__()
+        self._replies = itertools.cycle(replies)
+
+    def generate(
+        self, prompt: PromptText, max_tokens: int = 32, stop: Sequence[str] = ()
+    ) -> Generation:
+        self.reply = next(self._replies)
+        return super().generate(prompt, max_tokens, stop)
 
 
 def save_tiny_lm(folder: Path, kind: str = "gpt2", whole_words: bool = True) -> Path:
