@@ -18,7 +18,7 @@ import socket
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,7 +31,6 @@ from typing import Protocol
 
 import numpy as np
 
-from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import (
@@ -44,10 +43,8 @@ from clfcore.evaluation.records import (
     read_lines,
 )
 from clfcore.paths import atomic_write, can_keep
-from clfcore.types import Classifier, Example, OnProgress, Prediction, ignore
+from clfcore.types import OnProgress, ignore
 from clfcore.wording import duration
-
-BATCH = 8  # messages asked about, and written down, at a time
 
 
 class Cell(Protocol):
@@ -89,83 +86,6 @@ class RecordFormat:
     def identity(self, record: Record) -> str:
         """The same for all records of one cell."""
         return identity(record, *self.fields)
-
-
-# --- one cell -----------------------------------------------------------------------------------
-
-
-class Recorded:
-    """A classifier asked about known messages in order; each answer is on the disk at once.
-
-    What the file answers already is not asked again, unless it is about other messages.
-
-    Args:
-        classifier: what answers.
-        examples: what it will be asked about.
-        path: a file, made if need be.
-        tags: mark these answers among others in the file.
-
-    Attributes:
-        answers: those so far, as in the file.
-    """
-
-    def __init__(
-        self,
-        classifier: Classifier,
-        examples: Sequence[Example],
-        path: Path,
-        tags: Mapping[str, str] | None = None,
-    ) -> None:
-        self.labels = classifier.labels
-        self._classifier, self._path, self._next = classifier, path, 0
-        self._questions = [
-            {**(tags or {}), "message": content_hash([example])[:16], "label": example.label}
-            for example in examples
-        ]
-        self.answers: list[Record] = []
-        others: list[Record] = []
-        for line in open_lines(path):
-            is_tagged = (tags or {}).items() <= line.items()
-            (self.answers if is_tagged else others).append(line)
-        answered = [line["message"] for line in self.answers]
-        if answered != [question["message"] for question in self._questions[: len(answered)]]:
-            self.answers = []
-            with atomic_write(path) as new:
-                new.touch()
-                append_lines(new, others)
-
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        start, end = self._next, self._next + len(texts)
-        if unanswered := texts[max(len(self.answers) - start, 0) :]:
-            predictions = self._classifier.predict(unanswered)
-            fresh = [
-                {
-                    **question,
-                    "answer": prediction.label,
-                    "probabilities": dict(prediction.probabilities),
-                    "ms": prediction.ms,
-                    "prompt_tokens": getattr(prediction, "prompt_tokens", 0),
-                    "dollars": getattr(prediction, "dollars", 0.0),
-                }
-                for question, prediction in zip(
-                    self._questions[end - len(unanswered) : end], predictions, strict=True
-                )
-            ]
-            self.answers += append_lines(self._path, fresh)
-        self._next = end
-        return [
-            Prediction(line["answer"], line["probabilities"], line["ms"])
-            for line in self.answers[start:end]
-        ]
-
-    @property
-    def costs(self) -> Record:
-        """Of all answers so far: prompt tokens, and dollars (``None``: the price is unknown)."""
-        dollars = [line["dollars"] for line in self.answers]
-        return {
-            "prompt_tokens": sum(line["prompt_tokens"] for line in self.answers),
-            "dollars": None if None in dollars else sum(dollars),
-        }
 
 
 # --- all cells ----------------------------------------------------------------------------------

@@ -51,6 +51,7 @@ class MethodInput:
         prompt_tokens: how long a prompt may be; 0: as the model likes it.
         order: how they stand in the prompt, a key of ``ARRANGEMENTS``.
         seed: of everything random.
+        rows: of the pool, where the labelled messages stand; for records.
     """
 
     labelled: tuple[Example, ...]
@@ -61,6 +62,7 @@ class MethodInput:
     prompt_tokens: int = 0
     order: str = "similar_last"
     seed: int = 0
+    rows: tuple[int, ...] = ()
 
     @cached_property
     def seen(self) -> tuple[str, ...]:

@@ -22,11 +22,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from clfcore.evaluation.answers import BATCH, Recorded
 from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.evaluation.perturb import PERTURBATIONS, perturbed
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record
-from clfcore.evaluation.runner import BATCH, Recorded, RecordFormat, run_cells
+from clfcore.evaluation.runner import RecordFormat, run_cells
 from clfcore.types import Classifier, Example, OnProgress, ignore
 from icl.compare.methods import METHODS, MethodInput, pool_of, seconds_to_embed, vectors_of
 from icl.compare.plan import ComparisonCell, Plan
@@ -52,10 +53,10 @@ def method_input(split: TaskSplit, cell: ComparisonCell) -> MethodInput:
     order = np.random.default_rng(cell.seed).permutation(len(split.pool))
     if METHODS[cell.method].chooses == "votek":
         order = votek_order(split.pool, cell.budget, cell.seed)
-    labelled = tuple(split.pool[row] for row in order[: cell.budget].tolist())
+    rows = tuple(order[: cell.budget].tolist())
     return MethodInput(
-        labelled, split.task, base=cell.base, lm=cell.lm, k=cell.k, seed=cell.seed,
-        prompt_tokens=cell.prompt_tokens,
+        tuple(split.pool[row] for row in rows), split.task, base=cell.base, lm=cell.lm, k=cell.k,
+        seed=cell.seed, prompt_tokens=cell.prompt_tokens, rows=rows,
     )  # fmt: skip
 
 
@@ -102,7 +103,8 @@ def run_cell(
     def ask(
         classifier: Classifier, examples: Sequence[Example], about: str
     ) -> tuple[Evaluation, Recorded]:
-        recorded, total = Recorded(classifier, examples, answers, {"asked": about}), len(examples)
+        recorded = Recorded(classifier, examples, answers, {"asked": about}, inputs.rows)
+        total = len(examples)
         result = evaluate(
             recorded, examples, lambda n: on_progress("evaluate", n, total, cell.name), BATCH
         )
@@ -130,6 +132,7 @@ def run_cell(
         "more": more,
         "labels_used": len(inputs.labelled),
         "learn_seconds": round(seconds, 3),
+        "shown": recorded.shown,
         **recorded.costs,
         "seconds": round(time.perf_counter() - start, 2),
         "answers": answers.name,

@@ -34,6 +34,7 @@ from clfcore.evaluation.paired import (
 from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.provenance import cpu_name
 from clfcore.evaluation.records import Record, read_lines
+from clfcore.evaluation.shown import pooled
 from icl.compare.crossover import Crossover, crossover_interval
 from icl.compare.methods import METHODS
 from icl.compare.plan import Plan
@@ -205,6 +206,7 @@ class _Results:
                 "budget": budget,
                 "labels_used": point.records[0]["labels_used"] if METHODS[key].chooses else 0,
                 "metrics": {name: _figure(each) for name, each in point.estimates.items()},
+                "shown": pooled([record["shown"] for record in point.records if record["shown"]]),
                 "asked": messages,
                 "no_answer": sum(test.get("no_answer", 0) for test in tests),
                 "confusion": added_up([test["confusion"] for test in tests]),

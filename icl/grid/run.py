@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from clfcore.evaluation.answers import BATCH, Recorded
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record
-from clfcore.evaluation.runner import BATCH, Recorded
 from clfcore.types import Classifier, Example, OnProgress, ignore
 from icl.grid.cell import GridCell
 
@@ -47,6 +47,7 @@ def run_cell(
     return {
         **cell.record,
         "test": result.to_dict(),
+        "shown": recorded.shown,
         **recorded.costs,
         "seconds": round(before + time.perf_counter() - start, 2),
         "answers": answers.name,

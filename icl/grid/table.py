@@ -13,8 +13,10 @@ from typing import Any
 from clfcore.evaluation.intervals import mean_of, over_seeds
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat, current
+from clfcore.evaluation.shown import labels_in_words, number_in_words, pooled
 from clfcore.types import NO_ANSWER
 from clfcore.wording import assignments, markdown_table, newest_plain
+from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
 SURVEY_TASKS = ("sst5", "sst2", "commonsense_qa", "snli", "ag_news")
@@ -71,9 +73,14 @@ _NOTES = """\
 - *zero* shows no examples; *random* shows k drawn from the pool, labels as they come; *knn* is the
   vote of the k most similar messages, without a language model."""
 
+_SHOWN = """\
+- *shown*: how many examples a prompt showed, on average and at least: fewer than k where they did
+  not fit, or where the pool has too few. The second table says of which labels they were."""
+
 _BEFORE = """\
-- *before*: recorded with another pool, with other questions or prompts, or with another model under
-  the same name, than the newest records of the section; kept, and not averaged with these."""
+- *before*: recorded with another pool, other questions, another prompt format or sentence model, or
+  other files or another server for the same model, than what is newest here; kept, and not averaged
+  with it."""
 
 _SILENT = f"""\
 - *{NO_ANSWER}*: how many replies named no label. They count as mistakes."""
@@ -109,6 +116,8 @@ def table(records: Iterable[Record]) -> str:
     columns = {_task(record) for record in newest}
     parts = [f"## {settings}\n\n{_section(group)}" for settings, group in sections.items()]
     notes = [_NOTES]
+    if any(record.get("shown") for record in newest):
+        notes.append(_SHOWN)
     if any(", before (" in part for part in parts):
         notes.append(_BEFORE)
     if columns.issuperset(map(_shown, SURVEY_TASKS)):
@@ -131,8 +140,9 @@ def _section(records: Sequence[Record]) -> str:
     five = [_shown(task) for task in SURVEY_TASKS]
     averaged = present.issuperset(five)
     silent = any(_no_answer([record]) for record in records)
-    header = ["model", "selector", "k", "seeds", *columns, *["average"] * averaged]
-    header += [NO_ANSWER] * silent
+    prompts = any(record.get("shown") for record in records)  # earlier versions did not say
+    header = ["model", "selector", "k", *["shown"] * prompts, "seeds", *columns]
+    header += ["average"] * averaged + [NO_ANSWER] * silent
     lines = []
     for (model, selector, k), row in _rows(records).items():
         of = {column: [r for r in row if column_of[id(r)] == column] for column in columns}
@@ -153,7 +163,8 @@ def _section(records: Sequence[Record]) -> str:
         if silent:
             asked = sum(record["test"]["messages"] for record in row if "test" in record)
             cells.append(f"{_no_answer(row):,} of {asked:,}" if asked else "–")
-        lines.append([model, selector, k, counted, *cells])
+        shown = [number_in_words(_shown_by(row))] * prompts
+        lines.append([model, selector, k, *shown, counted, *cells])
 
     for model, selectors in PUBLISHED.items() if present.intersection(five) else ():
         for selector, published in selectors.items():
@@ -161,8 +172,26 @@ def _section(records: Sequence[Record]) -> str:
             cells = [f"{by_column[c]:.1f}" if c in by_column else "–" for c in columns]
             average = [f"{mean(published):.1f}"] * averaged
             cells += average + ["–"] * silent
-            lines.append([f"{model}, published", selector, "–", "–", *cells])
-    return markdown_table(header, lines)
+            lines.append([f"{model}, published", selector, *["–"] * (2 + prompts), *cells])
+    drawn = markdown_table(header, lines)
+    if prompts:
+        drawn += "\n\nExamples of each label in a prompt:\n\n" + markdown_table(
+            ["model", "selector", "k", "balance", *columns],
+            (
+                [*name, _balance(row[0]), *(
+                    labels_in_words(_shown_by([r for r in row if column_of[id(r)] == column]))
+                    for column in columns
+                )]
+                for name, row in _rows(records).items()
+                if row
+            ),
+        )  # fmt: skip
+    return drawn
+
+
+def _shown_by(records: Sequence[Record]) -> dict[str, Any] | None:
+    """What the prompts of some records showed; older ones do not say."""
+    return pooled([record["shown"] for record in records if record.get("shown")])
 
 
 def _no_answer(records: Sequence[Record]) -> int:
@@ -220,6 +249,12 @@ def _other_messages(records: Sequence[Record]) -> list[str]:
         for (_, task, seed, limit, _), digests in messages.items()
         if len(digests) > 1
     ]
+
+
+def _balance(record: Record) -> str:
+    """The rule by which labels were balanced: the setting, unless the selector has one."""
+    config = record["config"]
+    return SELECTORS[config["selector"]].balance or str(config["balance"])
 
 
 def _model(record: Record) -> str:

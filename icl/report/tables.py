@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from clfcore.evaluation.metrics import METRICS, NBSP, Metric, metric_of
+from clfcore.evaluation.shown import labels_in_words, number_in_words
 from clfcore.types import NO_ANSWER
 from clfcore.wording import markdown_table
 from icl.report.figures import costs
@@ -90,11 +91,13 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
     # What the summary is about comes first.
     ordered = dict.fromkeys([findings.summary["metric"], *METRICS, *sorted(used)])
     metrics = [key for key in ordered if key in used]
+    prompts = any(point.get("shown") for point in points)
     silent = any(point.get("no_answer") for point in points)
     header = [
         *("method", "labels"),
         *([NO_ANSWER] * silent),
         *(metric_of(key).name for key in metrics),
+        *(("examples shown", "of each label") if prompts else ()),
         *("learn (s)", "message (ms)", "tokens", "memory (MB)"),
         *(f"$ / 1,000, {model}" for model in findings.spent),
     ]
@@ -104,6 +107,7 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
             f"{point['labels_used']:,}",
             *([_unanswered(point)] * silent),
             *(metric_of(key).interval(point["metrics"].get(key)) for key in metrics),
+            *((number_in_words(shown), labels_in_words(shown)) if prompts else ()),
             number(point["learn_seconds"]),
             number(point["ms"]),
             number(point["prompt_tokens"]),
@@ -111,6 +115,7 @@ def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:
             *(number(findings.dollars(model, point)) for model in findings.spent),
         ]
         for point in points
+        for shown in [point.get("shown")]  # summaries of earlier versions do not say
     ]
     return header, rows
 

@@ -31,6 +31,7 @@ from icl.compare.plan import ComparisonCell, Plan, budgets_of
 from icl.compare.run import method_input, run_cell
 from icl.compare.summary import summarize
 from icl.compare.task_split import find_task, split_task
+from icl.report.tables import markdown
 from tests.support.doubles import HashedWords, save_tiny_lm
 
 MESSAGES = LabelledMessages(
@@ -221,7 +222,15 @@ def test_a_cell_measures_learning_answers_and_what_else_is_asked(tmp_path, monke
     assert record["learn_seconds"] > 0
     assert record["more"].keys() == set(more)
     assert record["more"]["memory"] == {"megabytes": 12.5}
-    lines = Counter(line["asked"] for line in read_lines(tmp_path / "answers.jsonl"))
+    answers = read_lines(tmp_path / "answers.jsonl")
+    for shown in (line["shown"] for line in answers):
+        assert [split.pool[row].label for row in shown["rows"]] == shown["labels"]
+        assert len(shown["rows"]) == len(shown["similarity"]) == 2
+        assert shown["dropped"] == 0
+    assert record["shown"] == {
+        "messages": 40, "mean": 2.0, "least": 2, "labels": {"ham": 1.0, "spam": 1.0}
+    }  # fmt: skip
+    lines = Counter(line["asked"] for line in answers)
     assert lines["test"] == 40
     assert {lines[name] for name in more if name not in ("memory", "second")} == {20}
 
@@ -250,6 +259,10 @@ def test_a_summary_has_every_figure_with_its_interval(tmp_path):
     majority = summary["points"][0]["metrics"]
     assert majority["balanced_accuracy"]["value"] == 0.5
     assert summary["crossovers"] == []
+    assert tfidf["shown"] is None
+    assert "examples shown" not in markdown(summary)
+    tfidf["shown"] = {"messages": 80, "mean": 3.9, "least": 2, "labels": {"ham": 2, "spam": 1.9}}
+    assert "| 3.9, least 2 | ham 2.0, spam 1.9 |" in markdown(summary)
     assert summary["second"] is None
 
 

@@ -31,6 +31,7 @@ from icl.grid.table import FEW_SHOT_GRID, table
 from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
+from tests.support.doubles import few_shot, make_pool
 
 LABELS = ("ham", "spam")
 MESSAGES = [
@@ -537,6 +538,39 @@ def test_records_from_before_inputs_were_written_down_are_shown_and_not_taken_fo
     assert "but not of this pool and questions and template and embedder and lm (7)" in line
     assert len(read_records(tmp_path, FEW_SHOT_GRID)) == 14
     assert "SMS, before (pool not recorded)" in write_table(tmp_path, FEW_SHOT_GRID)
+
+
+# --- what was shown -----------------------------------------------------------------------------
+
+
+def make_few_shot(cell):
+    settings = {name: getattr(cell, name) for name in ("selector", "k", "seed", "prompt_tokens")}
+    pool = make_pool([e.text for e in MESSAGES[:40]], [e.label for e in MESSAGES[:40]])
+    return few_shot(pool=pool, **settings), MESSAGES[40:48]
+
+
+def test_what_was_shown_is_in_every_answer_and_counted_in_record_and_table(tmp_path):
+    whole = GridCell(task="sms_spam", lm="tiny", selector="topk")
+    some = [whole, replace(whole, prompt_tokens=80), replace(whole, selector="zero", k=0),
+            replace(whole, selector="knn", lm=None)]  # fmt: skip
+    records = run_cells(some, tmp_path, partial(run_cell, make=make_few_shot), FEW_SHOT_GRID)
+    for record, cell in zip(records, some, strict=True):
+        assert "test" in record, record
+        lines = (tmp_path / "answers" / record["answers"]).read_text().splitlines()
+        for line in lines:
+            shown = json.loads(line)["shown"]
+            assert [MESSAGES[row].label for row in shown["rows"]] == shown["labels"]
+            assert len(shown["rows"]) + shown["dropped"] == cell.k
+    full, short, zero, vote = (record["shown"] for record in records)
+    assert full == {"messages": 8, "mean": 4, "least": 4, "labels": {"ham": 2, "spam": 2}}
+    assert 0 < short["mean"] < 4
+    assert (zero["mean"], vote["mean"]) == (0, 4)
+    drawn = write_table(tmp_path, FEW_SHOT_GRID)
+    assert "| tiny | topk | 4 | 4.0, least 4 | 1 |" in drawn
+    assert f"| tiny | topk | 4 | {short['mean']:.1f}, least {short['least']} | 1 |" in drawn
+    assert "| tiny | topk | 4 | equal | ham 2.0, spam 2.0 |" in drawn
+    assert "| no model | knn | 4 | none |" in drawn
+    assert "- *shown*: how many examples" in drawn
 
 
 # --- Ray ----------------------------------------------------------------------------------------
