@@ -70,22 +70,23 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
         few_shot_: the classifier itself; its ``predict`` says what each answer rests on.
     """
 
-    def fit(self, X: object, y: object, sample_weight: None = None) -> Self:
+    def fit(self, X: object, y: object, **refused: object) -> Self:
         """Takes the texts ``X`` with their labels ``y`` as the pool.
 
         Args:
             X: (N,) strings: a list, an array, a pandas Series; or one column of them, (N, 1).
             y: (N,) labels: all text, all whole numbers, or all booleans.
-            sample_weight: refused, for there is nothing that it could weigh.
+            refused: ``sample_weight`` and the like, for there is nothing that it could weigh.
+                (Not a parameter of its own, so that scikit-learn's ensembles offer none.)
 
         Raises:
             UnusableInput: not texts, not at least two labels, labels of several types, weights.
             TuneshotError: as ``FewShot`` and its ``fit``.
         """
-        if sample_weight is not None:
+        if given := [name for name, value in refused.items() if value is not None]:
             raise UnusableInput(
-                "FewShotClassifier shows messages and trains nothing, so sample_weight has nothing "
-                "to weigh; leave it out, or fine-tune with TuneshotClassifier"
+                f"FewShotClassifier shows messages and trains nothing, so {', '.join(given)} has "
+                "nothing to weigh; leave it out, or fine-tune with TuneshotClassifier"
             )
         data = check_labelled(X, y)
         task = task_with_labels("y", data.names) if self.task is None else self.task
@@ -126,7 +127,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
         A reply that names no label has no class: a warning says how many there are, and the first
         class stands in their place.
         """
-        return self.classes_[self._shares(self._answers(X)).argmax(axis=1)]
+        best = self._shares(self._answers(X)).argmax(axis=1)
+        return self.classes_[best]
 
     def score(self, X: object, y: object, sample_weight: object = None) -> float:
         """Accuracy. A reply that names no label is never right.

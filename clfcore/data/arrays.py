@@ -56,13 +56,18 @@ def check_labelled(X: object, y: object, sample_weight: object = None) -> Labell
     check_length(len(column), "y", "labels", len(texts))
     labels = _labels(y, column)
     if labels.ndim == 2:  # as scikit-learn's own classifiers say it, to whoever called fit
-        warnings.warn("y is a column, and is read as a list", DataConversionWarning, stacklevel=3)
+        warnings.warn(
+            "A column-vector y was passed when a 1d array was expected; its rows are the labels",
+            DataConversionWarning,
+            stacklevel=3,
+        )
     weights = check_weights(sample_weight, len(texts))
     count = weights > 0
     classes, numbers = np.unique(labels.ravel()[count], return_inverse=True)
     if len(classes) < 2:
         raise UnusableInput(
-            f"a classifier needs texts of at least 2 classes, found {len(classes)}; add some"
+            f"all texts are of one class, {str(classes[0])!r}; a classifier needs at least 2, so "
+            "add texts of another"
         )
     names = tuple(folded(str(label)) for label in classes.tolist())
     if alike := [name for name, count in Counter(names).items() if count > 1]:
@@ -194,7 +199,9 @@ def check_weights(sample_weight: object, texts: int) -> np.ndarray:
     if not (wrong := ~(np.isfinite(weights) & (weights >= 0))).any():
         if weights.any():
             return weights
-        raise UnusableInput("sample_weight is 0 for every text, so nothing is left to learn from")
+        raise UnusableInput(
+            "sample_weight is zero for every text, so nothing is left to learn from"
+        )
     row = int(wrong.argmax())
     raise UnusableInput(
         f"sample_weight, {_row(row)}: {weights[row]} is no weight; give numbers of 0 or more"

@@ -248,7 +248,7 @@ FORMS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:y is a column")
+@pytest.mark.filterwarnings("ignore:A column-vector y")
 def test_a_column_is_its_rows(estimator):
     expected = estimator.fit(TEXTS, LABELS).predict_proba(TEXTS)
     for form in FORMS.values():

@@ -44,7 +44,7 @@ def test_texts_are_the_rows_of_whatever_holds_one_column(column):
     assert {type(text) for text in texts} == {str}
 
 
-@pytest.mark.filterwarnings("ignore:y is a column")
+@pytest.mark.filterwarnings("ignore:A column-vector y")
 @pytest.mark.parametrize("column", COLUMNS.values(), ids=COLUMNS)
 @pytest.mark.parametrize(
     ("labels", "names"),
@@ -80,7 +80,7 @@ def test_labels_have_their_names_without_white_space_around_them_and_stay_as_the
 
 
 def test_a_column_of_labels_is_read_with_scikit_learns_warning():
-    with pytest.warns(exceptions.DataConversionWarning, match="y is a column"):
+    with pytest.warns(exceptions.DataConversionWarning, match="A column-vector y"):
         arrays.check_labelled(TEXTS, [["spam"], ["ham"], ["spam"]])
 
 
@@ -150,7 +150,7 @@ def test_what_is_no_list_of_texts_is_refused_in_one_line(wrong, message):
         ([["a"], ["b", "c"], ["a"]], "not list"),
         (np.array([["a", "b"]] * 3), "y has 2 columns; give the one that holds the labels"),
         (pd.DataFrame({"one": LABELS, "two": LABELS}), r"y has 2 columns \(one, two\)"),
-        (["spam"] * 3, "at least 2 classes, found 1"),
+        (["spam"] * 3, "all texts are of one class"),
         (["ham", "ham ", "spam"], "labels 'ham' differ only in outer white space"),
         (["Gr\u00fcn", "Gru\u0308n", "Rot"], "differ only in outer white space or in how"),
     ],
@@ -184,8 +184,8 @@ def test_a_weight_goes_with_its_text_and_a_text_of_weight_0_is_left_out():
         ([1, 1, np.inf], "row 2 .*: inf is no weight"),
         ([1, None, 1], "row 1 .*: nan is no weight"),
         (["a", "b", "c"], "sample_weight holds something else than numbers"),
-        ([0, 0, 0], "sample_weight is 0 for every text"),
-        ([1, 0, 1], "at least 2 classes, found 1"),
+        ([0, 0, 0], "sample_weight is zero for every text"),
+        ([1, 0, 1], "all texts are of one class"),
     ],
 )
 def test_weights_that_are_none_are_refused_in_one_line(weights, message):
