@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
-from clfcore.model.spec import GPTConfig
+from clfcore.model.spec import GPT_PRESETS, GPTConfig
 from clfcore.paths import expanded
 
 State = dict[str, Tensor]
@@ -54,13 +54,29 @@ _LINEAR = re.compile(r"h\.N\.(attn|mlp)\..*weight")
 _IGNORED = re.compile(r"lm_head\.weight|h\.\d+\.attn\.(masked_)?bias")  # tied head; mask buffers
 
 
+# What our GPT computes in one way only: the entry of config.json, and the values that mean it.
+_COMPUTED = {
+    "activation_function": ("gelu_new", "gelu_pytorch_tanh"),
+    "layer_norm_epsilon": (1e-5,),
+    "scale_attn_weights": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,),
+}
+
+
 def is_gpt2(source: str) -> bool:
-    """Whether ``source``, as for ``load_gpt2``, is a GPT-2 and not another kind of model.
+    """Whether ``source``, as for ``load_gpt2``, is a GPT-2 as published, and no variant of it.
 
     Raises:
         TuneshotError: its ``config.json`` cannot be loaded.
     """
-    return _read_json(_file_of(source, "config.json")).get("model_type") == "gpt2"
+    settings = _read_json(_file_of(source, "config.json"))
+    return settings.get("model_type") == "gpt2" and not _differing(settings)
+
+
+def _differing(settings: Mapping[str, object]) -> list[str]:
+    return [
+        name for name, values in _COMPUTED.items() if settings.get(name, values[0]) not in values
+    ]
 
 
 def load_gpt2(source: str) -> tuple[GPTConfig, State]:
@@ -117,11 +133,13 @@ def from_hugging_face(theirs: Mapping[str, Tensor]) -> State:
 def load_chapter6(path: Path) -> GPTModel:
     """The classifier that chapter 6 of the book saves as ``review_classifier.pth``.
 
-    The file holds weights only, so the shape is read off them; GPT-2's heads are 64 wide in all
-    sizes. Its class 0 is ham and class 1 is spam.
+    The file holds weights only, so the shape is read off them, but for the number of heads: that
+    is the published one of a GPT-2 of this size, or stands in a ``config.json`` beside the file, as
+    ``n_head`` (Hugging Face) or ``n_heads`` (the book). Its class 0 is ham and class 1 is spam.
 
     Raises:
-        TuneshotError: unreadable, holds more than plain tensors, or is another kind of model.
+        TuneshotError: unreadable, holds more than plain tensors, is another kind of model, or
+            nothing says how many heads it has.
     """
     try:
         # weights_only: a .pth is a pickle, and a pickle may run code. Never without it.
@@ -141,7 +159,7 @@ def load_chapter6(path: Path) -> GPTModel:
         vocab_size=vocab_size,
         context_length=state["pos_emb.weight"].shape[0],
         emb_dim=emb_dim,
-        n_heads=max(1, emb_dim // 64),
+        n_heads=_heads(path, emb_dim, len(blocks)),
         n_layers=len(blocks),
         qkv_bias="trf_blocks.0.att.W_query.bias" in state,
     )
@@ -150,6 +168,28 @@ def load_chapter6(path: Path) -> GPTModel:
     model = GPTModel(cfg, classes)
     model.load_state_dict(state)
     return model
+
+
+def _heads(path: Path, emb_dim: int, n_layers: int) -> int:
+    """How many heads the weights in ``path`` were trained with: no shape shows it."""
+    config = path.with_name("config.json")
+    if os.path.exists(config):
+        settings = _read_json(config)
+        if (heads := settings.get("n_head", settings.get("n_heads"))) is not None:
+            return _whole(heads, f"n_head in {config}")
+    for name in REPOSITORIES:
+        if (GPT_PRESETS[name].emb_dim, GPT_PRESETS[name].n_layers) == (emb_dim, n_layers):
+            return GPT_PRESETS[name].n_heads
+    raise TuneshotError(
+        f"{path} does not say how many attention heads it has ({emb_dim} wide, {n_layers} blocks: "
+        f'no published GPT-2); write {{"n_head": NUMBER}} into {config}'
+    )
+
+
+def _whole(value: object, what: str) -> int:
+    if not isinstance(value, int) or value < 1:
+        raise TuneshotError(f"{what} is {value!r}; it has to be a whole number, 1 or more")
+    return value
 
 
 def check_state(state: State, expected: Mapping[str, Tensor], name: str) -> None:
@@ -212,5 +252,13 @@ def _config(source: str, settings: Mapping[str, object]) -> GPTConfig:
         raise TuneshotError(
             f"{source} is not a GPT-2 (config.json says {settings.get('model_type')!r})"
         )
-    vocab_size, context_length, emb_dim, n_heads, n_layers = (int(str(settings[n])) for n in names)
+    if differing := _differing(settings):
+        raise TuneshotError(
+            f"{source} is a variant of GPT-2 (config.json: "
+            f"{', '.join(f'{name} is {settings[name]!r}' for name in differing)}), which this "
+            "model does not compute"
+        )
+    vocab_size, context_length, emb_dim, n_heads, n_layers = (
+        _whole(settings[name], f"{name} of {source}") for name in names
+    )
     return GPTConfig(vocab_size, context_length, emb_dim, n_heads, n_layers)

@@ -1,6 +1,7 @@
 """The GPT agrees with the references on random weights, and looks like the lecture's."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,12 +11,13 @@ from safetensors.torch import save_file
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPT_PRESETS, GPTConfig
-from clfcore.weights.pretrained import load_chapter6, load_gpt2
+from clfcore.weights.pretrained import is_gpt2, load_chapter6, load_gpt2
 from tests.support.lazy import lazy
 
 transformers = lazy("transformers")
 
 TINY = GPTConfig(vocab_size=101, context_length=32, emb_dim=64, n_heads=4, n_layers=3)
+NARROW = replace(TINY, n_heads=2)  # heads 32 wide, not 64 as in every published GPT-2
 
 
 def reference(cfg: GPTConfig) -> "transformers.GPT2LMHeadModel":
@@ -39,6 +41,7 @@ def reference(cfg: GPTConfig) -> "transformers.GPT2LMHeadModel":
     "cfg",
     [
         pytest.param(TINY, id="tiny"),
+        pytest.param(NARROW, id="heads of 32"),
         pytest.param(GPT_PRESETS["gpt2"], id="124M", marks=pytest.mark.slow),
     ],
 )
@@ -54,20 +57,65 @@ def test_logits_match_transformers_on_random_weights(tmp_path, cfg):
         torch.testing.assert_close(ours(ids), theirs(ids).logits, atol=1e-4, rtol=1e-4)
 
 
-def book_classifier(classes: int = 2) -> BookGPT:
+def book_classifier(classes: int = 2, heads: int = 2) -> BookGPT:
     torch.manual_seed(0)
-    model = BookGPT({**TINY.to_dict(), "emb_dim": 128, "n_heads": 2, "drop_rate": 0.0})
+    model = BookGPT({**TINY.to_dict(), "emb_dim": 128, "n_heads": heads, "drop_rate": 0.0})
     model.out_head = torch.nn.Linear(128, classes)
     return model.eval()
 
 
-def test_a_chapter_6_classifier_gives_the_books_logits(tmp_path):
-    theirs = book_classifier()
+@pytest.mark.parametrize(("heads", "name"), [(2, "n_heads"), (4, "n_head"), (1, "n_heads")])
+def test_a_chapter_6_classifier_gives_the_books_logits(tmp_path, heads, name):
+    theirs = book_classifier(heads=heads)
     torch.save(theirs.state_dict(), tmp_path / "review_classifier.pth")
+    (tmp_path / "config.json").write_text(json.dumps({name: heads}))
     ours = load_chapter6(tmp_path / "review_classifier.pth").eval()
     ids = torch.randint(0, TINY.vocab_size, (3, 20))
     with torch.inference_mode():
         torch.testing.assert_close(ours(ids), theirs(ids), atol=1e-4, rtol=1e-4)
+
+
+def test_a_file_of_a_published_size_needs_no_word_about_its_heads(tmp_path):
+    with torch.device("meta"):
+        weights = GPTModel(GPT_PRESETS["gpt2"], num_classes=2).state_dict()
+    small = {name: torch.zeros(()).expand(weight.shape) for name, weight in weights.items()}
+    torch.save(small, tmp_path / "review_classifier.pth")
+    assert load_chapter6(tmp_path / "review_classifier.pth").cfg == GPT_PRESETS["gpt2"]
+
+
+def test_a_file_of_another_size_is_refused_until_its_heads_are_told(tmp_path):
+    path = tmp_path / "review_classifier.pth"
+    torch.save(book_classifier(heads=4).state_dict(), path)
+    with pytest.raises(TuneshotError, match="how many attention heads") as caught:
+        load_chapter6(path)
+    assert f'write {{"n_head": NUMBER}} into {tmp_path / "config.json"}' in str(caught.value)
+    for config, message in (
+        ({"n_head": 5}, "not divisible"),
+        ({"n_head": "four"}, "whole number"),
+        ({"n_embd": 128}, "how many attention heads"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(TuneshotError, match=message):
+            load_chapter6(path)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [
+        {"activation_function": "relu"},
+        {"layer_norm_epsilon": 1e-3},
+        {"scale_attn_by_inverse_layer_idx": True},
+        {"scale_attn_weights": False},
+    ],
+)
+def test_a_variant_of_gpt2_is_left_to_transformers(tmp_path, variant):
+    folder = hugging_face_folder(tmp_path)
+    assert is_gpt2(str(folder))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **variant}))
+    assert not is_gpt2(str(tmp_path))
+    with pytest.raises(TuneshotError, match=next(iter(variant))):
+        load_gpt2(str(tmp_path))
 
 
 def test_module_names_are_those_of_the_slides():

@@ -202,6 +202,7 @@ def test_a_chapter_6_file_is_read_as_the_book_reads_it(tmp_path):
     book = BookGPT({**shape, "drop_rate": 0.0, "qkv_bias": True})
     book.out_head = torch.nn.Linear(64, 2)
     torch.save(book.state_dict(), tmp_path / "review_classifier.pth")
+    (tmp_path / "config.json").write_text(json.dumps(shape))
     ours = FineTuned.load(tmp_path / "review_classifier.pth")
     texts = ["You are a winner", "Hey, dinner tonight?", "a", "free " * 70, "x " * 300]
     for text, answer in zip(texts, ours.predict(texts), strict=True):
