@@ -114,7 +114,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     """
     path = folder / "meta.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_bytes())
     except OSError as error:
         raise TuneshotError(
             f"{folder} is not a checkpoint ({path.name} cannot be read); make one: clf train"

@@ -238,7 +238,7 @@ def _file_of(source: str, filename: str) -> Path:
 
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
+        loaded = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise TuneshotError(f"{path} cannot be read as JSON") from error
     if not isinstance(loaded, dict):

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from clfcore.data.forms.text import read_text
 from clfcore.errors import TuneshotError
 from icl.lm.base import ChatMessage
 
@@ -155,7 +156,7 @@ def read_template(path: Path, labels: Sequence[str] = ()) -> Template:
         TuneshotError: unreadable, or not a template.
     """
     try:
-        parts = _split(path.read_text(encoding="utf-8"))
+        parts = _split(read_text(path))
         before_text, before_label, after_label = _example(parts)
         written = (
             _labels(parts["labels"])
@@ -163,10 +164,6 @@ def read_template(path: Path, labels: Sequence[str] = ()) -> Template:
             else {label: (label.replace("_", " "),) for label in labels}
         )
         _check_words(written)
-    except OSError as error:
-        raise TuneshotError(f"cannot read the template {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise TuneshotError(f"template {path}: it is not UTF-8; save it as UTF-8") from error
     except _TemplateError as error:
         raise TuneshotError(f"template {path}: {error}") from error
     choices = {_CHOICE} == set(all_words(written))

@@ -40,7 +40,7 @@ class Findings:
             TuneshotError: it cannot be read, or is of another kind or a newer format.
         """
         try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
+            summary = json.loads(path.read_bytes())
         except (OSError, ValueError) as error:
             raise TuneshotError(f"cannot read {path}: {error}") from error
         if not isinstance(summary, dict) or summary.get("format") != FORMAT:

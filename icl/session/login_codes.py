@@ -9,6 +9,7 @@ import logging
 import os
 from pathlib import Path
 
+from clfcore.data.forms.text import read_text
 from clfcore.errors import TuneshotError
 from clfcore.paths import expanded
 
@@ -65,11 +66,9 @@ def read_codes() -> dict[str, str]:
 
 def _read_private(path: Path) -> list[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        readable = path.stat().st_mode & 0o077
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise TuneshotError(f"cannot read {path} ({reason}); check {CODES_FILE}") from error
-    if readable:
+        lines = read_text(path).split("\n")
+    except TuneshotError as error:
+        raise TuneshotError(f"{CODES_FILE}: {error}") from error
+    if path.stat().st_mode & 0o077:
         log.warning("others on this machine can read the codes; run: chmod 600 %s", path)
     return lines

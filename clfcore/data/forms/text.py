@@ -5,9 +5,12 @@ UTF-8; in every second byte it is the half of a UTF-16 character.
 """
 
 import codecs
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
-from clfcore.errors import TuneshotError
+from clfcore.data.forms.content import read_bytes
+from clfcore.errors import DataNote, TuneshotError
 
 _MARKS = {  # UTF-32 before UTF-16, as the one begins like the other
     codecs.BOM_UTF8: "utf-8",
@@ -18,6 +21,18 @@ _MARKS = {  # UTF-32 before UTF-16, as the one begins like the other
 }
 _LINE_ENDS = b"\n\r"
 _MOST_NULS = 0.3  # of the bytes of a text in UTF-8
+
+
+def read_text(path: Path) -> str:
+    """A file that somebody wrote by hand, each line end as LF; notes are told as ``DataNote``.
+
+    Raises:
+        TuneshotError: as ``decoded``; or it cannot be read.
+    """
+    text, notes = decoded(read_bytes(path), str(path))
+    for note in notes:
+        warnings.warn(f"{path}: {note}", DataNote, stacklevel=2)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def decoded(raw: bytes, place: str) -> tuple[str, tuple[str, ...]]:

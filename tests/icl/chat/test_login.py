@@ -3,6 +3,7 @@
 import asyncio
 import os
 import stat
+import warnings
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from clfcore.errors import TuneshotError
+from clfcore.errors import DataNote, TuneshotError
 from icl.session import data_folder as datadir
 from icl.session.login_codes import login_configured, read_codes
 from tests.support.lazy import lazy
@@ -157,6 +158,20 @@ def test_codes_come_from_the_environment_or_from_a_file(monkeypatch, tmp_path, c
     read_codes()
     (line,) = [r.getMessage() for r in caplog.records]
     assert f"chmod 600 {path}" in line
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+def test_codes_are_read_however_an_editor_saved_them(monkeypatch, tmp_path, encoding, line_end):
+    path = tmp_path / "codes"
+    lines = ["anna correct horse", "", "jörg battery,staple", ""]
+    path.write_bytes(line_end.join(lines).encode(encoding))
+    monkeypatch.setenv("TUNESHOT_CODES_FILE", str(path))
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", DataNote)
+        assert read_codes() == {"anna": "correct horse", "jörg": "battery,staple"}
+    assert all("horse" not in str(note.message) for note in notes)
+    assert bool(notes) == (encoding in ("utf-16-le", "cp1252"))
 
 
 @pytest.mark.parametrize(

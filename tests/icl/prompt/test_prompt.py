@@ -372,11 +372,17 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line_with_its_name(tmp_path, o
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(TuneshotError, match=r"cannot read the template .*none\.txt"):
+    with pytest.raises(TuneshotError, match=r"cannot read .*none\.txt"):
         read_template(tmp_path / "none.txt")
-    (tmp_path / "latin.txt").write_bytes(b"\xe9")
-    with pytest.raises(TuneshotError, match=r"latin\.txt: it is not UTF-8"):
-        read_template(tmp_path / "latin.txt")
+    (tmp_path / "binary.txt").write_bytes(b"\xe9\0\0\0")
+    with pytest.raises(TuneshotError, match=r"binary\.txt is a binary file"):
+        read_template(tmp_path / "binary.txt")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_template_is_read_however_an_editor_saved_it(tmp_path, encoding):
+    (tmp_path / "mine.txt").write_bytes(FILE.replace("\n", "\r\n").encode(encoding))
+    assert read_template(tmp_path / "mine.txt") == read(tmp_path, FILE)
 
 
 def test_choices_are_read_out_of_the_message_they_belong_to(tmp_path):
