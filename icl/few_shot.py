@@ -36,10 +36,10 @@ from icl.selectors.arrange import (
     BALANCES,
     demonstration_hints,
     in_order,
-    without_long,
-    without_near_copies,
+    too_few,
 )
 from icl.selectors.base import PassedOver, Selection
+from icl.selectors.filters import Filters
 from icl.selectors.reader import PromptReader
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
@@ -168,7 +168,11 @@ class FewShot:
             if self.lm.scores:
                 reader = PromptReader(self.task.template, self.pool, self.lm, self._fit_prompt)
         make = SELECTORS[config.selector]
-        self.selector = make(seed=config.seed, **config.options).fit(self.pool, reader)
+        filters = Filters(config.near)
+        if self.lm is not None:
+            filters = Filters(config.near, config.longest, self.lm.count_tokens)
+        selector = make(seed=config.seed, **config.options)
+        self.selector = selector.fit(self.pool, reader, filters)
         if calibration.batch and not self.votes:
             self._prior = self._batch_prior()
         return self
@@ -264,7 +268,7 @@ class FewShot:
             label=outcome.label,
             probabilities=outcome.probabilities,
             ms=1000 * (selecting + time.perf_counter() - start),
-            notes=(*outcome.notes, *self._notes(ranked, prompt, limit)),
+            notes=(*outcome.notes, *self._notes(text, ranked, prompt, limit)),
             demonstrations=prompt.demonstrations,
             passed_over=passed_over,
             prompt=as_text(prompt.text),
@@ -278,7 +282,7 @@ class FewShot:
 
     def _shown(self, selection: Selection) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
         """The demonstrations, best first."""
-        config, rows = self.config, selection.rows
+        rows = selection.rows
         similarities: Sequence[float | None] = selection.similarities or [None] * len(rows)
         scores: Sequence[float | None] = selection.scores or [None] * len(rows)
         ranked = [
@@ -287,15 +291,7 @@ class FewShot:
         ]
         if selection.order is not None:
             return ranked, selection.passed_over
-        near: tuple[PassedOver, ...] = ()
-        long: tuple[PassedOver, ...] = ()
-        if config.longest and self.lm is not None:
-            ranked, long = without_long(ranked, self.lm.count_tokens, config.longest)
-        if config.near < 1:
-            vectors = self.pool.vectors[[shown.row for shown in ranked]]
-            ranked, near = without_near_copies(ranked, vectors, config.near)
-        shown = BALANCES[self.balance](ranked, config.k, self._counts)
-        return shown, (*selection.passed_over, *long, *near)
+        return BALANCES[self.balance](ranked, self.config.k, self._counts), selection.passed_over
 
     def _build(self, text: str, selection: Selection, limit: int | None = None) -> Prompt:
         def arrange(ranked: Sequence[Demonstration]) -> list[Demonstration]:
@@ -405,15 +401,21 @@ class FewShot:
             label, probabilities, reply.dollars, reply.text, (note,), reply.prompt_tokens
         )
 
-    def _notes(self, ranked: Sequence[Demonstration], prompt: Prompt, limit: int) -> Iterator[str]:
+    def _notes(
+        self, text: str, ranked: Sequence[Demonstration], prompt: Prompt, limit: int
+    ) -> Iterator[str]:
         if self._hint:
             yield self._hint
         ranked_labels = [shown.label for shown in ranked]
         counts = {label: ranked_labels.count(label) for label in self.labels}
         if self.balance == "equal" and max(counts.values()) - min(counts.values()) > 1:
-            shares = ", ".join(f"{count} {label}" for label, count in counts.items())
             short = min(counts, key=counts.__getitem__)
-            yield f"the pool has too few {short} messages for an equal share: {shares}"
+            if where := too_few(self.selector, text, short, counts[short]):
+                shares = ", ".join(f"{count} {label}" for label, count in counts.items())
+                yield f"{where} {short} messages for an equal share: {shares}"
+        filters = str(self.selector.filters)
+        if filters and len(ranked) < self.config.k and self.config.selector != "zero":
+            yield f"{len(ranked)} examples: no more messages qualify ({filters})"
         if not self.votes:
             vectors = self.pool.vectors[[shown.row for shown in prompt.demonstrations]]
             yield from demonstration_hints(

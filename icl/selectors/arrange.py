@@ -1,60 +1,17 @@
 """Which labels the demonstrations keep, and the order they stand in."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import count
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count, islice
 
 import numpy as np
 
 from icl.prompt.template import Demonstration, Template
-from icl.selectors.base import PassedOver
+from icl.selectors.base import Selector
+from icl.selectors.filters import near_copy
 
 MANY_EXAMPLES = 8  # "fewer than 8 examples by default"
 NEAR_COPY_COSINE = 0.98  # cosine of two messages that are nearly the same
-
-
-# --- before the balance: what is better left out ------------------------------------------------
-
-
-def without_near_copies(
-    ranked: Sequence[Demonstration], vectors: np.ndarray, threshold: float = NEAR_COPY_COSINE
-) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
-    """Leaves out what is nearly the same as a better one; the rest stays best first.
-
-    A mailing with another code word in it is no exact copy, but adds nothing new.
-
-    Args:
-        ranked: candidates, best first.
-        vectors: (n, d) float32, their embeddings, rows of length 1.
-        threshold: the cosine from which on two messages are nearly the same.
-    """
-    cosines = (vectors @ vectors.T).round(6)  # (n, d) (d, n) -> (n, n)
-    kept: list[int] = []
-    passed_over = []
-    for rank, shown in enumerate(ranked):
-        nearest = max(kept, key=lambda better: cosines[rank, better], default=None)
-        if nearest is None or cosines[rank, nearest] < threshold:
-            kept.append(rank)
-            continue
-        reason = f"nearly row {ranked[nearest].row}: cosine {cosines[rank, nearest]:.3f}"
-        passed_over.append(PassedOver(shown.row, reason))
-    return [ranked[rank] for rank in kept], tuple(passed_over)
-
-
-def without_long(
-    ranked: Sequence[Demonstration], count_tokens: Callable[[str], int], max_tokens: int
-) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
-    """Leaves out messages of more than ``max_tokens`` tokens; the rest stays best first.
-
-    One long message would cost the room of many short ones.
-    """
-    lengths = {shown.row: count_tokens(shown.text) for shown in ranked}
-    passed_over = tuple(
-        PassedOver(row, f"{tokens} tokens, and {max_tokens} are allowed")
-        for row, tokens in lengths.items()
-        if tokens > max_tokens
-    )
-    return [shown for shown in ranked if lengths[shown.row] <= max_tokens], passed_over
 
 
 # --- balance: candidates (best first) -> the k that are shown, still best first -----------------
@@ -180,7 +137,47 @@ ARRANGEMENTS: dict[
 }
 
 
+# --- where an equal share is not possible ---------------------------------------------------------
+
+
+def too_few(selector: Selector, query: str, label: str, shown: int) -> str | None:
+    """Who has no more messages of a label than were ``shown``, in words that end in "too few".
+
+    ``None`` if nobody is to blame: the selector's lists have shares of their own.
+    """
+    pool, filters = selector.pool, selector.filters
+    unfit = f"of the messages that qualify ({filters}) there are too few"
+    own = pool.group_of(query)
+    picks = getattr(selector, "picks", None)
+
+    def exhausted(rows: Iterable[int]) -> bool:
+        those = (row for row in rows if pool.labels[row] == label and pool.groups[row] != own)
+        return len(list(islice(those, shown + 1))) <= shown
+
+    if exhausted(pool.representatives):
+        return "the pool has too few"
+    if exhausted(row for row in pool.representatives if not filters.too_long(pool.texts[row])):
+        return unfit
+    if picks is not None and exhausted(picks):
+        return f"the {len(picks)} chosen messages of the pool have too few"
+    return unfit if str(filters) else None
+
+
 # --- the lecture's rules ------------------------------------------------------------------------
+
+
+def _near_copies(
+    demonstrations: Sequence[Demonstration], vectors: np.ndarray
+) -> Iterator[tuple[int, str]]:
+    """The row of each that is nearly the same as one before it, and of which."""
+    kept: list[int] = []
+    for place, shown in enumerate(demonstrations):
+        others = [demonstrations[other].row for other in kept]
+        copy = near_copy(vectors[place], vectors[kept], others, NEAR_COPY_COSINE) if kept else None
+        if copy is None:
+            kept.append(place)
+        else:
+            yield shown.row, copy
 
 
 def demonstration_hints(
@@ -203,8 +200,8 @@ def demonstration_hints(
             f"all {len(demonstrations)} examples have one label, {demonstrations[0].label}: "
             "a language model tends to repeat it"
         )
-    for copy in without_near_copies(demonstrations, vectors)[1]:
-        yield f"near-duplicates: the example of row {copy.row} is {copy.reason}"
+    for row, reason in _near_copies(demonstrations, vectors):
+        yield f"near-duplicates: the example of row {row} is {reason}"
     if len(demonstrations) > MANY_EXAMPLES:
         yield f"{len(demonstrations)} examples: the usual advice is fewer than {MANY_EXAMPLES}"
     mark = template.before_label.strip()

@@ -16,6 +16,7 @@ import numpy as np
 from clfcore.config import Checked, setting
 from clfcore.errors import TuneshotError
 from icl.pool.pool import Pool
+from icl.selectors.filters import NO_FILTERS, Filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Selector(Checked, ABC):
         votes: whether the candidates' labels are the answer, without a language model.
         balance: the only ``BALANCES`` entry that makes sense with it; ``None`` = the user's choice.
         in_chat: whether ``fit`` is quick enough to wait for in a chat.
-        pool: what it was fitted to.
+        pool, filters: what it was fitted to.
 
     Raises:
         TuneshotError: options that are not allowed.
@@ -124,14 +125,19 @@ class Selector(Checked, ABC):
     def __init_subclass__(cls, title: str = "", description: str = "", source: str = "") -> None:
         cls.title, cls.description, cls.source = title, description, source
 
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+    def fit(self, pool: Pool, reader: Reader | None = None, filters: Filters = NO_FILTERS) -> Self:
         """Prepares for ``pool``; returns itself.
+
+        Args:
+            pool: the messages.
+            reader: a language model to ask, for selectors that need one.
+            filters: what is never a candidate.
 
         Raises:
             TuneshotError: an option that this pool does not allow, or no ``reader`` where one is
                 needed.
         """
-        self.pool = pool
+        self.pool, self.filters = pool, filters
         return self
 
     @abstractmethod
@@ -147,106 +153,113 @@ class Selector(Checked, ABC):
             TuneshotError: ``k`` is negative, or larger than what the pool can offer a query.
         """
 
+    def walk(
+        self,
+        query: str,
+        order: Iterable[int],
+        k: int,
+        *,
+        similarity: Mapping[int, float] | np.ndarray | None = None,
+        score: Mapping[int, float] | np.ndarray | None = None,
+        groups: Collection[int] | None = None,
+    ) -> Selection:
+        """Rows in an order of preference that may be shown: one of each group, k of each label.
 
-def candidates(
-    pool: Pool, query: str, order: Iterable[int], k: int, groups: Collection[int] | None = None
-) -> tuple[list[int], tuple[PassedOver, ...]]:
-    """Rows in the given order of preference, one of each group, none of the query's, k per label.
+        Args:
+            query: the message to classify; no row of its group is taken.
+            order: rows, best first; it is read only as far as needed.
+            k: demonstrations wanted.
+            similarity: of each row in ``order``, by row; or (N,) floats.
+            score: what ``order`` comes from, in the same form.
+            groups: the groups of the rows in ``order``, if these are a part of the pool.
 
-    Args:
-        pool: the messages.
-        query: the message to classify.
-        order: rows, best first; it is read only as far as needed.
-        k: demonstrations wanted.
-        groups: the groups of the rows in ``order``, if these are a part of the pool.
-
-    Returns:
-        The rows, and what was passed over on the way.
-
-    Raises:
-        TuneshotError: ``k`` is negative, or more than there are.
-    """
-    own = pool.group_of(query)
-    total = len(pool.representatives)
-    usable = total - (own is not None) if groups is None else len(groups) - (own in groups)
-    if not 0 <= k <= usable:
-        is_part = k > 0 and groups is not None and len(groups) < total
-        raise TuneshotError(
-            f"cannot show k={k} examples: the {'chosen part of the ' if is_part else ''}pool has "
-            f"{usable} different messages besides this one; choose k from 0 to {usable}"
-            f"{', or a larger annotate' if is_part else ''}"
+        Raises:
+            TuneshotError: ``k`` is negative, or more than there are.
+        """
+        pool = self.pool
+        own = pool.group_of(query)
+        self._check_k(k, own, groups)
+        wanted = dict.fromkeys(pool.label_names, k)
+        taken: dict[int, int] = {}  # group -> row
+        rows: list[int] = []
+        passed_over: list[PassedOver] = []
+        for row in map(int, order):
+            if not any(wanted.values()):
+                break
+            label, group = pool.labels[row], int(pool.groups[row])
+            if group == own:
+                passed_over.append(PassedOver(row, "a copy of the message itself"))
+            elif group in taken:
+                passed_over.append(PassedOver(row, f"a copy of row {taken[group]}"))
+            elif wanted[label]:
+                if reason := self.filters.reason(pool, row, rows):
+                    passed_over.append(PassedOver(row, reason))
+                    continue
+                taken[group] = row
+                wanted[label] -= 1
+                rows.append(row)
+        similarities, scores = (
+            None if values is None else [float(values[row]) for row in rows]
+            for values in (similarity, score)
         )
-    wanted = dict.fromkeys(pool.label_names, k)
-    taken: dict[int, int] = {}  # group -> row
-    rows: list[int] = []
-    passed_over: list[PassedOver] = []
-    for row in map(int, order):
-        if not any(wanted.values()):
-            break
-        label, group = pool.labels[row], int(pool.groups[row])
-        if group == own:
-            passed_over.append(PassedOver(row, "a copy of the message itself"))
-        elif group in taken:
-            passed_over.append(PassedOver(row, f"a copy of row {taken[group]}"))
-        elif wanted[label]:
-            taken[group] = row
-            wanted[label] -= 1
-            rows.append(row)
-    return rows, tuple(passed_over)
+        return Selection(rows, similarities, scores, tuple(passed_over))
 
+    def qualifying(self, rows: np.ndarray) -> np.ndarray:
+        """Those of some rows of the pool that may be shown at all: (n,) int64 -> (m,).
 
-def select_in_order(
-    pool: Pool,
-    query: str,
-    order: Iterable[int],
-    k: int,
-    *,
-    similarity: Mapping[int, float] | np.ndarray | None = None,
-    score: Mapping[int, float] | np.ndarray | None = None,
-    groups: Collection[int] | None = None,
-) -> Selection:
-    """``candidates`` and their values as a ``Selection``; arguments and errors as there.
+        Raises:
+            TuneshotError: there are none.
+        """
+        if not self.filters.longest:
+            return rows
+        texts = self.pool.texts
+        kept = [row for row in rows.tolist() if not self.filters.too_long(texts[row])]
+        if not kept:
+            raise TuneshotError(
+                f"every message of the pool has more than {self.filters.longest} tokens; choose a "
+                "larger longest, or 0 for none"
+            )
+        return np.array(kept, np.int64)
 
-    ``similarity`` and ``score`` have that of each row in ``order``: by row, or (N,) floats.
-    """
-    rows, passed_over = candidates(pool, query, order, k, groups)
-    similarities, scores = (
-        None if values is None else [float(values[row]) for row in rows]
-        for values in (similarity, score)
-    )
-    return Selection(rows, similarities, scores, passed_over)
+    def _check_k(self, k: int, own: int | None, groups: Collection[int] | None) -> None:
+        """Refuses a ``k`` that is negative, or more than there are besides the group ``own``."""
+        total = len(self.pool.representatives)
+        usable = total - (own is not None) if groups is None else len(groups) - (own in groups)
+        if not 0 <= k <= usable:
+            is_part = k > 0 and groups is not None and len(groups) < total
+            advice = "larger annotate or longest" if self.filters.longest else "larger annotate"
+            raise TuneshotError(
+                f"cannot show k={k} examples: the {'chosen part of the ' if is_part else ''}pool "
+                f"has {usable} different messages besides this one; choose k from 0 to {usable}"
+                f"{f', or a {advice}' if is_part else ''}"
+            )
 
+    def top_k_among(
+        self, rows: Sequence[int], texts: Sequence[str], vectors: np.ndarray, k: int
+    ) -> list[Selection]:
+        """Top-k among some rows of the pool, by cosine; ties go to the lower row.
 
-def top_k_among(
-    pool: Pool,
-    rows: Sequence[int],
-    texts: Sequence[str],
-    vectors: np.ndarray,
-    k: int,
-) -> list[Selection]:
-    """Top-k among some rows of the pool, by cosine; ties go to the lower row.
+        Args:
+            rows: M rows that may be shown, in any order.
+            texts: Q queries.
+            vectors: (Q, d) float32, rows of length 1.
+            k: demonstrations wanted.
 
-    Args:
-        pool: the messages.
-        rows: M rows that may be shown, in any order.
-        texts: Q queries.
-        vectors: (Q, d) float32, rows of length 1.
-        k: demonstrations wanted.
-
-    Raises:
-        TuneshotError: ``k`` is negative, or more than these rows can offer a query.
-    """
-    among = np.unique(np.asarray(rows, np.int64))
-    groups = set(pool.groups[among].tolist())
-    cosines = (vectors @ pool.vectors[among].T).round(6)  # (Q, d) (d, M) -> (Q, M); ties stay ties
-    return [
-        select_in_order(
-            pool,
-            text,
-            among[np.argsort(-cosine, kind="stable")],
-            k,
-            similarity=dict(zip(among.tolist(), cosine.tolist(), strict=True)),
-            groups=groups,
-        )
-        for text, cosine in zip(texts, cosines, strict=True)
-    ]
+        Raises:
+            TuneshotError: ``k`` is negative, or more than these rows can offer a query.
+        """
+        pool = self.pool
+        among = np.unique(np.asarray(rows, np.int64))
+        groups = set(pool.groups[among].tolist())
+        # (Q, d) (d, M) -> (Q, M); ties stay ties
+        cosines = (vectors @ pool.vectors[among].T).round(6)
+        return [
+            self.walk(
+                text,
+                among[np.argsort(-cosine, kind="stable")],
+                k,
+                similarity=dict(zip(among.tolist(), cosine.tolist(), strict=True)),
+                groups=groups,
+            )
+            for text, cosine in zip(texts, cosines, strict=True)
+        ]

@@ -17,7 +17,8 @@ import numpy as np
 from clfcore.config import POSITIVE, SHARE, at_least, setting
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, select_in_order, top_k_among
+from icl.selectors.base import Reader, Selection, Selector
+from icl.selectors.filters import NO_FILTERS, Filters
 from icl.selectors.similar import similarities
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Reranker(Selector):
         new_order = chain(head, order[end:])
         score = self.scores_of_others(similarity)
         score[[near[position] for position, _ in ranked]] = [value for _, value in ranked]
-        return select_in_order(self.pool, text, new_order, k, similarity=similarity, score=score)
+        return self.walk(text, new_order, k, similarity=similarity, score=score)
 
     def _nearest(self, text: str, order: np.ndarray) -> tuple[list[int], int]:
         """The first different messages of ``order``, none the query's, and where they end."""
@@ -90,7 +91,7 @@ class Reranker(Selector):
             if len(nearest) == self.candidates:
                 return list(nearest.values()), end
             group = int(self.pool.groups[row])
-            if group != own:
+            if group != own and not self.filters.too_long(self.pool.texts[row]):
                 nearest.setdefault(group, row)
         return list(nearest.values()), len(order)
 
@@ -198,16 +199,18 @@ class Representative(Selector):
     needs_vectors: ClassVar[bool] = True
     annotate: int = setting(100, "How many messages to choose.", bound=at_least(1))
 
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        self.picks = self.choose(pool, min(self.annotate, len(pool.representatives)))
-        return super().fit(pool)
+    def fit(self, pool: Pool, reader: Reader | None = None, filters: Filters = NO_FILTERS) -> Self:
+        super().fit(pool, reader, filters)
+        rows = self.qualifying(pool.representatives)
+        self.picks = self.choose(pool, rows, min(self.annotate, len(rows)))
+        return self
 
     @abstractmethod
-    def choose(self, pool: Pool, count: int) -> list[int]:
-        """``count`` rows, no two of them copies."""
+    def choose(self, pool: Pool, rows: np.ndarray, count: int) -> list[int]:
+        """``count`` of ``rows`` of the pool, no two of which are copies: (R,) int64."""
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
-        return top_k_among(self.pool, self.picks, texts, vectors, k)
+        return self.top_k_among(self.picks, texts, vectors, k)
 
 
 @dataclass
@@ -222,8 +225,8 @@ class KCenter(
     Begins with the most central message; then always the one least similar to all chosen so far.
     """
 
-    def choose(self, pool: Pool, count: int) -> list[int]:
-        vectors = pool.vectors[pool.representatives]  # (R, d)
+    def choose(self, pool: Pool, rows: np.ndarray, count: int) -> list[int]:
+        vectors = pool.vectors[rows]  # (R, d)
         pick = int((vectors @ vectors.mean(axis=0)).round(6).argmax())
         picks = [pick]
         nearest = np.full(len(vectors), -np.inf, np.float32)  # largest cosine to a chosen one
@@ -232,7 +235,7 @@ class KCenter(
             nearest[pick] = np.inf
             pick = int(nearest.argmin())
             picks.append(pick)
-        return pool.representatives[picks].tolist()
+        return rows[picks].tolist()
 
 
 @dataclass
@@ -249,8 +252,7 @@ class Facility(
     1978).
     """
 
-    def choose(self, pool: Pool, count: int) -> list[int]:
-        rows = pool.representatives
+    def choose(self, pool: Pool, rows: np.ndarray, count: int) -> list[int]:
         if len(pool) <= DENSE_ROWS:
             cosines = pool.vectors[rows] @ pool.vectors.T  # (R, d) (d, N) -> (R, N)
             np.maximum(cosines, 0, out=cosines)

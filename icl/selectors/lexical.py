@@ -9,7 +9,8 @@ import numpy as np
 
 from clfcore.config import SHARE, at_least, setting
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, select_in_order
+from icl.selectors.base import Reader, Selection, Selector
+from icl.selectors.filters import NO_FILTERS, Filters
 from icl.selectors.similar import similarities
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ class BM25(
     k1: float = setting(1.5, "How much a repeated word counts.", bound=at_least(0))
     b: float = setting(0.75, "How much a long message is held back.", bound=SHARE)
 
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+    def fit(self, pool: Pool, reader: Reader | None = None, filters: Filters = NO_FILTERS) -> Self:
         messages = [words(text) for text in pool.texts]
         known = dict.fromkeys(word for message in messages for word in message)
         self._columns = {word: column for column, word in enumerate(known)}
         self._weights = self._okapi(self._count(messages)).T.tocsr()  # (V, N)
-        return super().fit(pool)
+        return super().fit(pool, reader, filters)
 
     def scores(self, texts: Sequence[str]) -> Iterator[np.ndarray]:
         """(N,) float64 scores of the pool's rows for each query; 0 where no word is shared."""
@@ -57,7 +58,7 @@ class BM25(
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [
-            select_in_order(self.pool, text, np.argsort(-score, kind="stable"), k, score=score)
+            self.walk(text, np.argsort(-score, kind="stable"), k, score=score)
             for text, score in zip(texts, self.scores(texts), strict=True)
         ]
 
@@ -115,7 +116,5 @@ class Hybrid(
                 ranking = rows[np.argsort(-score[rows], kind="stable")]
                 fused[ranking] += 1 / (self.rank_constant + np.arange(1, len(ranking) + 1))
             order = np.argsort(-fused, kind="stable")
-            selections.append(
-                select_in_order(self.pool, text, order, k, similarity=similarity, score=fused)
-            )
+            selections.append(self.walk(text, order, k, similarity=similarity, score=fused))
         return selections

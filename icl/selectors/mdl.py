@@ -27,6 +27,7 @@ from icl.prompt.scoring import log_softmax
 from icl.prompt.template import Demonstration
 from icl.selectors.arrange import equal
 from icl.selectors.base import ListScore, Reader, Selection, Selector
+from icl.selectors.filters import NO_FILTERS, Filters
 from icl.selectors.similar import TopK
 
 # --- the code length of a label under one list --------------------------------------------------
@@ -142,15 +143,15 @@ class MDL(
     score: str = setting("label_entropy", "The code length of a list.", choices=SCORES)
     space: str = setting("balanced", "Which lists are tried.", choices=SPACES)
 
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+    def fit(self, pool: Pool, reader: Reader | None = None, filters: Filters = NO_FILTERS) -> Self:
         if reader is None:
             raise TuneshotError(
                 "mdl asks a language model that gives log-probabilities which examples make it "
                 "certain; give one, or choose topk"
             )
         self.reader = reader
-        self._topk = TopK().fit(pool)
-        return super().fit(pool)
+        self._topk = TopK().fit(pool, filters=filters)
+        return super().fit(pool, reader, filters)
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [self._select(text, vector, k) for text, vector in zip(texts, vectors, strict=True)]
@@ -161,8 +162,13 @@ class MDL(
         Raises:
             TuneshotError: as ``select``.
         """
+        return self._organisations(text, vector, self._nearest(text, vector, k).rows, k)
+
+    def _organisations(
+        self, text: str, vector: np.ndarray, nearest: Sequence[int], k: int
+    ) -> list[Organisation]:
         drawn_of: dict[tuple[int, ...], tuple[int, ...]] = {}  # what fits of it -> a list
-        for drawn in self._lists(text, vector, k):
+        for drawn in self._lists(text, nearest, k):
             ranked, _ = self._ranked(drawn, vector)
             drawn_of.setdefault(self.reader.fitting(text, ranked, drawn), drawn)
         lists = list(drawn_of)
@@ -175,9 +181,19 @@ class MDL(
     def _select(self, text: str, vector: np.ndarray, k: int) -> Selection:
         if k == 0:
             return Selection([])
-        best = min(self.organisations(text, vector, k), key=lambda tried: tried.code_length)
+        nearest = self._nearest(text, vector, k)
+        tried = self._organisations(text, vector, nearest.rows, k)
+        best = min(tried, key=lambda each: each.code_length)
         rows, cosines = self._ranked(best.drawn, vector)
-        return Selection(rows, cosines, [-best.code_length] * len(rows), order=best.drawn)
+        scores = [-best.code_length] * len(rows)
+        return Selection(rows, cosines, scores, nearest.passed_over, order=best.drawn)
+
+    def _nearest(self, text: str, vector: np.ndarray, k: int) -> Selection:
+        """What lists are drawn from: as many candidates of each label."""
+        usable = len(self.pool.representatives) - (self.pool.group_of(text) is not None)
+        reach = max(k, min(self.candidates, usable)) if k > 0 else k
+        (nearest,) = self._topk.select([text], vector[None], reach)
+        return nearest
 
     def _ranked(self, rows: Sequence[int], vector: np.ndarray) -> tuple[list[int], list[float]]:
         """``rows`` and their cosines to the query, (d,) its vector; the most similar first."""
@@ -186,12 +202,7 @@ class MDL(
         order = np.argsort(-cosines, kind="stable")  # a tie: the lower row
         return among[order].tolist(), cosines[order].tolist()
 
-    def _lists(self, text: str, vector: np.ndarray, k: int) -> list[tuple[int, ...]]:
-        usable = len(self.pool.representatives) - (self.pool.group_of(text) is not None)
-        reach = max(k, min(self.candidates, usable)) if k > 0 else k
-        (nearest_of_each,) = self._topk.select([text], vector[None], reach)
-        ranked = nearest_of_each.rows  # that many of each label
-
+    def _lists(self, text: str, ranked: Sequence[int], k: int) -> list[tuple[int, ...]]:
         kinds = {row: "any" if self.space == "subset" else self.pool.labels[row] for row in ranked}
         nearest = equal([Demonstration("", kinds[row], None, row) for row in ranked], k, {})
         first = tuple(shown.row for shown in reversed(nearest))

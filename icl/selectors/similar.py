@@ -10,7 +10,8 @@ import numpy as np
 from clfcore.data.draw import generator
 from icl.pool.index import build_index
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, candidates
+from icl.selectors.base import Reader, Selection, Selector
+from icl.selectors.filters import NO_FILTERS, Filters
 
 # Queries per matrix product: bounds memory to 1024 x N similarities.
 QUERIES_PER_BLOCK = 1024
@@ -23,9 +24,6 @@ class Zero(
     description="No examples: what the language model knows by itself",
 ):
     """No demonstrations: what the language model knows by itself."""
-
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        return self
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [Selection([]) for _ in texts]
@@ -48,12 +46,7 @@ class Random(
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         # Representatives only: a mass mailing is not more likely than any other message.
         rows = self.pool.representatives
-        return [
-            Selection(
-                candidates(self.pool, text, generator(self.seed, text).permutation(rows), k)[0]
-            )
-            for text in texts
-        ]
+        return [self.walk(text, generator(self.seed, text).permutation(rows), k) for text in texts]
 
 
 @dataclass
@@ -82,17 +75,17 @@ class TopK(
 
     needs_vectors: ClassVar[bool] = True
 
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+    def fit(self, pool: Pool, reader: Reader | None = None, filters: Filters = NO_FILTERS) -> Self:
         labels = np.array(pool.labels)
         self._sizes = Counter(pool.labels)
         self._indexes = [
             build_index(pool.vectors, np.flatnonzero(labels == name)) for name in self._sizes
         ]
-        return super().fit(pool)
+        return super().fit(pool, reader, filters)
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         for text in texts:
-            candidates(self.pool, text, (), k)  # refuses a k that no depth would satisfy
+            self.walk(text, (), k)  # refuses a k that no depth would satisfy
         done: dict[int, Selection] = {}
         waiting = list(range(len(texts)))
         depth = 2 * k + 8  # of each label: room for copies
@@ -120,12 +113,15 @@ class TopK(
     ) -> tuple[Selection, Counter[str]]:
         """The candidates in a ranking, and how many there are of each label."""
         labels = self.pool.labels
-        rows, passed_over = candidates(self.pool, text, ranking, k)
+        found = self.walk(text, ranking, k)
+        rows = found.rows
         counts = Counter(labels[row] for row in rows)
         place = {row: place for place, row in enumerate(ranking)}
         last = {labels[row]: place[row] for row in rows if counts[labels[row]] == k}
         # Copies beyond the last candidate of their label did not rank high enough to be named.
-        high = [p for p in passed_over if place[p.row] < last.get(labels[p.row], len(ranking))]
+        high = [
+            p for p in found.passed_over if place[p.row] < last.get(labels[p.row], len(ranking))
+        ]
         return Selection(
             rows, [cosines[place[row]] for row in rows], passed_over=tuple(high)
         ), counts

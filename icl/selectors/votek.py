@@ -19,7 +19,8 @@ from clfcore.config import Bound, at_least, setting
 from clfcore.errors import TuneshotError
 from icl.pool.index import knn_graph
 from icl.pool.pool import Pool
-from icl.selectors.base import Reader, Selection, Selector, select_in_order, top_k_among
+from icl.selectors.base import Reader, Selection, Selector
+from icl.selectors.filters import NO_FILTERS, Filters
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -291,10 +292,11 @@ class VoteK(
         choices=COMPAT,
     )
 
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
-        super().fit(pool)
+    def fit(self, pool: Pool, reader: Reader | None = None, filters: Filters = NO_FILTERS) -> Self:
+        super().fit(pool, reader, filters)
         variant = COMPAT[self.compat]
-        self.nodes = np.arange(len(pool)) if variant.copies else pool.representatives
+        rows = np.arange(len(pool)) if variant.copies else pool.representatives
+        self.nodes = self.qualifying(rows)
         count = min(self.annotate, len(self.nodes))
         by_size = int(np.clip(round(0.4 * len(self.nodes) / count), 10, 150))
         vectors = pool.vectors[self.nodes]
@@ -313,10 +315,7 @@ class VoteK(
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         groups = set(self.pool.groups[self.picks].tolist())
         score_of = dict(zip(self.picks, self.scores, strict=True))
-        return [
-            select_in_order(self.pool, text, self.picks, k, score=score_of, groups=groups)
-            for text in texts
-        ]
+        return [self.walk(text, self.picks, k, score=score_of, groups=groups) for text in texts]
 
     def graph(self) -> "nx.DiGraph":
         """The graph of votes, to be drawn or exported: an edge goes from voter to supported.
@@ -356,7 +355,7 @@ class VoteKPool(
     needs_vectors: ClassVar[bool] = True
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
-        return top_k_among(self.pool, self.picks, texts, vectors, k)
+        return self.top_k_among(self.picks, texts, vectors, k)
 
 
 @dataclass
@@ -394,13 +393,13 @@ class VoteKTwoStage(
         }
         return [problem for problem, holds in problems.items() if holds]
 
-    def fit(self, pool: Pool, reader: Reader | None = None) -> Self:
+    def fit(self, pool: Pool, reader: Reader | None = None, filters: Filters = NO_FILTERS) -> Self:
         if reader is None:
             raise TuneshotError(
                 "two-stage vote-k asks a language model about the pool; give it one, or choose "
                 "votek_pool, which needs none"
             )
-        return super().fit(pool, reader)
+        return super().fit(pool, reader, filters)
 
     def _choose(self, count: int, reader: Reader | None) -> VoteResult:
         assert reader is not None  # fit has checked

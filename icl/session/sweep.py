@@ -16,8 +16,10 @@ from clfcore.data.draw import generator
 from clfcore.errors import TuneshotError
 from clfcore.types import NO_ANSWER, OnProgress, ignore
 from icl.few_shot import FewShot, FewShotPrediction
+from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS
 from icl.selectors.base import Selection
+from icl.selectors.filters import NO_FILTERS, Filters
 
 SWEPT_KS = (1, 2, 4, 8, 16)
 
@@ -179,7 +181,7 @@ def _with_k(few_shot: FewShot, k: int) -> FewShot:
 def _with_rows(few_shot: FewShot, rows: Sequence[int]) -> FewShot:
     """The same method, which always shows these rows of the pool, in this order."""
     other = copy.copy(few_shot)
-    other.selector = _FixedSelector(rows)
+    other.selector = _FixedSelector(rows, few_shot.pool)
     return other
 
 
@@ -189,6 +191,8 @@ class _FixedSelector:
 
     needs_vectors: ClassVar[bool] = False
     rows: Sequence[int]
+    pool: Pool
+    filters: Filters = NO_FILTERS
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [Selection(list(self.rows), order=tuple(self.rows)) for _ in texts]

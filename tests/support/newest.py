@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from clfcore.config import at_least, setting
-from icl.selectors.base import Selection, Selector, candidates
+from icl.selectors.base import Selector
 
 
 @dataclass
@@ -19,4 +19,4 @@ class Newest(
 
     def select(self, texts, vectors, k):
         order = range(len(self.pool) - 1, -1, -1)
-        return [Selection(candidates(self.pool, text, order, k)[0]) for text in texts]
+        return [self.walk(text, order, k) for text in texts]

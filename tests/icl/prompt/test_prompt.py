@@ -13,8 +13,6 @@ from icl.selectors.arrange import (
     ARRANGEMENTS,
     BALANCES,
     demonstration_hints,
-    without_long,
-    without_near_copies,
 )
 
 TEMPLATE = Template(
@@ -171,38 +169,6 @@ def test_interleaved_labels_alternate_as_long_as_there_are_two_and_the_nearest_i
         left[before.label] -= 1
         if one.label == before.label:
             assert [label for label in left if left[label]] == [one.label]
-
-
-# --- what is left out -----------------------------------------------------------------------------
-
-
-def test_near_copies_go_and_the_better_one_stays():
-    ranked = [Demonstration("x", "ham", None, row) for row in (7, 3, 5)]
-    vectors = np.array([[1, 0], [0, 1], [0.99, np.sqrt(1 - 0.99**2)]], np.float32)
-    kept, dropped = without_near_copies(ranked, vectors)
-    assert rows(kept) == [7, 3]
-    assert [(one.row, one.reason) for one in dropped] == [(5, "nearly row 7: cosine 0.990")]
-    assert rows(without_near_copies(ranked, vectors, threshold=1.0)[0]) == [7, 3, 5]
-    assert without_near_copies([], np.empty((0, 2), np.float32)) == ([], ())
-
-
-@given(st.integers(0, 20), st.floats(0.5, 1), st.integers(0, 99))
-def test_no_two_that_are_kept_are_near_and_each_dropped_one_is(count, threshold, seed):
-    vectors = np.random.default_rng(seed).normal(size=(count, 3)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    kept, dropped = without_near_copies(shown(["ham"] * count), vectors, threshold)
-    cosines = (vectors @ vectors.T).round(6)
-    for one in rows(kept):
-        assert all(cosines[one, other] < threshold for other in rows(kept) if other != one)
-    for one in dropped:
-        assert any(cosines[one.row, other] >= threshold for other in rows(kept) if other < one.row)
-    assert len(kept) + len(dropped) == count
-
-
-def test_long_demonstrations_go_with_the_reason():
-    kept, dropped = without_long(shown(["ham"] * 3, ["abc", "abcdef", "abcd"]), len, 4)
-    assert rows(kept) == [0, 2]
-    assert [(one.row, one.reason) for one in dropped] == [(1, "6 tokens, and 4 are allowed")]
 
 
 # --- the lecture's rules --------------------------------------------------------------------------

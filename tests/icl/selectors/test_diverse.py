@@ -9,7 +9,6 @@ from clfcore.data.split import duplicate_groups
 from clfcore.errors import TuneshotError
 from icl.pool.pool import Pool
 from icl.selectors import diverse
-from icl.selectors.base import top_k_among
 from icl.selectors.diverse import (
     DPP,
     MMR,
@@ -304,14 +303,14 @@ def test_a_query_sees_the_most_similar_of_the_chosen_part_only(kind):
 
 def test_within_breaks_ties_by_row_whatever_the_order_of_the_picks():
     pool = points([[1, 0]] * 4)
-    (selection,) = top_k_among(pool, [3, 1, 2], ["q"], np.array([[1, 0]], np.float32), 2)
+    (selection,) = TopK().fit(pool).top_k_among([3, 1, 2], ["q"], np.array([[1, 0]], np.float32), 2)
     assert (selection.rows, selection.similarities) == ([1, 2], [1.0, 1.0])
 
 
 def test_within_reports_copies_among_the_chosen_rows():
     pool = points([[1, 0]] * 3 + [[0, 1]], ["a", "A", "b", "c"])
-    (selection,) = top_k_among(pool, [0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 2)
+    (selection,) = TopK().fit(pool).top_k_among([0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 2)
     assert selection.rows == [0, 2]
     assert [drop.reason for drop in selection.passed_over] == ["a copy of row 0"]
     with pytest.raises(TuneshotError, match="choose k from 0 to 2, or a larger annotate"):
-        top_k_among(pool, [0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 3)
+        TopK().fit(pool).top_k_among([0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 3)

@@ -14,6 +14,7 @@ from icl.selectors.base import ListScore
 from icl.selectors.similar import TopK
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
+from tests.icl.selectors.test_filters import check_selector_refills_what_filters_leave_out
 from tests.support.doubles import EXAMPLES, HashedWords, make_pool
 from tests.support.newest import Newest
 
@@ -158,12 +159,14 @@ def test_a_new_selector_is_a_setting_with_options_and_under_contract(monkeypatch
     test_an_answer_does_not_depend_on_the_batch("newest")
     test_selector_never_returns_the_query("newest", EXAMPLES[0].text)
     test_k_beyond_the_pool_is_refused_with_the_largest_k("newest", "new", 10)
+    check_selector_refills_what_filters_leave_out("newest")
 
 
 @pytest.mark.slow
 def test_a_new_selector_is_on_the_command_line_and_on_the_page():
     program = """
 from icl.selectors.table import SELECTORS
+from tests.icl.selectors.test_filters import check_selector_refills_what_filters_leave_out
 from tests.support.newest import Newest
 SELECTORS["newest"] = Newest  # before anything else is imported, as in the table
 from typer.testing import CliRunner
