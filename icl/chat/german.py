@@ -236,9 +236,11 @@ TRANSLATIONS: dict[str, str] = {
         "Die Datei hat alle Tabellen und Tests; sie enthält Nachrichten aus den Daten."
     ),
     # --- a file ---
-    "Send a .csv, .tsv or .txt file with messages, labelled or not.": (
-        "Senden Sie eine .csv-, .tsv- oder .txt-Datei mit Nachrichten, mit Labels oder ohne."
+    "Send a .csv, .tsv, .txt, .xlsx or .jsonl file with messages, labelled or not.": (
+        "Senden Sie eine .csv-, .tsv-, .txt-, .xlsx- oder .jsonl-Datei mit Nachrichten, mit Labels "
+        "oder ohne."
     ),
+    "Note: {note}.": "Hinweis: {note}.",
     "Of {rows} messages: {done}.": "Von {rows} Nachrichten: {done}.",
     "About {duration} left.": "Noch etwa {duration}.",
     "The stop button shows what is there.": "Der Stopp-Knopf zeigt, was schon da ist.",

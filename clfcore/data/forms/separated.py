@@ -288,10 +288,16 @@ def _has_header(sample: Sequence[_Row], form: _Form, suffix: str, wanted: Column
 
 
 def _label_column(rows: Sequence[Sequence[str]]) -> int:
-    """1 if the second of two columns has the labels: few values for many texts; else 0."""
+    """1 if the second of two columns surely has the labels; else 0.
+
+    Labels are few for many texts; where there are too few rows to tell, they are much shorter.
+    """
     first, second = ([cells[column] for cells in rows] for column in (0, 1))
-    few = len(set(second)) <= len(rows) / 2 and len(set(second)) < len(set(first)) / 2
-    return int(few)
+    values = len(set(first)), len(set(second))
+    if min(values) <= len(rows) / 2:
+        return int(values[1] < values[0])
+    longer = all(len(a.split()) > 2 * len(b.split()) for a, b in zip(first, second, strict=True))
+    return int(longer and len(rows) > 1)
 
 
 def _lines(text: str, suffix: str, wanted: ColumnNames, place: str) -> Sheet:

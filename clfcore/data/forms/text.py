@@ -91,14 +91,14 @@ def _windows(lines: Sequence[bytes], place: str) -> tuple[str, str]:
     for number, line in enumerate(lines):
         try:
             texts[number] = line.decode("utf-8")
-            surely += not line.isascii()
+            surely += _is_surely_utf8(texts[number])
         except UnicodeDecodeError:
             pass
     others = [number for number in range(len(lines)) if number not in texts]
     mixed = surely > len(others) / 4
     read = []
     for number, line in enumerate(lines):
-        if number in texts and (mixed or line.isascii()):
+        if number in texts and (line.isascii() or (mixed and _is_surely_utf8(texts[number]))):
             read.append(texts[number])
             continue
         try:
@@ -115,3 +115,13 @@ def _windows(lines: Sequence[bytes], place: str) -> tuple[str, str]:
         else f"it is not UTF-8 ({which}) and read as Windows-1252"
     )
     return "\n".join(read), f"{note}; save it as UTF-8 if letters look wrong"
+
+
+def _is_surely_utf8(text: str) -> bool:
+    """Whether bytes that are this text in UTF-8 are hardly by accident.
+
+    "Spaß…" in Windows-1252 is "Spa" and a letter of N'Ko in UTF-8, as capital letters and "ß" are
+    the first byte of such letters, and punctuation the second.
+    """
+    letters = [c for c in text if not c.isascii()]
+    return len(letters) > 3 or any(c <= "\xff" or c >= "\u0800" for c in letters)

@@ -128,6 +128,7 @@ async def _show(result: BatchResult, name: str) -> None:
     ]  # fmt: skip
     stopped = [say("It was {stopped}.", stopped=result.stopped)] if result.stopped else []
     lines = [*stopped, *_lines(summary)]
+    lines += [say("Note: {note}.", note=note) for note in result.messages.notes]
     if result.messages.empty:
         lines.append(say("{count} rows without a text were skipped.", count=result.messages.empty))
     await cl.Message(content=paragraphs(*lines), elements=elements).send()
@@ -201,7 +202,9 @@ async def ask_for_file() -> tuple[Path, str]:
         TuneshotError: none came.
     """
     answer = await cl.AskFileMessage(
-        content=say("Send a .csv, .tsv or .txt file with messages, labelled or not."),
+        content=say(
+            "Send a .csv, .tsv, .txt, .xlsx or .jsonl file with messages, labelled or not."
+        ),
         accept=ACCEPT,
         max_size_mb=2,
         timeout=300,
@@ -211,10 +214,14 @@ async def ask_for_file() -> tuple[Path, str]:
     return Path(answer[0].path), answer[0].name
 
 
-# Browsers do not agree on what a CSV is.
+# Browsers do not agree on what a CSV is. An .xls is told how to become one.
 ACCEPT = {
     "text/csv": [".csv"],
     "text/plain": [".csv", ".tsv", ".txt"],
     "text/tab-separated-values": [".tsv"],
-    "application/vnd.ms-excel": [".csv"],
+    "application/vnd.ms-excel": [".csv", ".xls"],
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": [".xlsx"],
+    "application/gzip": [".gz"],
+    "application/x-gzip": [".gz"],
+    "application/octet-stream": [".tsv", ".jsonl", ".gz"],
 }

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
+from icl.batch.read import SUFFIXES
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.session.environment import workers as real_workers
 from icl.session.session import Model, Reply, Turn
@@ -259,13 +260,18 @@ def test_stopping_a_file_shows_what_was_answered(tmp_path):
     ("content", "name", "complaint"),
     [
         ("\n", "empty.txt", "holds no messages"),
-        ("text,label\nhello,maybe\n", "odd.csv", "unknown label 'maybe'"),
+        ("text,label\nhello,maybe\n", "odd.csv", "the label 'maybe', and this task has not"),
         ("x", "picture.png", "no table of text"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(tmp_path, content, name, complaint):
     with pytest.raises(TuneshotError, match=complaint):
         upload(tmp_path, content, name)
+
+
+def test_what_is_odd_about_a_file_is_said_with_the_figures(tmp_path):
+    *_, figures = upload(tmp_path, "text,label\nsee you,ham \nwin,spam\n").messages
+    assert r"Note\: messages\.csv\: spaces around labels are left out\: \'ham\'\." in figures
 
 
 def test_the_name_of_the_results_is_harmless(tmp_path):
@@ -275,7 +281,7 @@ def test_the_name_of_the_results_is_harmless(tmp_path):
 
 def test_uploads_accept_what_the_reader_reads():
     endings = {ending for known in uploads.ACCEPT.values() for ending in known}
-    assert endings == {".csv", ".tsv", ".txt"}
+    assert endings == {*SUFFIXES, ".gz", ".xls"} - {""}
 
 
 # --- the real models ----------------------------------------------------------------------------
