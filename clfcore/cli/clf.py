@@ -28,10 +28,11 @@ from clfcore.cli.terminal import (
     stdout,
     with_examples,
 )
-from clfcore.cli.train import train
+from clfcore.cli.train import BaseName, train
 from clfcore.data.columns import MESSAGES, Columns
 from clfcore.data.messages import DataSource
 from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.model.spec import MINI
 from clfcore.weights.meta import (
     BUNDLED,
     check_free,
@@ -81,18 +82,16 @@ def fetch(
 @data_app.command()
 @with_examples("", "--json", "--data mine.csv --text-column message --label-column kind")
 @with_config(DataSource, "source")
-def show(source: DataSource, as_json: Json = False) -> None:
+def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> None:
     """Which messages would be used, how they are split, and what to know about them."""
     messages = source.load()
     examples, name = messages.examples, messages.name
     from clfcore.data.quality import check_quality
     from clfcore.data.split import content_hash, grouped_stratified_split
-    from clfcore.model.spec import GPT_PRESETS
-    from clfcore.model.tokenizer import encode
+    from clfcore.weights.bases import reading_of
 
-    quality = check_quality(
-        examples, lambda text: len(encode(text)), GPT_PRESETS["gpt2"].context_length
-    )
+    encode, limit = reading_of(base)
+    quality = check_quality(examples, lambda text: len(encode(text)), limit)
     parts = {"all": examples}
     try:
         split = grouped_stratified_split(examples)
@@ -109,7 +108,13 @@ def show(source: DataSource, as_json: Json = False) -> None:
             for part, digest in hashes.items()
         }
         terminal.print_json(
-            {"source": name, "parts": record, "survey": quality.to_dict(), "warnings": warnings}
+            {
+                "source": name,
+                "base": base,
+                "parts": record,
+                "survey": quality.to_dict(),
+                "warnings": warnings,
+            }
         )
         return
     table = Table("label", *parts, title=terminal.printable(name))
@@ -119,7 +124,10 @@ def show(source: DataSource, as_json: Json = False) -> None:
     table.add_row("messages", *(str(count.total()) for count in counts.values()))
     table.add_row("sha256", *(digest[:12] for digest in hashes.values()))
     stdout.print(table)
-    stdout.print(f"{quality.distinct} distinct messages; the longest has {quality.longest} tokens")
+    stdout.print(
+        f"{quality.distinct} distinct messages; the longest has {quality.longest} tokens, "
+        f"{base} reads {limit:,}"
+    )
     for warning in warnings:
         stdout.print(f"note: {terminal.printable(warning)}")
 

@@ -15,6 +15,15 @@ from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
 from clfcore.types import ignore
 from clfcore.weights.meta import check_free
 
+BaseName = Annotated[
+    str,
+    typer.Option(
+        "--base",
+        help="gpt2-mini, gpt2 … gpt2-xl, SmolLM2-135M-Instruct, a repository, a folder.",
+        rich_help_panel=MODEL,
+    ),
+]
+
 
 @with_examples(
     "--base gpt2-mini --out runs/mini",
@@ -25,13 +34,7 @@ from clfcore.weights.meta import check_free
 @with_settings(TrainConfig, defaults=False)
 def train(
     *,
-    base: Annotated[
-        str,
-        typer.Option(
-            help="gpt2-mini, gpt2 … gpt2-xl, SmolLM2-135M-Instruct, a repository, a folder.",
-            rich_help_panel=MODEL,
-        ),
-    ] = MINI,
+    base: BaseName = MINI,
     source: DataSource,
     settings: dict[str, Any],
     out: Annotated[

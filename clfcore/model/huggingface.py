@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _FINAL_NORMS = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f")
 
 
+def positions_of(config: Any) -> int:  # noqa: ANN401
+    """Most tokens that a model of this transformers configuration reads."""
+    return int(getattr(config.get_text_config(), "max_position_embeddings", 1024))
+
+
 class HuggingFaceTrunk(nn.Module):
     """A transformers decoder without its language-model head, with a classification head.
 
@@ -37,7 +42,7 @@ class HuggingFaceTrunk(nn.Module):
         self.prefix: Prefix | None = None
         config = body.config.get_text_config()
         self.emb_dim: int = config.hidden_size
-        self._positions: int = getattr(config, "max_position_embeddings", 1024)
+        self._positions = positions_of(config)
         children = dict(body.named_children())
         lists = [name for name, child in children.items() if isinstance(child, nn.ModuleList)
                  and len(child) == config.num_hidden_layers]  # fmt: skip

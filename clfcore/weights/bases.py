@@ -16,14 +16,14 @@ from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.model.classifier import Trunk
 from clfcore.model.gpt import GPTModel
-from clfcore.model.huggingface import HuggingFaceTrunk
+from clfcore.model.huggingface import HuggingFaceTrunk, positions_of
 from clfcore.model.spec import GPT_PRESETS, MINI, GPTConfig
 from clfcore.model.tokenizer import encode
 from clfcore.paths import TRUNK, atomic_write, cache_dir, keep
 from clfcore.types import OnProgress, ignore, without_lone_surrogates
 from clfcore.weights.int8 import from_int8, to_int8
-from clfcore.weights.language_model import load_transformer
-from clfcore.weights.pretrained import is_gpt2, load_gpt2
+from clfcore.weights.language_model import CONFIG, load_transformer
+from clfcore.weights.pretrained import gpt2_config, is_gpt2, load_gpt2
 
 _DISTILLATION_VERSION = 1  # of distill.py, so that no old trunk is taken from the cache
 
@@ -97,6 +97,26 @@ def load_base(
         for weight in start.trunk.out_head.parameters():
             weight.zero_()  # the first loss is ln(classes)
     return start
+
+
+def reading_of(base: str) -> tuple[Callable[[str], list[int]], int]:
+    """How ``base`` reads a message, without loading a weight.
+
+    Args:
+        base: see ``load_base``.
+
+    Returns:
+        What makes token ids of a text, and how many of them are read at most.
+
+    Raises:
+        TuneshotError: there is no such base, or it is no causal language model.
+    """
+    if base in GPT_PRESETS:
+        return encode, GPT_PRESETS[base].context_length
+    if base != DEFAULT_LM and is_gpt2(base):
+        return encode, gpt2_config(base).context_length
+    tokenizer, config = load_transformer(base, CONFIG)
+    return partial(_ids, tokenizer), positions_of(config)
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401

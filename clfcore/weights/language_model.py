@@ -5,6 +5,7 @@ import os
 import struct
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,19 @@ from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir, carried_file, expanded, keep
 
+CONFIG = "AutoConfig"  # a kind of ``load_transformer`` without weights
 _BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the cache
 
 
 def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
     """Tokenizer and model, in evaluation mode, from this machine if they are here.
 
+    Of the kind ``CONFIG`` there is the model's configuration in its place, and no weight is read.
+
     Args:
         source: ``DEFAULT_LM``, a folder, a GGUF file, or a name on Hugging Face (a downloaded
             copy is tried before the network).
-        kind: ``"AutoModel"`` or ``"AutoModelForCausalLM"``.
+        kind: ``"AutoModel"``, ``"AutoModelForCausalLM"`` or ``CONFIG``.
         dtype: of the weights.
 
     Raises:
@@ -53,12 +57,13 @@ def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32)
 def _load(place: str, kind: str, dtype: torch.dtype, local_files_only: bool) -> tuple[Any, Any]:
     import transformers
 
+    load = partial(getattr(transformers, kind).from_pretrained, place)
     return (
         transformers.AutoTokenizer.from_pretrained(place, local_files_only=local_files_only),
-        getattr(transformers, kind).from_pretrained(
-            place, local_files_only=local_files_only, dtype=dtype
-        ).eval(),
-    )  # fmt: skip
+        load(local_files_only=local_files_only)
+        if kind == CONFIG
+        else load(local_files_only=local_files_only, dtype=dtype).eval(),
+    )
 
 
 # --- GGUF files, and the default model, which is one --------------------------------------------
@@ -82,7 +87,8 @@ def _load_gguf(source: str, kind: str, dtype: torch.dtype) -> tuple[Any, Any]:
         sys.stderr.write(f"converting {gguf.stem} (20 seconds or more)…\n")
         converted = _Converted.read(gguf)
         if not keep(folder, converted.save):
-            return converted.tokenizer, converted.model(kind, dtype)
+            body = converted.config if kind == CONFIG else converted.model(kind, dtype)
+            return converted.tokenizer, body
     return _load(str(folder), kind, dtype, local_files_only=True)
 
 

@@ -79,6 +79,11 @@ def _differing(settings: Mapping[str, object]) -> list[str]:
     ]
 
 
+def gpt2_config(source: str) -> GPTConfig:
+    """The shape of the GPT-2 that ``load_gpt2`` would load; raises as that does."""
+    return _config(source, _read_json(_file_of(source, "config.json")))
+
+
 def load_gpt2(source: str) -> tuple[GPTConfig, State]:
     """The trunk of a GPT-2 in Hugging Face's format.
 
@@ -93,7 +98,7 @@ def load_gpt2(source: str) -> tuple[GPTConfig, State]:
     Raises:
         TuneshotError: not found, not a GPT-2, truncated, or a tensor of a wrong name or shape.
     """
-    cfg = _config(source, _read_json(_file_of(source, "config.json")))
+    cfg = gpt2_config(source)
     weights = _file_of(source, "model.safetensors")
     try:
         theirs = load_file(weights)
