@@ -46,6 +46,19 @@ def draw(examples: Sequence[Example], limit: int, balanced: bool, seed: int) -> 
     return [examples[row] for row in sorted(r for name, n in wanted.items() for r in of[name][:n])]
 
 
+def fewer_asked(asked: Sequence[Example], limit: int, balanced: bool) -> str:
+    """One sentence if ``draw`` gave fewer messages than ``limit``; else nothing."""
+    if len(asked) >= limit:
+        return ""
+    if not balanced:
+        return f"{len(asked):,} messages are asked about, not {limit:,}: there are no more"
+    each = len(asked) // len({example.label for example in asked})
+    return (
+        f"{len(asked):,} messages are asked about, not {limit:,}: {each:,} of each label, as far "
+        "as the rarest goes; --no-balanced asks about labels as they come"
+    )
+
+
 def generator(seed: int, text: str) -> np.random.Generator:
     """Random numbers that belong to one message."""
     digest = hashlib.sha256(f"{seed}\0{text}".encode("utf-8", "surrogatepass")).digest()

@@ -1,19 +1,17 @@
 """The few-shot classifier that a command line asks for. Models are imported after all checks."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
-from functools import partial
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clfcore.cli.terminal import ProgressBars, print_note, printable, stderr
+from clfcore.cli.terminal import printable, stderr
 from clfcore.data.columns import Columns
-from clfcore.data.draw import draw
 from clfcore.data.messages import load_messages, load_pool
 from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record
-from clfcore.types import Example, ignore
+from clfcore.types import Example
 from icl.cli.options import ModelChoice, TaskSource
 from icl.prompt.tasks import TASKS, Task, task_from_file
 from icl.selectors.table import SELECTORS
@@ -21,7 +19,6 @@ from icl.settings import FewShotConfig
 
 if TYPE_CHECKING:
     from icl.few_shot import FewShot
-    from icl.grid.cell import GridCell, TaskMessages
 
 
 def task_named(name: str, columns: Columns) -> Task:
@@ -76,53 +73,6 @@ def build_few_shot(
     lm = None if votes else open_lm(models.lm, models.base_url)
     values = {field.name: getattr(settings, field.name) for field in fields(FewShotConfig)}
     return FewShot(task, lm=lm, embedder=SentenceEmbedder(models.embedder), **values).fit(pool)
-
-
-def run_grid(
-    grid: Sequence["GridCell"],
-    source: TaskSource,
-    models: ModelChoice,
-    out: Path,
-    ray: str | None,
-) -> list[Record]:
-    """Runs the cells of a grid, see ``run_cells``; says on stderr how many messages there are.
-
-    Raises:
-        TuneshotError: no such task, its messages cannot be read, or as ``run_cells``.
-    """
-    from clfcore.evaluation.runner import run_cells
-    from icl.grid.cell import TaskMessages, with_inputs
-    from icl.grid.run import run_cell
-    from icl.grid.table import FEW_SHOT_GRID
-    from icl.pool.embed import SentenceEmbedder
-
-    messages = {}
-    for name in dict.fromkeys(cell.task for cell in grid):
-        task = task_named(name, source)
-        task.check_prompt()  # zero-shot is in every grid
-        about = TaskMessages(task, *pool_and_questions(task, source, None))
-        messages[name] = about
-        stderr.print(
-            f"{printable(name)}: {len(about.pool):,} messages to show, {len(about.questions):,} "
-            "to ask about"
-        )
-    embedder = SentenceEmbedder(models.embedder).name
-    cells = with_inputs(grid, messages, embedder, models.base_url)
-    with ProgressBars() as bars:
-        make = partial(few_shot_of_cell, messages=messages, models=models)
-        on_progress = bars if ray is None else ignore  # bars stay on this machine
-        run = partial(run_cell, make=make, on_progress=on_progress)
-        return run_cells(cells, out, run, FEW_SHOT_GRID, bars, note=print_note, ray=ray)
-
-
-def few_shot_of_cell(
-    cell: "GridCell", messages: Mapping[str, "TaskMessages"], models: ModelChoice
-) -> tuple["FewShot", list[Example]]:
-    """The classifier of a grid's cell, and the messages it is asked about."""
-    about = messages[cell.task]
-    questions = draw(about.questions, cell.limit, cell.balanced, cell.seed)
-    models = replace(models, lm=cell.lm or models.lm)
-    return build_few_shot(about.task, about.pool, models, cell), questions
 
 
 def pool_and_questions(

@@ -5,15 +5,13 @@ Models are imported inside the commands, so that ``--help`` answers at once.
 
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column
 
-from clfcore.cli.options import with_config, with_settings
+from clfcore.cli.options import with_config
 from clfcore.cli.terminal import (
-    OUTPUT,
     File,
     Json,
     ProgressBars,
@@ -32,31 +30,27 @@ from clfcore.cli.terminal import (
     stdout,
     with_examples,
 )
-from clfcore.config import DEFAULT_LM
 from clfcore.data.columns import MESSAGES
-from clfcore.data.draw import draw
+from clfcore.data.draw import draw, fewer_asked
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER
 from icl.cli.few_shot import (
     build_few_shot,
     load_few_shot,
     note_unanswered,
-    note_unanswered_records,
     pool_and_questions,
-    run_grid,
     task_named,
 )
-from icl.cli.options import ModelChoice, TaskSource, with_few_shot_settings
+from icl.cli.grid import grid
+from icl.cli.options import Balanced, ModelChoice, Questions, TaskSource, with_few_shot_settings
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
-from icl.settings import EXAMPLES, FewShotConfig, options_of, read_option
+from icl.settings import FewShotConfig, options_of
 
 if TYPE_CHECKING:
     from icl.few_shot import FewShotPrediction
 
-
-CELLS = "The grid"  # a heading of --help
 
 app = new_app("Classify messages by showing a language model a few labelled examples.")
 
@@ -170,23 +164,12 @@ def evaluate(
     settings: FewShotConfig,
     source: TaskSource,
     models: ModelChoice,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="Labelled messages to ask about; default: the task's.", rich_help_panel=MESSAGES
-        ),
-    ] = None,
+    data: Questions = None,
     limit: Annotated[
         int,
         typer.Option(min=1, help="How many messages to ask about.", rich_help_panel=MESSAGES),
     ] = 200,
-    balanced: Annotated[
-        bool,
-        typer.Option(
-            help="Ask about as many of each label, or the data's own shares.",
-            rich_help_panel=MESSAGES,
-        ),
-    ] = True,
+    balanced: Balanced = True,
     json: Json = False,
 ) -> None:
     """Measures accuracy on labelled messages that the pool does not hold.
@@ -197,6 +180,8 @@ def evaluate(
     task = task_named(source.task, source)
     examples, questions = pool_and_questions(task, source, data)
     questions = draw(questions, limit, balanced, settings.seed)
+    if sentence := fewer_asked(questions, limit, balanced):
+        print_note(sentence)
     few_shot = build_few_shot(task, examples, models, settings)
     from clfcore.evaluation.evaluate import evaluate as measure
 
@@ -217,6 +202,7 @@ def evaluate(
         "lm": None if few_shot.lm is None else few_shot.lm.name,
         "embedder": few_shot.embedder.name,
         "pool_messages": len(examples),
+        "asked": len(questions),
         "balanced": balanced,
     }
     print_json({**about, **result.to_dict()})
@@ -240,107 +226,6 @@ def complete(
     prompt = FREE_PROMPTS[name]
     answer = open_lm(models.lm, models.base_url).generate(prompt.render(text), stop=prompt.stop)
     stdout.print(printable(answer.text.strip()))
-
-
-@app.command()
-@with_examples(
-    "--tasks sms_spam --selectors topk,votek_pool",
-    "--tasks sst2,ag_news --selectors topk,mmr --k 4,8 --seeds 5 --folder tables",
-    "--tasks sms_spam --selectors topk --table",
-)
-@with_config(TaskSource, "source", without=("task",))
-@with_config(ModelChoice, "models", without=("lm",))
-@with_settings(FewShotConfig, defaults=True, without=("selector", "options", "k", "seed"))
-def grid(
-    *,
-    settings: dict[str, Any],
-    source: TaskSource,
-    models: ModelChoice,
-    tasks: Annotated[
-        str,
-        typer.Option(help="Names, separated by commas; see icl tasks.", rich_help_panel=CELLS),
-    ],
-    selectors: Annotated[
-        str,
-        typer.Option(help="Names, separated by commas; see icl selectors.", rich_help_panel=CELLS),
-    ],
-    lms: Annotated[
-        str, typer.Option(help="As --lm of the other commands.", rich_help_panel=CELLS)
-    ] = DEFAULT_LM,
-    ks: Annotated[
-        str, typer.Option("--k", help="Numbers, separated by commas.", rich_help_panel=CELLS)
-    ] = "4",
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Runs of each cell.", rich_help_panel=CELLS)
-    ] = 3,
-    limit: Annotated[
-        int,
-        typer.Option(min=1, help="Messages asked about in each cell.", rich_help_panel=MESSAGES),
-    ] = 300,
-    options: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="selector.option=value",
-            metavar="S.N=V",
-            rich_help_panel=EXAMPLES,
-        ),
-    ] = None,
-    balanced: Annotated[
-        bool,
-        typer.Option(
-            help="Ask about as many of each label, or the data's own shares.",
-            rich_help_panel=MESSAGES,
-        ),
-    ] = True,
-    out: Annotated[
-        Path,
-        typer.Option(help="Folder of records, answers and table.md.", rich_help_panel=OUTPUT),
-    ] = Path("runs/grid"),
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of a Ray cluster to spread the cells over.", rich_help_panel=OUTPUT
-        ),
-    ] = None,
-    table: Annotated[
-        bool,
-        typer.Option(
-            "--table",
-            help="Draw the table of --out again; run nothing.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = False,
-) -> None:
-    """Evaluates models × tasks × selectors × k × seeds, with zero, random and knn beside them.
-
-    A killed grid continues where it was when it is started again.
-    """
-    from clfcore.evaluation.runner import write_table
-    from icl.grid.cell import cells
-    from icl.grid.table import FEW_SHOT_GRID
-
-    if table:
-        typer.echo(write_table(out, FEW_SHOT_GRID))
-        return
-    of_selector: dict[str, dict[str, Any]] = {}
-    for assignment in options or ():
-        selector, dot, rest = assignment.partition(".")
-        if not dot or selector not in SELECTORS:
-            raise TuneshotError(f"expected selector.option=value, not {assignment!r}")
-        of_selector.setdefault(selector, {}).update([read_option(selector, rest)])
-    grid_cells = cells(
-        tasks=_names(tasks), lms=_names(lms), selectors=_names(selectors), ks=_numbers(ks),
-        seeds=range(seeds), options=of_selector, limit=limit, balanced=balanced, **settings,
-    )  # fmt: skip
-    records = run_grid(grid_cells, source, models, out, ray)
-    failed = [record for record in records if "error" in record]
-    stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells", soft_wrap=True)
-    note_unanswered_records(records)
-    for record in failed:
-        stderr.print(f"failed: {record['config']['task']}: {printable(record['error'])}")
-    if failed:
-        raise typer.Exit(1)
 
 
 @app.command("tasks")
@@ -374,23 +259,12 @@ def list_selectors() -> None:
     )  # fmt: skip
 
 
+app.command()(grid)
+
+
 def main() -> None:
     """The console script."""
     run_app(app)
-
-
-# --- reading ------------------------------------------------------------------------------------
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _numbers(text: str) -> list[int]:
-    try:
-        return [int(number) for number in _names(text)]
-    except ValueError as error:
-        raise TuneshotError(f"--k wants numbers separated by commas, not {text!r}") from error
 
 
 # --- showing ------------------------------------------------------------------------------------

@@ -2,18 +2,36 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from clfcore.cli.options import with_config
 from clfcore.cli.terminal import Command
 from clfcore.config import DEFAULT_LM, Checked, setting
-from clfcore.data.columns import Columns
+from clfcore.data.columns import MESSAGES, Columns
 from clfcore.errors import unknown_choice
 from icl.pool.embed import DEFAULT_EMBEDDER
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, read_option
 
 TASK, LM = "The task", "The language model"  # headings of --help
+
+Questions = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="Labelled messages to ask about; default: the task's test part. Without --pool, these "
+        "are split into examples and questions.",
+        rich_help_panel=MESSAGES,
+    ),
+]
+Balanced = Annotated[
+    bool,
+    typer.Option(
+        help="Ask about as many of each label, or the data's own shares.", rich_help_panel=MESSAGES
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)

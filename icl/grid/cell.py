@@ -14,6 +14,7 @@ from clfcore.types import Example
 from icl.grid.table import BASELINES
 from icl.lm.open import lm_record
 from icl.prompt.tasks import TASKS, Task
+from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, Option
 
@@ -74,20 +75,25 @@ def cells(
     selectors: Sequence[str],
     ks: Sequence[int] = (4,),
     seeds: Sequence[int] = (0,),
+    balances: Sequence[str] = ("equal",),
+    orders: Sequence[str] = ("similar_last",),
     options: Mapping[str, Mapping[str, Option]] | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> tuple[GridCell, ...]:
     """Every combination once, and always the baselines beside the selectors that are named.
 
-    ``zero`` has no k and ``knn`` no model, so they make fewer cells. All are there for the first
-    seed before any for the second; a model's cells stand together.
+    ``zero`` has no k, ``knn`` neither model nor order, and some selectors have a balance of their
+    own, so they make fewer cells. All are there for the first seed before any for the second; a
+    model's cells stand together.
 
     Args:
-        tasks: an axis, like the next four; see ``GridCell``.
+        tasks: an axis, like the next six; see ``GridCell``.
         lms: language models.
         selectors: beside ``BASELINES``.
         ks: each at least 1.
         seeds: each at least 0.
+        balances: keys of ``BALANCES``.
+        orders: keys of ``ARRANGEMENTS``.
         options: selector -> its options.
         settings: the other fields of ``GridCell``, for all.
 
@@ -95,10 +101,17 @@ def cells(
         TuneshotError: an empty axis, options of a selector that is not in the grid, or what a
             ``GridCell`` refuses.
     """
-    axes = {"task": tasks, "model": lms, "selector": selectors, "k": ks, "seed": seeds}
+    axes = {"task": tasks, "model": lms, "selector": selectors, "k": ks, "seed": seeds,
+            "balance": balances, "order": orders}  # fmt: skip
     for what, values in axes.items():
         if not values:
             raise TuneshotError(f"a grid needs at least one {what}; name one")
+    for what, names, choices in (
+        ("balance", balances, BALANCES), ("order", orders, ARRANGEMENTS),
+    ):  # fmt: skip
+        for name in names:
+            if name not in choices:
+                raise unknown_choice(what, name, choices)
     named = dict.fromkeys([*BASELINES, *selectors])
     for selector in named:
         if selector not in SELECTORS:
@@ -117,11 +130,27 @@ def cells(
             options=options.get(selector, {}),
             k=0 if selector == "zero" else k,
             seed=seed,
+            balance=_balance(selector, balance),
+            order=_order(selector, order),
             **settings,
         )
-        for seed, lm, task, selector, k in product(seeds, lms, tasks, named, ks)
+        for seed, lm, task, selector, k, balance, order in product(
+            seeds, lms, tasks, named, ks, balances, orders
+        )
     ]
     return tuple({identity(cell.record): cell for cell in grid}.values())
+
+
+def _balance(selector: str, balance: str) -> str:
+    """``balance``, or the usual one where it makes no difference to what is shown."""
+    fixed = SELECTORS[selector].balance or selector == "zero"
+    return FewShotConfig().balance if fixed else balance
+
+
+def _order(selector: str, order: str) -> str:
+    """``order``, or the usual one where it makes no difference to the answer."""
+    fixed = SELECTORS[selector].votes or selector == "zero"
+    return FewShotConfig().order if fixed else order
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,9 @@ PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
 
 BASELINES = ("zero", "random", "knn")  # beside every other selector, always
 _FIRST = (*BASELINES, "topk", "votek", "mdl")
-_VARIED = ("task", "lm", "selector", "options", "k", "seed")  # within one section of the table
+_AXES = ("task", "lm", "selector", "options", "k", "seed")  # in every record
+_ARRANGED = ("balance", "order")  # shown beside the selector where they are not the usual ones
+_VARIED = (*_AXES, *_ARRANGED)  # within one section of the table
 _DRAWN = ("limit", "balanced")
 _OF_TASK = ("pool", "questions", "template", "embedder")  # the inputs that a task's column is about
 
@@ -206,10 +208,15 @@ def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]
         for record in records
         if record.get("inputs")
     )
+    usual = FewShotConfig().to_dict()
     rows: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         config = record["config"]
-        options = f" ({assignments(config['options'])})" if config["options"] else ""
+        other = {
+            name: config[name] for name in _ARRANGED if config.get(name, usual[name]) != usual[name]
+        }
+        settings = config["options"] | other
+        options = f" ({assignments(settings)})" if settings else ""
         lm = _digest(record.get("inputs", {}).get("lm"))
         model = names.get((_model(record), lm), _model(record))
         row = (model, config["selector"] + options, str(config["k"]))
@@ -285,6 +292,6 @@ def _digest(value: object) -> str:
 FEW_SHOT_GRID = RecordFormat(
     # Another task or seed takes about as long.
     lambda record: str([record["config"][name] for name in ("lm", "selector", "options", "k")]),
-    config_keys={*_VARIED, *_DRAWN},
+    config_keys={*_AXES, *_DRAWN},
     table=table,
 )

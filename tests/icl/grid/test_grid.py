@@ -184,8 +184,8 @@ def test_options_go_to_their_selector_and_make_another_cell(monkeypatch):
         ({"ks": [0, 4]}, "k must be 1 or more, not 0; zero is in every grid"),
         ({"seeds": [-1]}, "seed must be 0 or more, not -1"),
         ({"limit": 0}, "limit must be 1 or more, not 0"),
-        ({"balance": "fair"}, "unknown balance 'fair'; choose from none"),
-        ({"order": "best"}, "unknown order 'best'"),
+        ({"balances": ["fair"]}, "unknown balance 'fair'; choose from none"),
+        ({"orders": ["best"]}, "unknown order 'best'"),
         ({"scoring": "max"}, "unknown scoring 'max'"),
         ({"calibration": "some"}, "unknown calibration 'some'"),
     ],
@@ -202,6 +202,23 @@ def test_nonsense_is_refused_in_one_line(changes, complaint):
 example_lists = st.lists(
     st.builds(Example, st.sampled_from("abcdefghijkl"), st.sampled_from("xyz")), min_size=1
 )
+
+
+def test_balance_and_order_are_axes_where_they_make_a_difference():
+    some = cells(
+        ["sms_spam"], ["tiny"], ["topk"], balances=["equal", "none"],
+        orders=["similar_last", "random"],
+    )  # fmt: skip
+    of = {
+        name: [c for c in some if c.selector == name] for name in ("zero", "random", "knn", "topk")
+    }
+    assert {name: len(them) for name, them in of.items()} == {
+        "zero": 1, "random": 2, "knn": 1, "topk": 4,
+    }  # fmt: skip
+    assert {(c.balance, c.order) for c in of["topk"]} == {
+        ("equal", "similar_last"), ("equal", "random"),
+        ("none", "similar_last"), ("none", "random"),
+    }  # fmt: skip
 
 
 @given(example_lists, st.integers(3, 15), st.booleans(), st.integers(0, 3))
