@@ -256,8 +256,8 @@ TRANSLATIONS: dict[str, str] = {
     "{method}: accuracy {accuracy} ({low} to {high}), balanced {balanced}.": (
         "{method}: Genauigkeit {accuracy} ({low} bis {high}), balanciert {balanced}."
     ),
-    "{count} of its {asked} answers named no label and count as wrong.": (
-        "{count} der {asked} Antworten nannten kein Label; sie zählen als falsch."
+    "{method}: {count} of {asked} answers named no label and count as wrong.": (
+        "{method}: {count} von {asked} Antworten nannten kein Label; sie zählen als falsch."
     ),
     "Always giving the commonest label would be right in {share}.": (
         "Immer das häufigste Label zu nennen, wäre in {share} richtig."

@@ -45,11 +45,13 @@ function Side({ side, words }) {
       )}
       {side.bars && (
         <>
-          <ul className="ts-bars" aria-label={words.bars}>
-            {side.bars.map((bar) => (
-              <Bar key={bar.label} bar={bar} chosen={bar.label === side.label} />
-            ))}
-          </ul>
+          {side.bars.length > 0 && (
+            <ul className="ts-bars" aria-label={words.bars}>
+              {side.bars.map((bar) => (
+                <Bar key={bar.label} bar={bar} chosen={bar.label === side.label} />
+              ))}
+            </ul>
+          )}
           <ul className="ts-facts" aria-label={words.facts}>
             <li><b>{side.latency}</b></li>
             {side.facts.map((fact) => <li key={fact}>{fact}</li>)}

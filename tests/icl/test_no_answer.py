@@ -274,11 +274,13 @@ def test_right_where_the_other_has_no_answer_is_right_alone():
             "few_shot": [RowAnswer(probabilities=[0.5, 0.5], problem=NOTE)],
         },
     )
-    assert result.summary().right_alone == {"fine_tuned": 1, "few_shot": 0}
+    summary = result.summary()
+    assert summary.right_alone == {"fine_tuned": 1, "few_shot": 0}
+    assert not any("agree" in line for line in upload._lines(summary))  # on none of none
 
 
 def test_the_page_counts_them_beside_the_accuracy(result):
     lines = upload._lines(result.summary())
-    assert "1 of its 3 answers named no label and count as wrong." in lines
+    assert "Few-shot: 1 of 3 answers named no label and count as wrong." in lines
     row = next(row for row in result.table(3) if row.text == "shy")
     assert upload._answer(row.answers["few_shot"]) == "no answer"

@@ -150,7 +150,7 @@ def _lines(summary: BatchSummary) -> list[str]:
         if problems := summary.problems[method]:
             answers.append(say("{count} without an answer", count=numeral(f"{problems:,}")))
         lines.append(f"{method_title(method)}: {', '.join(answers)}.")
-    if summary.agreement:
+    if summary.agreement and summary.agreement.of:
         lines.append(
             say("They agree on {share} of the messages.", share=share(summary.agreement.value))
         )
@@ -166,12 +166,12 @@ def _lines(summary: BatchSummary) -> list[str]:
             )
         )
         if figures.no_answer:
-            count, asked = numeral(f"{figures.no_answer:,}"), numeral(f"{figures.messages:,}")
             lines.append(
                 say(
-                    "{count} of its {asked} answers named no label and count as wrong.",
-                    count=count,
-                    asked=asked,
+                    "{method}: {count} of {asked} answers named no label and count as wrong.",
+                    method=method_title(method),
+                    count=numeral(f"{figures.no_answer:,}"),
+                    asked=numeral(f"{figures.messages:,}"),
                 )
             )
     if summary.majority:
