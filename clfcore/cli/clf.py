@@ -129,7 +129,7 @@ def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> No
         f"{base} reads {limit:,}"
     )
     for warning in warnings:
-        stdout.print(f"note: {terminal.printable(warning)}")
+        stdout.print(f"note: {terminal.printable(warning)}", soft_wrap=True)
 
 
 @app.command()

@@ -14,6 +14,28 @@ _IMBALANCE_WARNING = 2.0  # messages of the commonest label for one of the rares
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """One text with several labels.
+
+    Attributes:
+        text: as it stands in the first row.
+        rows: the first one of each label, from 0.
+        labels: of these rows.
+    """
+
+    text: str
+    rows: tuple[int, ...]
+    labels: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """``row 0 and row 17 have the same text with labels ham and spam``."""
+        return (
+            f"{_listed([f'row {row}' for row in self.rows])} have the same text with labels "
+            f"{_listed(self.labels)}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class DataQuality:
     """Counts over a data set; copies are messages with an equal ``normal_form``.
 
@@ -24,9 +46,9 @@ class DataQuality:
         rare: label -> its different messages, for the labels that cannot be split.
         empty: messages of nothing but white space.
         distinct: different messages.
-        copies: messages that repeat an earlier one; ``messages - distinct``.
+        copies: messages that repeat an earlier one, its label too.
         conflicts: different messages that carry more than one label.
-        conflicts_shown: the first of them, text -> labels.
+        conflicts_shown: the first of them.
         limit: tokens that the model reads of a message, if there is a limit.
         truncated: messages with more tokens than that; None without a limit or a tokenizer.
         longest: tokens of the longest message; None without a tokenizer.
@@ -40,7 +62,7 @@ class DataQuality:
     distinct: int
     copies: int
     conflicts: int
-    conflicts_shown: dict[str, tuple[str, ...]]
+    conflicts_shown: tuple[Conflict, ...]
     limit: int | None
     truncated: int | None
     longest: int | None
@@ -85,8 +107,8 @@ class DataQuality:
             )
         if self.conflicts:
             shown = "; ".join(
-                f"{shorten(text, 60, placeholder=' …')!r} ({', '.join(labels)})"
-                for text, labels in self.conflicts_shown.items()
+                f"{conflict} ({shorten(conflict.text, 60, placeholder=' …')!r})"
+                for conflict in self.conflicts_shown
             )
             more = "; …" if self.conflicts > len(self.conflicts_shown) else ""
             yield (
@@ -113,11 +135,8 @@ def check_quality(
         limit: tokens that the model reads of a message.
     """
     labels = dict(Counter(example.label for example in examples).most_common())
-    members: defaultdict[int, list[Example]] = defaultdict(list)
-    groups = duplicate_groups(example.text for example in examples)
-    for group, example in zip(groups.tolist(), examples, strict=True):
-        members[group].append(example)
-    conflicts = [copies for copies in members.values() if len(_labels(copies)) > 1]
+    distinct = len(set(duplicate_groups(example.text for example in examples).tolist()))
+    conflicts = find_conflicts(examples)
     lengths = [count_tokens(example.text) for example in examples] if count_tokens else None
     return DataQuality(
         messages=len(examples),
@@ -129,20 +148,41 @@ def check_quality(
             if count < MIN_PER_LABEL
         },
         empty=sum(not normal_form(example.text) for example in examples),
-        distinct=len(members),
-        copies=len(examples) - len(members),
+        distinct=distinct,
+        copies=len(examples) - distinct - sum(len(each.labels) - 1 for each in conflicts),
         conflicts=len(conflicts),
-        conflicts_shown={
-            copies[0].text: _labels(copies) for copies in conflicts[:_EXAMPLES_PER_WARNING]
-        },
+        conflicts_shown=tuple(conflicts[:_EXAMPLES_PER_WARNING]),
         limit=limit,
         truncated=sum(n > limit for n in lengths) if lengths and limit is not None else None,
         longest=max(lengths) if lengths else None,
     )
 
 
-def _labels(examples: Sequence[Example]) -> tuple[str, ...]:
-    return tuple(sorted({example.label for example in examples}))
+def find_conflicts(examples: Sequence[Example]) -> list[Conflict]:
+    """The texts that stand in ``examples`` with more than one label, in order."""
+    first: defaultdict[int, dict[str, int]] = defaultdict(dict)  # group -> label -> row
+    groups = duplicate_groups(example.text for example in examples)
+    for row, (group, example) in enumerate(zip(groups.tolist(), examples, strict=True)):
+        first[group].setdefault(example.label, row)
+    return [
+        Conflict(examples[min(rows.values())].text, tuple(rows.values()), tuple(rows))
+        for rows in first.values()
+        if len(rows) > 1
+    ]
+
+
+def conflict_note(examples: Sequence[Example]) -> str | None:
+    """One line on texts with more than one label, for whoever is about to use them."""
+    conflicts = find_conflicts(examples)
+    if not conflicts:
+        return None
+    more = len(conflicts) - _EXAMPLES_PER_WARNING
+    shown = "; ".join(map(str, conflicts[:_EXAMPLES_PER_WARNING]))
+    return f"{shown}{f'; and {more:,} more' if more > 0 else ''}; correct them"
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 def _count(number: int, singular: str, plural: str) -> str:

@@ -24,6 +24,7 @@ from clfcore.cli.terminal import (
 from clfcore.config import DEFAULT_LM
 from clfcore.data.columns import MESSAGES
 from clfcore.data.messages import DataSource
+from clfcore.data.quality import conflict_note
 from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
@@ -149,8 +150,9 @@ def compare(
         seeds=tuple(range(seeds)),
         **settings,
     )
+    messages = source.load()
     split = split_task(
-        source.load(),
+        messages,
         task,
         test_size=test_size,
         balanced=plan.balanced,
@@ -170,6 +172,8 @@ def compare(
         f"{printable(split.source)}: {len(split.pool):,} messages that may be labelled, "
         f"{len(split.test):,} to ask about; task {split.task.name}"
     )
+    if conflicts := conflict_note(messages.examples):
+        print_note(conflicts)
     with ProgressBars() as bars:
         records = run(plan, split, out, bars, note=print_note, jobs=jobs, ray=ray)
         bars("explain", 0, 1)

@@ -5,9 +5,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clfcore.cli.terminal import printable, stderr
+from clfcore.cli.terminal import print_note, printable, stderr
 from clfcore.data.columns import Columns
 from clfcore.data.messages import load_messages, load_pool
+from clfcore.data.quality import conflict_note
 from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record
@@ -47,6 +48,7 @@ def load_few_shot(source: TaskSource, models: ModelChoice, settings: FewShotConf
     else:
         examples, name = task.load("train", source.folder), f"{task.name}, training part"
     stderr.print(f"examples from: {printable(name)} ({len(examples):,} messages)")
+    print_conflicts(examples)
     return build_few_shot(task, examples, models, settings)
 
 
@@ -96,11 +98,25 @@ def pool_and_questions(
         questions = [questions[row] for row in split.test]
     else:
         examples = task.load("train", source.folder)
-    texts = {normal_form(question.text) for question in questions}
-    kept = [example for example in examples if normal_form(example.text) not in texts]
+    labels = {normal_form(question.text): question.label for question in questions}
+    kept = [example for example in examples if normal_form(example.text) not in labels]
     if len(kept) < len(examples):
-        stderr.print(f"{len(examples) - len(kept):,} copies of questions taken out of the pool")
+        others = sum(
+            example.label != labels.get(normal_form(example.text), example.label)
+            for example in examples
+        )
+        stderr.print(
+            f"{len(examples) - len(kept):,} copies of questions taken out of the pool"
+            + (f"; {others:,} of them have another label there" if others else "")
+        )
+    print_conflicts(kept)
     return kept, questions
+
+
+def print_conflicts(pool: Sequence[Example]) -> None:
+    """Says on stderr which texts of a pool have more than one label."""
+    if note := conflict_note(pool):
+        print_note(f"pool: {note}")
 
 
 def note_unanswered(no_answer: int, asked: int, chat: bool) -> None:

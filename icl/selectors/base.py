@@ -14,6 +14,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 
 from clfcore.config import Checked, setting
+from clfcore.data.quality import Conflict
 from clfcore.errors import TuneshotError
 from icl.pool.pool import Pool
 from icl.selectors.filters import NO_FILTERS, Filters
@@ -190,7 +191,7 @@ class Selector(Checked, ABC):
             if group == own:
                 passed_over.append(PassedOver(row, "a copy of the message itself"))
             elif group in taken:
-                passed_over.append(PassedOver(row, f"a copy of row {taken[group]}"))
+                passed_over.append(PassedOver(row, _copy(pool, row, taken[group])))
             elif wanted[label]:
                 if reason := self.filters.reason(pool, row, rows):
                     passed_over.append(PassedOver(row, reason))
@@ -263,3 +264,11 @@ class Selector(Checked, ABC):
             )
             for text, cosine in zip(texts, cosines, strict=True)
         ]
+
+
+def _copy(pool: Pool, row: int, shown: int) -> str:
+    """Why a row with the text of one that is shown is not shown."""
+    labels = pool.labels[shown], pool.labels[row]
+    if labels[0] == labels[1]:
+        return f"a copy of row {shown}"
+    return f"a conflict: {Conflict(pool.texts[shown], (shown, row), labels)}"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clfcore.data.quality import check_quality
+from clfcore.data.quality import Conflict, check_quality, conflict_note
 from clfcore.data.split import normal_form
 from clfcore.types import Example
 
@@ -41,13 +41,13 @@ def test_everything_that_may_surprise_is_counted_and_said():
     found = check_quality(examples, words, limit=2)
     assert found.labels == {"ham": 69, "spam": 12}
     assert found.imbalance == 69 / 12
-    assert found.conflicts_shown == {"Win  NOW": ("ham", "spam")}
+    assert found.conflicts_shown == (Conflict("Win  NOW", (75, 76), ("spam", "ham")),)
     assert found.warnings() == [
         "the commonest label has 5.8 times the messages of the rarest; see --balance",
         "1 message holds no text; remove them, or they are learnt",
-        "3 messages repeat another one; copies stay in one part of the split",
-        "1 message carries more than one label: 'Win NOW' (ham, spam); correct them, or all of "
-        "the labels are learnt",
+        "2 messages repeat another one; copies stay in one part of the split",
+        "1 message carries more than one label: row 75 and row 76 have the same text with labels "
+        "spam and ham ('Win NOW'); correct them, or all of the labels are learnt",
         "1 message has more than 2 tokens; only the first 2 are read",
     ]
     assert json.loads(json.dumps(found.to_dict()))["truncated"] == 1
@@ -57,8 +57,20 @@ def test_only_three_conflicts_are_shown():
     copies = [Example(f"message {i} {'x' * 200}", label) for i in range(5) for label in "abc"]
     [warning] = [w for w in check_quality(copies).warnings() if "more than one label" in w]
     assert warning.startswith("5 messages carry")
-    assert warning.count("(a, b, c)") == 3
-    assert len(warning) < 350
+    assert "row 0, row 1 and row 2 have the same text with labels a, b and c ('message 0" in warning
+    assert warning.count("labels a, b and c") == 3
+    assert len(warning) < 450
+    assert conflict_note(copies).endswith("labels a, b and c; and 2 more; correct them")
+
+
+def test_copies_with_one_label_are_no_conflict():
+    assert conflict_note([Example("Win now", "spam"), Example("win  NOW", "spam")]) is None
+    rows = [Example("a", "x"), Example("b", "x"), Example("A", "y"), Example("a ", "x")]
+    assert conflict_note(rows) == (
+        "row 0 and row 2 have the same text with labels x and y; correct them"
+    )
+    found = check_quality(rows)
+    assert (found.copies, found.conflicts, found.distinct) == (1, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -91,13 +103,13 @@ def test_lengths_are_counted_only_where_asked():
 )
 def test_the_counts_add_up(examples, limit):
     found = check_quality(examples, len, limit)
-    assert sum(found.labels.values()) == found.messages == found.distinct + found.copies
-    assert found.conflicts <= min(found.copies, found.distinct)
+    assert sum(found.labels.values()) == found.messages
+    distinct_with_label = {(normal_form(e.text), e.label) for e in examples}
+    assert found.copies == found.messages - len(distinct_with_label)
+    assert found.conflicts <= found.distinct
     assert len(found.conflicts_shown) == min(3, found.conflicts)
     assert found.truncated == sum(len(e.text) > limit for e in examples)
     counts = Counter(e.label for e in examples)
     assert found.imbalance == max(counts.values()) / min(counts.values()) >= 1
-    copies_per_text = Counter(normal_form(e.text) for e in examples)
-    assert found.copies == sum(n - 1 for n in copies_per_text.values())
     for warning in found.warnings():
         assert "\n" not in warning

@@ -312,5 +312,15 @@ def test_within_reports_copies_among_the_chosen_rows():
     (selection,) = TopK().fit(pool).top_k_among([0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 2)
     assert selection.rows == [0, 2]
     assert [drop.reason for drop in selection.passed_over] == ["a copy of row 0"]
+
     with pytest.raises(TuneshotError, match="choose k from 0 to 2, or a larger annotate"):
         TopK().fit(pool).top_k_among([0, 1, 2], ["c"], np.array([[1, 0]], np.float32), 3)
+
+
+def test_one_text_with_two_labels_is_a_conflict_and_no_copy():
+    pool = make_pool(["win now", "see you", "win  NOW", "Win now"], ["ham", "ham", "spam", "ham"])
+    selection = TopK().fit(pool).walk("win", [0, 2, 3, 1], 2)
+    assert {dropped.row: dropped.reason for dropped in selection.passed_over} == {
+        2: "a conflict: row 0 and row 2 have the same text with labels ham and spam",
+        3: "a copy of row 0",
+    }
