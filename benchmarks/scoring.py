@@ -9,6 +9,7 @@ logits at all positions, nothing remembered. The two take turns; values are medi
 import argparse
 import statistics
 import time
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from clfcore.json_text import to_json
 from icl.lm.local import LocalLM
 from icl.pool.embed import SentenceEmbedder
 from icl.pool.pool import Pool
+from icl.prompt.prompt import build_prompt
 from icl.prompt.tasks import TASKS
 from icl.prompt.template import Demonstration
 from icl.selectors.mdl import MDL, entropy
@@ -90,7 +92,10 @@ def figures(lm):
     yield f"score a query, {K} fixed examples", 8, *compare(prompts, ours, theirs)
 
     mdl, tried = MDL(), {}
-    mdl.fit(pool, PromptReader(template, pool, lm))
+    build = partial(
+        build_prompt, template, count_tokens=lm.count_tokens, max_tokens=lm.prompt_limit()
+    )
+    mdl.fit(pool, PromptReader(template, pool, lm, build))
     vectors = dict(zip(asked, SentenceEmbedder().embed(asked), strict=True))
 
     def our_lengths(text):

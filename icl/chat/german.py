@@ -126,6 +126,10 @@ TRANSLATIONS: dict[str, str] = {
     "The list that makes the language model most certain": (
         "Die Liste, mit der sich das Sprachmodell am sichersten ist"
     ),
+    "ConE": "ConE",
+    "Those after which your message is least surprising": (
+        "Die, nach denen Ihre Nachricht am wenigsten überrascht"
+    ),
     "kNN vote": "kNN-Abstimmung",
     "The most similar messages vote; no language model": (
         "Die ähnlichsten Nachrichten stimmen ab; ohne Sprachmodell"

@@ -329,6 +329,7 @@ _SELECTOR_NAMES = {
     "dpp": "DPP",
     "bm25": "BM25",
     "mdl": "MDL",
+    "cone": "ConE",
     "kcenter": "k-center",
 }
 

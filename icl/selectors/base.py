@@ -43,14 +43,15 @@ class Selection:
     Attributes:
         rows: rows of the pool.
         similarities: cosine to the query, one per row; ``None`` where the draw ignored it.
-        scores: what ``rows`` were ranked by, larger is better, where that is not the similarity.
+        scores: what ``rows`` were ranked by, larger is better, where that is not the similarity;
+            ``None`` of a row that has no such score.
         passed_over: what ranked before the last candidate of its label, and was passed over.
         order: ``rows`` as they stand in the prompt, of a selector that arranges them.
     """
 
     rows: list[int]
     similarities: list[float] | None = None
-    scores: list[float] | None = None
+    scores: list[float | None] | None = None
     passed_over: tuple[PassedOver, ...] = ()
     order: tuple[int, ...] | None = None
 
@@ -92,6 +93,13 @@ class Reader(Protocol):
             query: the message; a long one is cut as it is in the prompt.
             lists: rows of the pool, in prompt order, that are ``fitting``.
             whole: score the query's own tokens as well, which costs a quarter more.
+        """
+
+    def code_lengths(self, query: str, lists: Sequence[Sequence[int]]) -> list[float]:
+        """How surprising the query itself is after each list: minus its log-probability, in nats.
+
+        Its slot belongs to it, from the end of the demonstrations to the label. Arguments as for
+        ``read``.
         """
 
 
@@ -171,7 +179,7 @@ class Selector(Checked, ABC):
             order: rows, best first; it is read only as far as needed.
             k: demonstrations wanted.
             similarity: of each row in ``order``, by row; or (N,) floats.
-            score: what ``order`` comes from, in the same form.
+            score: what ``order`` comes from, in the same form; NaN if a row has none.
             groups: the groups of the rows in ``order``, if these are a part of the pool.
 
         Raises:
@@ -199,10 +207,10 @@ class Selector(Checked, ABC):
                 taken[group] = row
                 wanted[label] -= 1
                 rows.append(row)
-        similarities, scores = (
-            None if values is None else [float(values[row]) for row in rows]
-            for values in (similarity, score)
-        )
+        similarities = None if similarity is None else [float(similarity[row]) for row in rows]
+        scores: list[float | None] | None = None
+        if score is not None:
+            scores = [None if np.isnan(score[row]) else float(score[row]) for row in rows]
         return Selection(rows, similarities, scores, tuple(passed_over))
 
     def qualifying(self, rows: np.ndarray) -> np.ndarray:

@@ -45,17 +45,20 @@ class Reranker(Selector):
     candidates: int = setting(30, "How many are put into a new order.", bound=at_least(1))
 
     @abstractmethod
-    def rerank(self, similarity: np.ndarray, alike: np.ndarray) -> list[tuple[int, float]]:
+    def rank(
+        self, text: str, near: Sequence[int], similarity: np.ndarray
+    ) -> list[tuple[int, float]]:
         """All candidates in a new order: position, and the score that put it there.
 
         Args:
-            similarity: (C,) float64, cosines to the query, descending.
-            alike: (C, C) float64, cosines to each other.
+            text: the query.
+            near: C rows of the pool, the most similar first.
+            similarity: (C,) float64, their cosines to the query.
         """
 
     @abstractmethod
     def scores_of_others(self, similarity: np.ndarray) -> np.ndarray:
-        """The scores of messages that are not candidates; not above any candidate's.
+        """The scores of messages that are not candidates; not above any candidate's, or NaN.
 
         (N,) float64 from (N,) float64, their cosines to the query.
         """
@@ -70,9 +73,7 @@ class Reranker(Selector):
         """``similarity``: (N,) float64, cosines of the pool's rows to the query."""
         order = np.argsort(-similarity, kind="stable")
         near, end = self._nearest(text, order)
-        points = self.pool.vectors[near].astype(np.float64)
-        alike = (points @ points.T).round(12)  # (C, C); the last bits must not break ties
-        ranked = self.rerank(similarity[near], alike)
+        ranked = self.rank(text, near, similarity[near])
 
         # Copies follow their message, so that they are reported; those of the query are first.
         groups = self.pool.groups
@@ -97,8 +98,24 @@ class Reranker(Selector):
 
 
 @dataclass
+class DiverseReranker(Reranker):
+    """A new order by how similar the candidates are to the query and to each other."""
+
+    @abstractmethod
+    def rerank(self, similarity: np.ndarray, alike: np.ndarray) -> list[tuple[int, float]]:
+        """As ``rank``, from (C,) float64 cosines to the query and (C, C) to each other."""
+
+    def rank(
+        self, text: str, near: Sequence[int], similarity: np.ndarray
+    ) -> list[tuple[int, float]]:
+        points = self.pool.vectors[near].astype(np.float64)
+        alike = (points @ points.T).round(12)  # (C, C); the last bits must not break ties
+        return self.rerank(similarity, alike)
+
+
+@dataclass
 class MMR(
-    Reranker,
+    DiverseReranker,
     title="MMR",
     description="Similar to yours, and not all alike",
     source="Carbonell and Goldstein 1998",
@@ -130,7 +147,7 @@ class MMR(
 
 @dataclass
 class DPP(
-    Reranker,
+    DiverseReranker,
     title="DPP",
     description="A varied set of similar messages",
     source="CEIL, Ye et al. 2023",

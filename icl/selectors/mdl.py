@@ -74,16 +74,19 @@ def calibrated(reader: Reader, query: str, lists: Lists) -> list[float]:
     return lengths
 
 
-def cone(reader: Reader, query: str, lists: Lists) -> list[float]:
-    """The code length of the query in place of the label's (ConE, Peng et al. 2024)."""
-    return [-float(seen.query.sum()) for seen in reader.read(query, lists, whole=True)]
+def perplexity(reader: Reader, query: str, lists: Lists) -> list[float]:
+    """The code length of the query in place of the label's: the list that makes it expected.
+
+    Gonen et al. 2023 rank prompts so. Selector ``cone`` asks the same of single examples.
+    """
+    return reader.code_lengths(query, lists)
 
 
 SCORES: dict[str, Callable[[Reader, str, Lists], list[float]]] = {
     "label_entropy": label_entropy,
     "tempered": tempered,
     "calibrated": calibrated,
-    "cone": cone,
+    "perplexity": perplexity,
 }
 
 # --- the lists that are tried -------------------------------------------------------------------
@@ -185,7 +188,7 @@ class MDL(
         tried = self._organisations(text, vector, nearest.rows, k)
         best = min(tried, key=lambda each: each.code_length)
         rows, cosines = self._ranked(best.drawn, vector)
-        scores = [-best.code_length] * len(rows)
+        scores: list[float | None] = [-best.code_length] * len(rows)
         return Selection(rows, cosines, scores, nearest.passed_over, order=best.drawn)
 
     def _nearest(self, text: str, vector: np.ndarray, k: int) -> Selection:

@@ -43,18 +43,31 @@ class PromptReader:
     ) -> list[ListScore]:
         """As the protocol says."""
         words = self.template.words_for(query)
-        shown_query = self.build([], query, list).query
-        return [self._read(shown_query, words, rows, whole) for rows in lists]
+        as_shown = self._as_shown(query)
+        return [self._read(as_shown, words, rows, whole) for rows in lists]
+
+    def code_lengths(self, query: str, lists: Sequence[Sequence[int]]) -> list[float]:
+        """As the protocol says."""
+        as_shown = self._as_shown(query)
+        texts = [self._prompt(rows, as_shown) for rows in lists]
+        return [-sum(self.lm.read(text, (), since).prompt) for text, since in texts]
 
     def _read(self, query: str, words: Verbalizer, rows: Sequence[int], whole: bool) -> ListScore:
-        prompt = self.template.render(self._shown(rows), query)
-        since = len(prompt) - len(self.template.slot(query)) if whole else None
-        read = self.lm.read(prompt, all_words(words), since)
+        prompt, since = self._prompt(rows, query)
+        read = self.lm.read(prompt, all_words(words), since if whole else None)
         return ListScore(
             labels=sum_of_tokens([read], words),
             label_tokens=np.array([len(read.tokens[start]) for start in first_words(words)]),
             query=np.array(read.prompt),
         )
+
+    def _prompt(self, rows: Sequence[int], query: str) -> tuple[str, int]:
+        """The prompt, and where the query's slot begins."""
+        prompt = self.template.render(self._shown(rows), query)
+        return prompt, len(prompt) - len(self.template.slot(query))
+
+    def _as_shown(self, query: str) -> str:
+        return self.build([], query, list).query
 
     def _shown(self, rows: Sequence[int]) -> list[Demonstration]:
         return [

@@ -1,6 +1,7 @@
 """Which messages of the pool may be shown for a query: the table of selectors."""
 
 from icl.selectors.base import Selector
+from icl.selectors.cone import ConE
 from icl.selectors.diverse import DPP, MMR, Facility, KCenter
 from icl.selectors.lexical import BM25, Hybrid
 from icl.selectors.mdl import MDL
@@ -22,5 +23,6 @@ SELECTORS: dict[str, type[Selector]] = {
     "votek_pool": VoteKPool,
     "votek_two_stage": VoteKTwoStage,
     "mdl": MDL,
+    "cone": ConE,
     "knn": KNN,
 }

@@ -121,12 +121,13 @@ class Bounded(CountingLM):
     """Reads nothing that is longer than its window, a label beside it."""
 
     def read(self, prompt, continuations, since=None):
-        longest = max(map(len, continuations))
+        longest = max(map(len, continuations), default=0)
         assert len(as_text(prompt)) + longest <= self.max_prompt_tokens + len(" spam")
         return super().read(prompt, continuations, since)
 
 
 ASKING = [{"selector": "mdl", "options": {"score": score}} for score in SCORES] + [
+    {"selector": "cone"},
     {"selector": "votek_two_stage", "options": {"annotate": 8}},
     *({"scoring": scoring} for scoring in SCORINGS),
     *({"calibration": calibration} for calibration in CALIBRATIONS),

@@ -40,6 +40,9 @@ class Hashing:
         self.asked += [(query, tuple(rows)) for rows in lists]
         return [self._read(query, rows) for rows in lists]
 
+    def code_lengths(self, query, lists):
+        return [-seen.query.sum() for seen in self.read(query, lists)]
+
     def _read(self, query, rows):
         rng = np.random.default_rng(zlib.crc32(repr((query, tuple(rows))).encode()))
         return ListScore(
@@ -147,6 +150,9 @@ class Fixed:
         labels = np.log(self.of_query.get(query, [0.25, 0.75]))
         return [ListScore(labels, np.array([1, 1]), np.array([-1.0, -2.0])) for _ in lists]
 
+    def code_lengths(self, query, lists):
+        return [3.0 for _ in lists]
+
 
 def test_scores_by_hand():
     reader = Fixed(new=[0.2, 0.8])
@@ -155,7 +161,7 @@ def test_scores_by_hand():
         return SCORES[name](reader, "new", [(1, 2)])
 
     assert score("label_entropy") == pytest.approx([-0.2 * np.log(0.2) - 0.8 * np.log(0.8)])
-    assert score("cone") == pytest.approx([3.0])
+    assert score("perplexity") == pytest.approx([3.0])
     # 0.2/0.25 = 0.8, 0.8/0.75 = 16/15: a confident answer that was there before the message.
     p = np.array([0.8, 16 / 15]) / (0.8 + 16 / 15)
     assert score("calibrated") == pytest.approx([-(p * np.log(p)).sum()])
@@ -265,7 +271,7 @@ def test_a_list_without_a_number_never_wins():
             seen = super()._read(query, rows)
             return seen if rows[-1] % 2 else replace(seen, query=seen.query * np.nan)
 
-    mdl = fitted(LARGE, Broken(), score="cone")
+    mdl = fitted(LARGE, Broken(), score="perplexity")
     lengths = [each.code_length for each in organisations(mdl, "see", 4)]
     assert np.inf in lengths
     (found,) = mdl.select(["see"], vectors(["see"]), 4)
