@@ -26,8 +26,8 @@ from icl.session import environment
 from icl.session.settings import Settings
 from tests.support.doubles import EXAMPLES, save_tiny_lm
 from tests.support.lazy import lazy
-from tests.support.openai_server import OpenAIServer, Reply
-from tests.support.pages import free_port
+from tests.support.openai_server import OpenAIServer, Reply, chat
+from tests.support.pages import free_port, start_page
 from tests.support.tiny import CFG, LABELS, tiny
 
 socketio = lazy("socketio")
@@ -268,6 +268,23 @@ def test_where_the_endpoint_of_the_language_model_is_down_the_other_side_answers
     assert "gave no usable reply" in problem
     assert "check that the server runs" in problem
     assert "\n" not in problem
+
+
+@pytest.mark.slow
+def test_a_reply_that_names_no_label_is_shown_as_no_answer(visit, models, lm, tmp_path):
+    lm.script(*[chat("It is not spam")] * 20)
+    models |= {"TUNESHOT_LM": API, "OPENAI_BASE_URL": lm.url, "OPENAI_API_KEY": "any"}
+    del models["TUNESHOT_CODES"]
+    (tmp_path / "page").mkdir()
+    with start_page(tmp_path / "page", **models) as page:
+        window = visit(page)
+        card = window.send("see you at eight")
+        expect(card.get_by_test_id("label-few_shot")).to_have_text("no answer")
+        expect(card.get_by_test_id("problem-few_shot")).to_contain_text("'It is not spam'")
+        expect(card.get_by_test_id("side-few_shot").get_by_text("%")).to_have_count(0)
+        expect(card.get_by_test_id("problem-fine_tuned")).to_have_count(0)
+        expect(card.get_by_test_id("example").first).to_be_visible()
+        expect(window.tab.get_by_text("few-shot has no answer.")).to_be_visible()
 
 
 def test_models_that_are_missing_at_the_start_are_one_line_each(models, workers, tmp_path):
