@@ -21,10 +21,13 @@ _WORD = re.compile(
 _AROUND = " \t\n\"'`*_.,:;!()[]{}<>«»„“”‚‘"  # of a label, what says nothing
 _NEGATIONS = {
     "no", "not", "non", "never", "neither", "nor", "without", "cannot", "cant", "isnt", "arent",
-    "wasnt", "doesnt", "dont", "nicht", "kein", "keine", "keinen", "keinem", "keiner", "keines",
-    "nie", "niemals", "weder", "ohne", "不", "非", "没",
+    "wasnt", "doesnt", "dont", "unlikely", "hardly", "nicht", "kein", "keine", "keinen", "keinem",
+    "keiner", "keines", "nie", "niemals", "weder", "ohne", "kaum", "pas", "não", "niet", "geen",
+    "не", "不", "非", "没",
 }  # fmt: skip
-_CLAUSE_END = re.compile(r"[.,:;!?\n()–—。，、：；！？]")
+_DENIALS = _NEGATIONS | {"false", "nein", "falsch"}  # as all that follows: "spam: false"
+_CLAUSE_END = re.compile(r"[.,:;!?\n()–—。，、：；！？]|\s-\s")
+_THOUGHT = re.compile(r"<think>.*?(</think>|\Z)", re.DOTALL)  # of a reasoning model, aloud
 # After these, a negation is about something else: "spam because it is not from a friend".
 _CONNECTIVES = {
     "and", "as", "because", "but", "for", "from", "since", "so", "that", "which", "who", "with",
@@ -50,7 +53,7 @@ def parse_label(reply: str, words: Verbalizer) -> str | None:
         ``None`` if the reply is no answer: it names no label, or several ("ham or spam"); it says
         what it is not ("not spam", "isn't spam", "no spam", "kein Spam"); or it asks ("spam?").
     """
-    reply = _normal(reply)
+    reply = _THOUGHT.sub("", _normal(reply)).strip()
     if (exact := _exact(reply, words)) is not None:
         return exact
     for paragraph in reply.split(PARAGRAPH_BREAK):
@@ -63,7 +66,7 @@ def parse_label(reply: str, words: Verbalizer) -> str | None:
 def _exact(reply: str, words: Verbalizer) -> str | None:
     """The label that is all of the reply, with its signs: ``C++``, ``:)``, ``May``, not ``may``."""
     for fold in (str, str.casefold):
-        for text in (reply.strip(), reply.strip(_AROUND)):
+        for text in (reply, reply.strip(_AROUND)):
             labels = [
                 label
                 for label, own in words.items()
@@ -121,10 +124,11 @@ def _is_denied(text: str, parts: list[_Word], place: int, length: int) -> bool:
     clause = max((m.end() for m in _CLAUSE_END.finditer(text, 0, start)), default=0)
     if any(_negates(part) for part in parts[:place] if part.start >= clause):
         return True
+    rest = parts[place + length :]
+    if len(rest) == 1 and rest[0].text.casefold() in _DENIALS:
+        return True
     ending = _CLAUSE_END.search(text, end)
-    tail = [
-        part for part in parts[place + length :] if ending is None or part.start < ending.start()
-    ]
+    tail = [part for part in rest if ending is None or part.start < ending.start()]
     for part in tail[:_TAIL]:
         if part.text.casefold() in _CONNECTIVES:
             return False

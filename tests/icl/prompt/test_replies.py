@@ -20,7 +20,8 @@ def of(*labels):
      "(spam)", "Label: spam", "Label: **Spam**.", "Type: spam", "The answer is spam", "It is spam.",
      "ｓｐａｍ", "This message is SPAM, because it promises a prize.",
      "Spam because it isn't from a friend",
-     "Sure! The label is:\nspam", "Sure!\n\nThe label is spam.", "- spam", "spam - a typical one",
+     "Sure! The label is:\nspam", "Sure!\n\nThe label is spam.", "- spam", "spam - not legit",
+     "{\"label\": \"spam\"}", "<think>ham or not?</think> spam", "\\boxed{spam}", "<b>spam</b>",
      "No, this is spam.", "I am not sure, but it looks like spam", "Spam. Spam, clearly.",
      "spam\n\nSMS: see you\nType: ham", "Das ist Spam."],
 )  # fmt: skip
@@ -53,7 +54,8 @@ def test_a_reply_that_names_two_labels_is_no_answer(reply):
      "I don't think it is spam", "There is no sign of spam", "never spam", "non-spam", "anti-spam",
      "spam-free", "spam it is not", "Spam is not what this is", "cannot be spam", "without spam",
      "kein Spam", "Das ist kein Spam.", "nicht Spam", "Spam ist das nicht.", "spam? No.",
-     "Is it spam?", "not ham"],
+     "Is it spam?", "not ham", "spam: no", "{\"spam\": false}", "It is unlikely to be spam",
+     "It is hardly spam", "Nein, das ist nicht Spam", "ce n'est pas spam", "<think>It is spam"],
 )  # fmt: skip
 def test_what_it_is_not_is_no_answer(reply):
     assert parse_label(reply, WORDS) is None
@@ -92,6 +94,7 @@ def test_a_label_that_is_a_part_of_another_is_told_from_it(label):
         (("groß", "klein"), "GROSS", "groß"),
         (("lieferung verspätet", "lieferung"), "Label: Lieferung verspätet", "lieferung verspätet"),
         (("спам", "не спам"), "Это не спам.", "не спам"),
+        (("спам", "письмо"), "Это не спам.", None),
         (("垃圾邮件", "正常"), "答案是垃圾邮件。", "垃圾邮件"),
         (("垃圾邮件", "正常"), "不是垃圾邮件", None),
         (("満足", "不満足"), "不満足です", "不満足"),
