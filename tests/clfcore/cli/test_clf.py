@@ -45,6 +45,71 @@ def clf(home, command):
     return partial(command, main, "clf")
 
 
+@pytest.fixture
+def trained_on_columns(home):
+    """A checkpoint that was trained on the columns "was" and "art" of a table."""
+    columns = {"text_column": "was", "label_column": "art"}
+    meta = Meta("tiny", ("ham", "spam"), CFG, about={"data": {"columns": columns}})
+    save_checkpoint(home / "german", tiny_model(), meta)
+    rows = "".join(f"{i},see you {i},ham,x\n{i},win {i},spam,y\n" for i in range(3))
+    (home / "german.csv").write_text(f"lfd,was,art,wo\n{rows}")
+    return home
+
+
+def evaluated(clf, *arguments):
+    status, out, err = clf("evaluate", "--json", *arguments)
+    return json.loads(out)["messages"] if status == 0 else err
+
+
+def test_a_checkpoint_remembers_the_columns_it_was_trained_on(clf, trained_on_columns):
+    table = ("--data", "german.csv")
+    assert evaluated(clf, *table, "--checkpoint", "german") == 6
+    assert "no column 'text'" in evaluated(clf, *table, "--checkpoint", "tiny")
+    _, out, _ = clf("classify", "--file", "german.csv", "--checkpoint", "german", "--json")
+    assert [json.loads(line)["text"] for line in out.splitlines()][:2] == ["see you 0", "win 0"]
+
+
+def test_a_table_without_the_remembered_columns_is_read_as_any_other(clf, trained_on_columns):
+    for name, text in {
+        "usual.csv": "text,label\nhi,ham\nwin,spam\n",
+        "sms": "ham\thi\nspam\twin\nham\tsee you\nspam\twin now\n",
+    }.items():
+        (trained_on_columns / name).write_text(text)
+        found = evaluated(clf, "--data", name, "--checkpoint", "german")
+        assert found == text.count("\n") - text.startswith("text")
+    (trained_on_columns / "lines.txt").write_text("was ist, was war\nein Satz\n")
+    _, out, _ = clf("classify", "--file", "lines.txt", "--checkpoint", "german", "--json")
+    assert json.loads(out.splitlines()[0])["text"] == "was ist, was war"
+
+
+def test_what_the_user_says_goes_before_what_the_checkpoint_remembers(clf, trained_on_columns):
+    arguments = ("--file", "german.csv", "--checkpoint", "german", "--json")
+    _, out, _ = clf("classify", *arguments, "--text-column", "wo")
+    assert json.loads(out.splitlines()[0])["text"] == "x"
+    status, _, err = clf("classify", *arguments, "--text-column", "nichts")
+    assert (status, "has no column 'nichts'; its header is: lfd, was" in err) == (1, True)
+
+
+def test_columns_are_remembered_only_as_names(clf, trained_on_columns):
+    path = trained_on_columns / "german" / "meta.json"
+    for columns in ({"text_column": 7, "label_column": None}, ["was"], "was"):
+        record = json.loads(path.read_text())
+        record["about"]["data"]["columns"] = columns
+        path.write_text(json.dumps(record))
+        assert "no column 'text'" in evaluated(
+            clf, "--data", "german.csv", "--checkpoint", "german"
+        )
+
+
+def test_what_is_shown_of_the_data_is_what_the_chosen_base_reads(clf, home):
+    (home / "long.csv").write_text("text,label\n" + f"{' '.join(['so'] * 400)},ham\nhi,spam\n" * 3)
+    _, out, _ = clf("data", "show", "--data", "long.csv")
+    assert "the longest has 400 tokens, gpt2-mini reads 256" in " ".join(out.split())
+    assert "3 messages have more than 256 tokens" in " ".join(out.split())
+    _, out, _ = clf("data", "show", "--data", "long.csv", "--base", "gpt2", "--json")
+    assert (json.loads(out)["base"], json.loads(out)["survey"]["truncated"]) == ("gpt2", 0)
+
+
 def test_json_is_one_object_a_line_in_input_order(clf, home):
     (home / "more.tsv").write_text("n\ttext\n1\tthird\n2\tfourth\n")
     status, out, _ = clf(

@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -52,6 +53,43 @@ def test_every_option_stands_under_a_heading_of_its_own_kind(command, words):
     options = [line.split()[0] for line in general.splitlines() if line.startswith("  -")]
     assert set(options) <= {"--seed", "--help"}
     assert "--help" in options
+
+
+# Options under Messages and The task, and all that take a path.
+READ_A_TABLE = {"--data", "--also", "--file", "--pool", "--task"}
+READ_NO_TABLE = {"--text-column", "--label-column", "--part", "--from", "--folder", "--checkpoint",
+                 "--out", "out", "--tensorboard"}  # fmt: skip
+NAME_A_TASK = {"tuneshot compare", "tuneshot votes export"}  # their --task is no file
+
+
+@pytest.mark.parametrize(("command", "words"), list(commands()))
+def test_what_reads_a_table_can_be_told_its_columns(command, words):
+    named = {option.opts[0] for option in command.params}
+    about_data = {
+        option.opts[0]
+        for option in command.params
+        if option.type_descriptor.annotation is Path
+        or (
+            option.type_descriptor.annotation is str
+            and getattr(option, "rich_help_panel", None) in ("Messages", "The task")
+        )
+    }
+    assert about_data <= READ_A_TABLE | READ_NO_TABLE, "say whether it reads a table"
+    tables = about_data & READ_A_TABLE
+    if " ".join(words) in NAME_A_TASK:
+        tables -= {"--task"}
+    assert ({"--text-column", "--label-column"} <= named) == bool(tables)
+
+
+@pytest.mark.parametrize("words", ["icl grid", "icl evaluate", "icl select", "tuneshot classify"])
+def test_the_model_that_finds_similar_messages_can_be_chosen(words):
+    app, *names = words.split()
+    command = typer.main.get_command(APPS[app])
+    for name in names:
+        command = command.commands[name]
+    assert {"--embedder", "--near", "--longest", "--chat", "--shares", "--pool"} <= {
+        option.opts[0] for option in command.params
+    }
 
 
 @pytest.mark.parametrize("module", [clf, icl, tuneshot])
