@@ -127,7 +127,8 @@ def _tabs_are_quoted(text: str) -> bool:
     except TuneshotError:
         return False
     lines = _split_lines(text)
-    if len(rows) != len(lines) and len({line.count("\t") for line in lines if line}) == 1:
+    whole = len({line.count("\t") for line in lines if line}) == 1 and "\r" not in "".join(lines)
+    if whole and len(rows) != len(lines):
         return False
     return any(
         _unix("\n".join("\t".join(_quoted(cell, special) for cell in row) for row in rows))

@@ -76,7 +76,7 @@ def _without_mark(raw: bytes, encoding: str) -> str | None:
         text = raw.decode(encoding)
     except UnicodeDecodeError:
         return None
-    if "\x00" in text or high.count(0) == 0:
+    if "\x00" in text or high.count(0) == 0 or _reads_well(raw):
         return None
     line_ends = sum(map(text.count, "\n\r"))
     if written := sum(map(low.count, _LINE_ENDS)) + sum(map(high.count, _LINE_ENDS)):
@@ -84,44 +84,55 @@ def _without_mark(raw: bytes, encoding: str) -> str | None:
     return text if high.count(0) >= 0.5 * len(high) else None
 
 
+def _reads_well(raw: bytes) -> bool:
+    """Whether these bytes are UTF-8 in which nothing but a few NULs is odd."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    odd = sum(c < " " and c not in "\t\n\r" for c in set(text) - {"\x00"})
+    return not odd and text.count("\x00") < 0.25 * len(text)
+
+
 def _windows(lines: Sequence[bytes], place: str) -> tuple[str, str]:
-    """Lines that are not UTF-8 are Windows-1252; so are all, unless many others are UTF-8."""
-    texts: dict[int, str] = {}  # line -> as UTF-8, for those that are
-    surely = 0
+    """Lines that are not UTF-8 are Windows-1252; so are all, unless as many surely are UTF-8."""
+    texts: dict[int, str] = {}  # line -> as UTF-8, for those that are or may be
     for number, line in enumerate(lines):
         try:
-            texts[number] = line.decode("utf-8")
-            surely += _is_surely_utf8(texts[number])
+            text = line.decode("utf-8")
         except UnicodeDecodeError:
-            pass
-    others = [number for number in range(len(lines)) if number not in texts]
-    mixed = surely > len(others) / 4
-    read = []
-    for number, line in enumerate(lines):
-        if number in texts and (line.isascii() or (mixed and _is_surely_utf8(texts[number]))):
-            read.append(texts[number])
             continue
-        try:
-            read.append(line.decode("cp1252"))
-        except UnicodeDecodeError as error:
-            raise TuneshotError(
-                f"{place} is not UTF-8 (line {others[0] + 1}), nor Windows-1252 (line "
-                f"{number + 1}); open it in the program it comes from and save it as UTF-8"
-            ) from error
-    which = f"line {others[0] + 1}" + (f" and {len(others) - 1:,} more" if len(others) > 1 else "")
+        if line.isascii() or _is_surely_utf8(text):
+            texts[number] = text
+    others = [number for number in range(len(lines)) if number not in texts]
+    mixed = sum(not text.isascii() for text in texts.values()) >= len(others)
+    for number, line in enumerate(lines):
+        if number not in texts or not mixed:
+            try:
+                texts[number] = line.decode("cp1252")
+            except UnicodeDecodeError as error:
+                raise TuneshotError(
+                    f"{place} is not UTF-8 (line {others[0] + 1}), nor Windows-1252 (line "
+                    f"{number + 1}); open it in the program it comes from and save it as UTF-8"
+                ) from error
+    more = f" and {len(others) - 1:,} more" if len(others) > 1 else ""
     note = (
-        f"not all of it is UTF-8; {which} are read as Windows-1252"
+        f"it is UTF-8, but for line {others[0] + 1}{more}, which is read as Windows-1252"
         if mixed
-        else f"it is not UTF-8 ({which}) and read as Windows-1252"
+        else f"it is not UTF-8 (line {others[0] + 1}{more}) and read as Windows-1252"
     )
-    return "\n".join(read), f"{note}; save it as UTF-8 if letters look wrong"
+    text = "\n".join(texts[number] for number in range(len(lines)))
+    return text, f"{note}; save it as UTF-8 if letters look wrong"
 
 
 def _is_surely_utf8(text: str) -> bool:
     """Whether bytes that are this text in UTF-8 are hardly by accident.
 
     "Spaß…" in Windows-1252 is "Spa" and a letter of N'Ko in UTF-8, as capital letters and "ß" are
-    the first byte of such letters, and punctuation the second.
+    the first byte of such letters, and punctuation the second. Letters of Western Europe, its
+    punctuation and emoji do not come about like that, nor do many letters in one line.
     """
     letters = [c for c in text if not c.isascii()]
-    return len(letters) > 3 or any(c <= "\xff" or c >= "\u0800" for c in letters)
+    return len(letters) > 3 or any(
+        c <= "\xff" or "\u2000" <= c <= "\u22ff" or c > "\uffff" for c in letters
+    )
