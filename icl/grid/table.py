@@ -4,7 +4,6 @@ Rows are models and selectors, columns are tasks.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from itertools import product
 from statistics import mean
@@ -14,6 +13,7 @@ from clfcore.evaluation.intervals import mean_of, over_seeds
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat, current
 from clfcore.evaluation.shown import labels_in_words, number_in_words, pooled
+from clfcore.json_text import to_json
 from clfcore.types import NO_ANSWER
 from clfcore.wording import assignments, markdown_table, newest_plain
 from icl.selectors.table import SELECTORS
@@ -286,7 +286,7 @@ def _about(record: Record) -> str:
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:4]
+    return hashlib.sha256(to_json(value, sort_keys=True).encode()).hexdigest()[:4]
 
 
 FEW_SHOT_GRID = RecordFormat(

@@ -8,7 +8,6 @@ the query pasted into it.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from clfcore.data.forms.text import read_text
 from clfcore.errors import TuneshotError
+from clfcore.json_text import to_json
 from icl.lm.base import ChatMessage
 
 Verbalizer = Mapping[str, tuple[str, ...]]  # label -> the words it may be written as
@@ -66,7 +66,7 @@ class Template:
     @property
     def digest(self) -> str:
         """The same for equal formats only, 16 hex digits; for records."""
-        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
+        return hashlib.sha256(to_json(asdict(self)).encode()).hexdigest()[:16]
 
     def render(self, demonstrations: Sequence[Demonstration], query: str) -> str:
         """The whole prompt, up to and including the empty label slot."""
