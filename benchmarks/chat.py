@@ -26,6 +26,8 @@ import psutil
 import socketio
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from clfcore.cli.terminal import run_app
+from clfcore.evaluation.provenance import machine_name
 from clfcore.json_text import to_json
 
 MESSAGES = (
@@ -254,6 +256,7 @@ def figure(
         "goal": goal,
         "ok": None if goal is None else value <= goal,
         "peer": None if peer is None else round(peer, 2),
+        "machine": machine_name(),
     }
 
 
@@ -276,4 +279,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_app(main)

@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from clfcore.cli.terminal import run_app
+from clfcore.evaluation.provenance import machine_name
 from clfcore.json_text import to_json
 
 GOALS = {"minutes": 30, "MB": 5}
@@ -28,7 +30,9 @@ def main():
         out = options.out or Path(scratch) / "compare"
         start = time.perf_counter()
         command = [sys.executable, "-c", "from icl.cli.tuneshot import main; main()"]
-        subprocess.run([*command, "compare", "--out", str(out)], check=True, stdout=sys.stderr)
+        done = subprocess.run([*command, "compare", "--out", str(out)], stdout=sys.stderr)
+        if done.returncode:  # it has said why
+            raise SystemExit(done.returncode)
         minutes = (time.perf_counter() - start) / 60
         summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
         size = (out / "report.html").stat().st_size / 1e6
@@ -48,9 +52,10 @@ def main():
             "goal": goal,
             "ok": None if goal is None else value <= goal,
             "peer": None,
+            "machine": machine_name(),
         }
         print(to_json(record) if options.json else f"{name}: {value:.2f} {unit}")
 
 
 if __name__ == "__main__":
-    main()
+    run_app(main)

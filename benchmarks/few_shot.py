@@ -15,8 +15,10 @@ from pathlib import Path
 
 from sklearn.neighbors import NearestNeighbors
 
+from clfcore.cli.terminal import run_app
 from clfcore.data.messages import load_messages
 from clfcore.data.split import grouped_stratified_split
+from clfcore.evaluation.provenance import machine_name
 from clfcore.json_text import to_json
 from icl.few_shot import FewShot
 from icl.lm.local import LocalLM
@@ -90,6 +92,7 @@ def main():
             "goal": round(goal, 4),
             "ok": value <= goal,
             "peer": None if peer is None else round(peer, 4),
+            "machine": machine_name(),
         }
         if arguments.json:
             print(to_json(record), flush=True)
@@ -98,4 +101,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_app(main)

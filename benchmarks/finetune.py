@@ -23,8 +23,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from clfcore.cli.terminal import run_app
 from clfcore.data.messages import load_messages, sample_messages
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.provenance import machine_name
 from clfcore.fine_tuned import FineTuned
 from clfcore.json_text import to_json
 from clfcore.model.batching import Encoded
@@ -325,6 +327,7 @@ def answers():
 
 def figures():
     data = lecture_messages()
+    print(f"precision auto: {resolve('auto', CPU)}", file=sys.stderr)
     yield from answers()
     yield from last_block(data, Encoded(data.tokens[:149], data.labels[:149]))
     yield from all_layers(data)
@@ -340,13 +343,13 @@ def main():
     if options.only_train:
         only_train(options.only_train)
         return
-    print(f"precision auto: {resolve('auto', CPU)}", file=sys.stderr)
     for name, value, unit, goal, peer_value, better in figures():
         ok = None if goal is None else bool(value >= goal if better == "least" else value <= goal)
         record = {"name": name, "value": round(value, 3), "unit": unit, "goal": goal, "ok": ok,
-                  "peer": peer_value and round(peer_value, 3)}  # fmt: skip
+                  "peer": peer_value and round(peer_value, 3),
+                  "machine": machine_name()}  # fmt: skip
         print(to_json(record) if options.json else "  ".join(map(str, record.values())), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run_app(main)

@@ -35,6 +35,7 @@ import psutil
 import socketio
 from chat import MESSAGES, figure, free_port
 
+from clfcore.cli.terminal import run_app
 from clfcore.data.messages import load_messages
 from clfcore.json_text import to_json
 
@@ -377,4 +378,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_app(main)

@@ -14,7 +14,9 @@ from functools import partial
 import numpy as np
 import torch
 
+from clfcore.cli.terminal import run_app
 from clfcore.data.messages import sample_messages
+from clfcore.evaluation.provenance import machine_name
 from clfcore.json_text import to_json
 from icl.lm.local import LocalLM
 from icl.pool.embed import SentenceEmbedder
@@ -123,6 +125,7 @@ def main():
             "goal": round(theirs / faster, 4),
             "ok": ours <= theirs / faster,
             "peer": round(theirs, 4),
+            "machine": machine_name(),
         }
         if arguments.json:
             print(to_json(record), flush=True)
@@ -132,4 +135,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_app(main)

@@ -20,7 +20,9 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
+from clfcore.cli.terminal import run_app
 from clfcore.data.messages import load_messages
+from clfcore.evaluation.provenance import machine_name
 from clfcore.json_text import to_json
 from icl.pool.embed import SentenceEmbedder
 from icl.pool.index import ExactIndex, knn_graph
@@ -188,7 +190,9 @@ def main():
         flags = [flag for flag in sys.argv[1:] if flag not in PARTS]
         for part, count in zip(parts, threads, strict=True):  # numpy reads the count at its import
             environment = os.environ | {"OMP_NUM_THREADS": count}
-            subprocess.run([sys.executable, __file__, part, *flags], check=True, env=environment)
+            done = subprocess.run([sys.executable, __file__, part, *flags], env=environment)
+            if done.returncode:  # it has said why
+                raise SystemExit(done.returncode)
         return
     examples, _ = load_messages(arguments.pool)
     pool = Pool.build(examples, SentenceEmbedder())
@@ -200,6 +204,7 @@ def main():
             "goal": goal,
             "ok": value <= goal,
             "peer": None if peer is None else round(peer, 4),
+            "machine": machine_name(),
         }
         if arguments.json:
             print(to_json(record), flush=True)
@@ -209,4 +214,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_app(main)

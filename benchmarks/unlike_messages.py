@@ -14,6 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
+from clfcore.cli.terminal import run_app
 from clfcore.data.messages import load_messages, sample_messages
 from clfcore.data.split import grouped_stratified_split, near_duplicate_form
 from clfcore.errors import TuneshotError
@@ -90,4 +91,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_app(main)

@@ -150,8 +150,8 @@ def _main_options(
     """Has its effect before any command is run."""
 
 
-def run_app(app: typer.Typer) -> None:
-    """Runs ``app``; what goes wrong and is no bug of ours becomes one line on stderr.
+def run_app(app: Callable[[], object]) -> None:
+    """Runs a command line; what goes wrong and is no bug of ours becomes one line on stderr.
 
     So does each ``DataNote``, once, without ending anything. A console or pipe that is not UTF-8
     gets a question mark for what it cannot show.

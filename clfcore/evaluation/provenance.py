@@ -39,6 +39,11 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def machine_name() -> str:
+    """The processor and its cores, for figures of speed."""
+    return f"{cpu_name()}, {os.cpu_count()} cores"
+
+
 def model_files(model: str) -> str | None:
     """A hash of a model's files, 16 hex digits: a path may come to hold another model.
 

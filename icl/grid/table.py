@@ -128,6 +128,7 @@ def table(records: Iterable[Record]) -> str:
         notes.append(_SURVEY)
     if _no_answer(newest):
         notes.append(_SILENT)
+    notes += _asked(newest)
     notes += _failures(newest) + _other_messages(newest)
     return "\n\n".join(["# Few-shot grid", *parts, "\n".join(notes)]) + "\n"
 
@@ -231,6 +232,20 @@ def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]
         return models.index(row[0]), _FIRST.index(name) if name in _FIRST else len(_FIRST)
 
     return {row: rows[row] for row in sorted(rows, key=rank)}
+
+
+def _asked(records: Sequence[Record]) -> list[str]:
+    """Says where fewer messages were asked about than the limit allows."""
+    fewer = {
+        (_task(record), record["test"]["messages"], record["config"]["limit"]): None
+        for record in records
+        if "test" in record and record["test"]["messages"] < record["config"]["limit"]
+    }
+    return [
+        f"- *asked*: {task}, {asked:,} messages a seed, though {limit:,} were allowed: there are "
+        "no more in these shares."
+        for task, asked, limit in fewer
+    ]
 
 
 def _failures(records: Sequence[Record]) -> list[str]:

@@ -657,13 +657,11 @@ def test_an_interval_over_seeds_holds_the_mean_and_is_within_0_and_1(hits, of):
     assert interval.value - 1e-9 <= interval.high <= 1 + 1e-9
 
 
-def recorded(task, lm, selector, seed, hits, k=4, sha="0", **config):
+def recorded(task, lm, selector, seed, hits, k=4, sha="0", asked=300, **config):
     cell = GridCell(task="sms_spam", lm="any", selector="topk", seed=seed).record["config"]
     named = {"task": task, "lm": lm, "selector": selector, "k": k, **config}
-    return {
-        "config": {**cell, **named},
-        "test": {"accuracy": share(hits, 100), "data_sha256": f"{sha}{task}{seed}"},
-    }
+    test = {"accuracy": share(hits, 100), "data_sha256": f"{sha}{task}{seed}", "messages": asked}
+    return {"config": {**cell, **named}, "test": test}
 
 
 def rows_of(drawn):
@@ -723,6 +721,12 @@ def test_other_settings_are_other_tables():
     drawn = table([one, other])
     assert "\n## scoring=mean, limit=300, balanced=true\n" in drawn
     assert drawn.count("\n## ") == 2
+
+
+def test_how_many_messages_were_really_asked_about_is_said():
+    assert "asked*" not in table([recorded("sst2", "m", "topk", 0, 50)])
+    drawn = table([recorded("sms_spam", "m", "topk", seed, 50, asked=258) for seed in (0, 1)])
+    assert drawn.count("- *asked*: SMS, 258 messages a seed, though 300 were allowed") == 1
 
 
 def test_what_was_measured_on_other_messages_is_said():
