@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from io import StringIO
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from clfcore.training.settings import settings_for
 from clfcore.types import Classifier, Example, Prediction
 from icl.few_shot import FewShot
 from icl.lm.open import open_lm
-from icl.pool.embed import SentenceEmbedder, embed_cached
+from icl.pool.embed import DEFAULT_EMBEDDER, SentenceEmbedder, embed_cached
 from icl.pool.pool import Pool
 from icl.prompt.tasks import Task
 from icl.selectors.table import SELECTORS
@@ -50,6 +50,7 @@ class MethodInput:
         k: how many of them; also the neighbours that vote.
         prompt_tokens: how long a prompt may be; 0: as the model likes it.
         order: how they stand in the prompt, a key of ``ARRANGEMENTS``.
+        embedder: what finds similar messages, see ``embedder``.
         seed: of everything random.
         rows: of the pool, where the labelled messages stand; for records.
     """
@@ -61,6 +62,7 @@ class MethodInput:
     k: int = 4
     prompt_tokens: int = 0
     order: str = "similar_last"
+    embedder: str = DEFAULT_EMBEDDER
     seed: int = 0
     rows: tuple[int, ...] = ()
 
@@ -191,37 +193,35 @@ def few_shot(selector: str, inputs: MethodInput) -> Classifier:
     labelled = inputs.labelled or (Example("-", inputs.task.labels[0]),)
     k = 0 if selector == "zero" else min(inputs.k, len(inputs.labelled))
     return FewShot(
-        inputs.task, selector, lm=lm, embedder=embedder(), k=k, order=inputs.order,
+        inputs.task, selector, lm=lm, embedder=embedder(inputs.embedder), k=k, order=inputs.order,
         prompt_tokens=inputs.prompt_tokens, seed=inputs.seed,
-    ).fit(pool_of(labelled))  # fmt: skip
+    ).fit(pool_of(labelled, inputs.embedder))  # fmt: skip
 
 
-_embedder = SentenceEmbedder()
+@lru_cache(maxsize=4)
+def embedder(name: str = DEFAULT_EMBEDDER) -> SentenceEmbedder:
+    """The one of this name, see ``SentenceEmbedder``; all methods share it."""
+    return SentenceEmbedder(name)
 
 
-def embedder() -> SentenceEmbedder:
-    """The one that all methods share."""
-    return _embedder
+def pool_of(examples: Sequence[Example], name: str = DEFAULT_EMBEDDER) -> Pool:
+    """A pool, embedded by ``embedder(name)``; vectors come from the disk where they are known."""
+    return Pool.build(examples, embedder(name))
 
 
-def pool_of(examples: Sequence[Example]) -> Pool:
-    """A pool; vectors come from the disk where they are known."""
-    return Pool.build(examples, embedder())
+def vectors_of(texts: Sequence[str], name: str = DEFAULT_EMBEDDER) -> np.ndarray:
+    """(N, d) float32 unit vectors of ``embedder(name)``; from the disk where they are known."""
+    return embed_cached(embedder(name), texts)
 
 
-def vectors_of(texts: Sequence[str]) -> np.ndarray:
-    """(N, d) float32 unit vectors; from the disk where they are known."""
-    return embed_cached(embedder(), texts)
-
-
-def seconds_to_embed(texts: Sequence[str]) -> float:
+def seconds_to_embed(texts: Sequence[str], name: str = DEFAULT_EMBEDDER) -> float:
     """What remembered vectors of ``texts`` have cost, from the pace of some of them."""
     sample = list(texts[:: max(1, len(texts) // 64)])[:64]
     if not sample:
         return 0.0
-    embedder().embed(sample[:1])  # loads the model
+    embedder(name).embed(sample[:1])  # loads the model
     start = time.perf_counter()
-    embedder().embed(sample)
+    embedder(name).embed(sample)
     return (time.perf_counter() - start) * len(texts) / len(sample)
 
 
@@ -273,11 +273,11 @@ def tfidf(inputs: MethodInput) -> Classifier:
 def vectors_and_regression(inputs: MethodInput) -> Classifier:
     """Logistic regression on the sentence vectors by which top-k finds neighbours."""
     texts, labels = _texts_and_labels(inputs)
-    fitted = _regression().fit(vectors_of(texts), labels)
+    fitted = _regression().fit(vectors_of(texts, inputs.embedder), labels)
     return SklearnClassifier(
         inputs.task.labels,
         fitted.classes_,
-        lambda texts: fitted.predict_proba(embedder().embed(texts)),
+        lambda texts: fitted.predict_proba(embedder(inputs.embedder).embed(texts)),
     )
 
 
@@ -293,7 +293,9 @@ def setfit(inputs: MethodInput) -> Classifier:
     from sklearn.linear_model import LogisticRegression
 
     texts, labels = _texts_and_labels(inputs)
-    model = SetFitModel(SentenceEmbedder()._encoder, LogisticRegression())  # a copy to be trained
+    model = SetFitModel(
+        SentenceEmbedder(inputs.embedder)._encoder, LogisticRegression()
+    )  # a copy to be trained
     # It writes its progress to stdout, where our results are.
     with TemporaryDirectory() as scratch, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         arguments = TrainingArguments(

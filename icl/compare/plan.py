@@ -16,6 +16,7 @@ from clfcore.model.spec import MINI
 from icl.compare.methods import METHODS, Method, embedder
 from icl.compare.task_split import TaskSplit
 from icl.lm.open import BF16, lm_record
+from icl.pool.embed import DEFAULT_EMBEDDER
 
 COMPARED_LM = BF16 + DEFAULT_LM
 DEMONSTRATION_ORDERS = 4  # random ones, of the same demonstrations
@@ -37,6 +38,7 @@ class ComparisonCell(Checked):
         lm: which language model is shown examples; "" where none is asked.
         k: how many.
         prompt_tokens: how long a prompt may be; 0: as the model likes it.
+        embedder: what finds similar messages.
         more: what else is measured: ``memory``; ``second``, the other corpus; ``hard``, some test
             messages as they are; a key of ``PERTURBATIONS``, the same in other words; ``order 1``,
             ``order 2``, …: the same with the demonstrations in other orders.
@@ -58,6 +60,7 @@ class ComparisonCell(Checked):
     lm: str = COMPARED_LM
     k: int = setting(4, "Examples shown.", bound=at_least(1))
     prompt_tokens: int = setting(0, "How long a prompt may be.", bound=at_least(0))
+    embedder: str = DEFAULT_EMBEDDER
     more: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -99,6 +102,9 @@ class Plan(Checked):
     seeds: tuple[int, ...] = (0, 1, 2)
     base: str = setting(MINI, "What is fine-tuned, as clf train.", MODELS)
     lm: str = setting(COMPARED_LM, "What is shown examples, as icl --lm.", MODELS)
+    embedder: str = setting(
+        DEFAULT_EMBEDDER, "What finds similar messages, as icl --embedder.", MODELS
+    )
     k: int = setting(4, "How many examples are shown.", MODELS, bound=at_least(1), option="-k")
     prompt_tokens: int = setting(
         0,
@@ -162,16 +168,17 @@ class Plan(Checked):
             # A model that a method does not use makes no other cell of it.
             base = self.base if method.family == "fine_tuned" else ""
             lm = self.lm if method.asks_lm else ""
+            model = self.embedder if method.uses_vectors else DEFAULT_EMBEDDER
             prompt_tokens = self.prompt_tokens if method.asks_lm else 0
             cells.append(
                 ComparisonCell(
                     method=name, budget=budget, seed=seed, base=base, lm=lm,
-                    prompt_tokens=prompt_tokens, more=more,
+                    prompt_tokens=prompt_tokens, embedder=model, more=more,
                     inputs={
                         **messages,
                         "second": second if "second" in more else None,
                         "template": template if lm else None,
-                        "embedder": embedder().name if method.uses_vectors else None,
+                        "embedder": embedder(self.embedder).name if method.uses_vectors else None,
                         "lm": of_lm if lm else None,
                         "base": of_base if base else None,
                     },

@@ -32,6 +32,7 @@ from clfcore.types import Classifier, Example, OnProgress, ignore
 from icl.compare.methods import METHODS, MethodInput, pool_of, seconds_to_embed, vectors_of
 from icl.compare.plan import ComparisonCell, Plan
 from icl.compare.task_split import TaskSplit
+from icl.pool.embed import DEFAULT_EMBEDDER
 from icl.selectors.votek import VoteKPool
 
 VOTER_SHARE = 0.75  # share of the pool that vote-k looks at
@@ -52,25 +53,28 @@ def method_input(split: TaskSplit, cell: ComparisonCell) -> MethodInput:
     """What the method of a cell may learn from, and with."""
     order = np.random.default_rng(cell.seed).permutation(len(split.pool))
     if METHODS[cell.method].chooses == "votek":
-        order = votek_order(split.pool, cell.budget, cell.seed)
+        order = votek_order(split.pool, cell.budget, cell.seed, cell.embedder)
     rows = tuple(order[: cell.budget].tolist())
     return MethodInput(
         tuple(split.pool[row] for row in rows), split.task, base=cell.base, lm=cell.lm, k=cell.k,
-        seed=cell.seed, prompt_tokens=cell.prompt_tokens, rows=rows,
+        embedder=cell.embedder, seed=cell.seed, prompt_tokens=cell.prompt_tokens, rows=rows,
     )  # fmt: skip
 
 
-def votek_order(pool: Sequence[Example], count: int, seed: int) -> np.ndarray:
+def votek_order(
+    pool: Sequence[Example], count: int, seed: int, embedder: str = DEFAULT_EMBEDDER
+) -> np.ndarray:
     """Rows of the pool: those that vote-k would have labelled, then all others at random.
 
     Args:
         pool: its labels are not looked at.
         count: how many are to be labelled.
         seed: draws the messages that vote, as in the paper (Su et al. 2023, section 2.1).
+        embedder: what says which messages are similar.
     """
     order = np.random.default_rng(seed).permutation(len(pool))
     voters = np.sort(order[: math.ceil(VOTER_SHARE * len(pool))])
-    unlabelled = pool_of([replace(pool[row], label="") for row in voters.tolist()])
+    unlabelled = pool_of([replace(pool[row], label="") for row in voters.tolist()], embedder)
     voted = VoteKPool(annotate=min(count, len(voters))).fit(unlabelled)
     picks = voters[voted.picks]
     return np.concatenate([picks, order[~np.isin(order, picks)]])
@@ -96,9 +100,9 @@ def run_cell(
     classifier = method.learn(inputs)
     seconds = time.perf_counter() - begin
     if method.chooses == "votek":
-        seconds += seconds_to_embed([example.text for example in split.pool])
+        seconds += seconds_to_embed([example.text for example in split.pool], cell.embedder)
     elif method.embeds:
-        seconds += seconds_to_embed([example.text for example in inputs.labelled])
+        seconds += seconds_to_embed([example.text for example in inputs.labelled], cell.embedder)
 
     def ask(
         classifier: Classifier, examples: Sequence[Example], about: str
@@ -195,7 +199,8 @@ def run(
     """
     methods = [METHODS[name] for name in plan.methods]
     if any(method.uses_vectors for method in methods):
-        vectors_of([e.text for e in split.pool])  # on the disk before several processes want them
+        # On the disk before several processes want them.
+        vectors_of([e.text for e in split.pool], plan.embedder)
     return run_cells(
         plan.cells(split), out, partial(run_cell, split=split), COMPARISON, on_progress,
         note=note, jobs=jobs, ray=ray,

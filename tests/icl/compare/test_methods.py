@@ -25,7 +25,7 @@ def models(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def no_real_models(monkeypatch, tmp_path):
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))
-    monkeypatch.setattr(methods, "_embedder", HashedWords())
+    monkeypatch.setattr(methods, "embedder", lambda name="": HashedWords())
     monkeypatch.setattr(methods, "LEAST_STEPS", 4)
 
 

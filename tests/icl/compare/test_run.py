@@ -52,7 +52,7 @@ TIMES = {"seconds", "learn_seconds", "ms", "ms_per_message", "created", "memory_
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(methods, "_embedder", HashedWords())
+    monkeypatch.setattr(methods, "embedder", lambda name="": HashedWords())
 
 
 def without_times(found):
@@ -70,6 +70,18 @@ def cell(split, method, budget, seed=0, **more):
 
 
 # --- who sees what ------------------------------------------------------------------------------
+
+
+def test_another_embedder_makes_other_cells_of_the_methods_that_use_vectors():
+    split, some = split_task(MESSAGES), {"methods": ("knn", "tfidf"), "seeds": (0,)}
+    usual, other = (
+        {c.method: identity(c.record) for c in plan(**some, **more).cells(split)}
+        for more in ({}, {"embedder": "another"})
+    )
+    assert usual["knn"] != other["knn"]
+    assert usual["tfidf"] == other["tfidf"]
+    (knn, _) = plan(**some, embedder="another", budgets=(8,)).cells(split)
+    assert method_input(split, knn).embedder == "another"
 
 
 def test_no_message_that_is_asked_about_may_be_labelled():
