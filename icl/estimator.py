@@ -8,11 +8,12 @@ FewShotClassifier(k=4).fit(texts, labels).predict_proba(["You won!", "See you at
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, MISSING, fields, make_dataclass
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from clfcore.data.arrays import (
@@ -40,7 +41,7 @@ _Parameters: Any = make_dataclass(
         ("base_url", "str | None", None),
         ("embedder", "Embedder | None", None),
         *((s.name, s.type, None if s.default is MISSING else s.default) for s in SETTINGS),
-        ("random_state", int, 0),
+        ("random_state", "int | np.random.RandomState | None", 0),
     ],
     eq=False,
     repr=False,
@@ -63,7 +64,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
         embedder: what embeds messages; ``None``: the bundled one.
         selector: this and ``options``, ``k``, … are the settings of ``FewShotConfig``, which says
             what each means.
-        random_state: an int; the seed of all that is random.
+        random_state: the seed of all that is random; or as scikit-learn has it.
 
     Attributes:
         classes_: the labels, sorted, in their own dtype; the columns of ``predict_proba``.
@@ -97,7 +98,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
             lm=self.lm,
             base_url=self.base_url,
             embedder=self.embedder,
-            seed=self.random_state,
+            seed=self._seed(),
             **settings,
         ).fit(data.examples)
         self.classes_, self._names = data.classes, data.names
@@ -152,6 +153,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
             for answer, label, wanted in zip(answers, best, expected, strict=True)
         ]
         return float(np.average(right, weights=check_weights(sample_weight, len(right))))
+
+    def _seed(self) -> int:
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _answers(self, X: object) -> list[FewShotPrediction]:
         check_is_fitted(self)

@@ -119,8 +119,6 @@ class ApproximateIndex:
             faiss.METRIC_INNER_PRODUCT,
         )
         self._file.nprobe = lists // 10 + 1
-        self._everywhere = faiss.SearchParametersIVF()
-        self._everywhere.nprobe = lists
         self._file.cp.niter, self._file.cp.max_points_per_centroid = 10, 64
         sample = np.random.default_rng(0).choice(rows, min(len(rows), 64 * lists), replace=False)
         self._file.train(vectors[np.sort(sample)])
@@ -149,7 +147,11 @@ class ApproximateIndex:
         _, near = self._file.search(vectors, close)  # (Q, close), -1 where there are no more
         short = near[:, k - 1] < 0
         if short.any():
-            _, near[short] = self._file.search(vectors[short], close, params=self._everywhere)
+            import faiss
+
+            everywhere = faiss.SearchParametersIVF()  # not kept: it cannot be pickled
+            everywhere.nprobe = self._file.nlist
+            _, near[short] = self._file.search(vectors[short], close, params=everywhere)
         found = np.empty((len(vectors), k), np.int64)
         similarities = np.empty((len(vectors), k), np.float32)
         for part in _parts(len(vectors), ROWS_PER_COPY // close):

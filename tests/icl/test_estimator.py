@@ -1,6 +1,7 @@
 """The few-shot classifier among scikit-learn's own tools."""
 
 import inspect
+import pickle
 from dataclasses import fields
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from clfcore.data.split import UnusableInput
 from clfcore.errors import TuneshotError
 from icl.prompt.tasks import task_with_labels
+from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 from tests.support.doubles import EXAMPLES, CountingLM, HashedWords, Sayer
 from tests.support.lazy import lazy
@@ -77,6 +79,23 @@ def test_it_works_in_cross_validation_a_search_and_a_pipeline():
     lower = preprocessing.FunctionTransformer(lambda texts: [text.lower() for text in texts])
     pipe = pipeline.make_pipeline(lower, estimator(selector="knn", lm=None))
     assert pipe.fit(TEXTS, LABELS).score(TEXTS, LABELS) > 0.5
+
+
+@pytest.mark.parametrize("selector", SELECTORS)
+def test_with_every_selector_a_fitted_one_is_pickled_and_answers_the_same(selector):
+    fitted = estimator(selector=selector).fit(TEXTS, LABELS)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize("make", [lambda: 3, lambda: np.int64(3), lambda: np.random.RandomState(3)])
+def test_the_same_random_state_shows_the_same_messages(make):
+    shown = [
+        estimator(selector="random", random_state=make()).fit(TEXTS, LABELS)
+        .few_shot_.prompt("hello").text for _ in range(2)
+    ]  # fmt: skip
+    assert shown[0] == shown[1]
+    assert estimator(selector="random", random_state=None).fit(TEXTS, LABELS).score(TEXTS, LABELS)
 
 
 def test_a_setting_that_is_not_allowed_is_refused_when_it_is_fitted():

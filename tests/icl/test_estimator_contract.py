@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+import warnings
 
 import joblib
 import numpy as np
@@ -151,6 +152,17 @@ def test_a_fitted_one_dumps_and_loads_and_answers_the_same(estimator, places, tm
     assert KEY.encode() not in (tmp_path / "fitted").read_bytes()
 
 
+def test_two_threads_give_the_scores_of_one(estimator):
+    def scores(threads):
+        with joblib.parallel_config("threading"):
+            return model_selection.cross_val_score(
+                estimator, TEXTS, LABELS, cv=2, n_jobs=threads, error_score="raise",
+                scoring="neg_log_loss",
+            )  # fmt: skip
+
+    np.testing.assert_allclose(scores(2), scores(1), atol=1e-4)
+
+
 @pytest.mark.slow
 def test_two_processes_give_the_scores_of_one(estimator):
     def scores(processes):
@@ -279,6 +291,7 @@ def test_what_is_no_column_of_texts_is_refused_alike(make, wrong, places):
 # --- answers ------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:.*replies named no label")
 @pytest.mark.parametrize(
     "labels",
     [np.array(LABELS), np.array(LABELS) == "spam", np.where(np.array(LABELS) == "spam", 7, -1)],
@@ -294,6 +307,32 @@ def test_answers_are_classes_and_columns_follow_them(estimator, labels):
     answers = estimator.predict(TEXTS)
     assert answers.dtype == labels.dtype
     assert (p[np.arange(10), np.searchsorted(estimator.classes_, answers)] >= 0.5).all()
-    assert estimator.score(TEXTS, labels) == (answers == labels).mean()
+    with warnings.catch_warnings(record=True) as silent:  # a model that says spam to a number
+        warnings.simplefilter("always")
+        score = estimator.score(TEXTS, labels)
+    assert score == (0 if silent else (answers == labels).mean())
     assert estimator.predict_proba([]).shape == (0, 2)
     assert estimator.predict([]).shape == (0,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: few_shot.FewShotClassifier(k=2),
+        lambda: few_shot.FewShotClassifier(lm=local.LocalLM(), k=2, selector="knn"),
+        lambda: fine_tuned.TuneshotClassifier(validation_share=0.5),
+    ],
+    ids=["few-shot, by name", "few-shot, an object", "fine-tuned"],
+)
+def test_the_bundled_models_do_all_of_it_too(make, tmp_path, monkeypatch):
+    """With the caches of this machine: making them takes half a minute."""
+    monkeypatch.delenv("TUNESHOT_CACHE")
+    estimator = make()
+    scores = model_selection.cross_val_score(estimator, TEXTS, LABELS, cv=2, n_jobs=2)
+    assert np.isfinite(scores).all()
+    fitted = sklearn_base.clone(estimator).fit(TEXTS, LABELS)
+    joblib.dump(fitted, tmp_path / "fitted")
+    assert (tmp_path / "fitted").stat().st_size < 100_000  # of 540 MB
+    again = joblib.load(tmp_path / "fitted")
+    np.testing.assert_allclose(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS), atol=1e-4)

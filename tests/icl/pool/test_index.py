@@ -1,3 +1,4 @@
+import pickle
 import sys
 
 import numpy as np
@@ -126,6 +127,14 @@ def test_the_approximate_answer_is_the_same_on_every_build_and_in_every_batch(la
         alone = approximate.search(query[None], 8)
         assert np.array_equal(alone[0][0], rows[place])
         assert np.array_equal(alone[1][0], similarities[place])
+
+
+def test_an_approximate_index_finds_the_same_rows_after_a_pickle(large):
+    _, _, approximate = large
+    again = pickle.loads(pickle.dumps(approximate))
+    queries = clustered(30, seed=4)
+    for ours, theirs in zip(again.search(queries, 8), approximate.search(queries, 8), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_the_approximate_graph_skips_the_row_itself_even_among_its_copies(large, monkeypatch):
