@@ -45,7 +45,7 @@ class Setting:
         help: for ``--help`` and for readers of the dataclass.
         group: under which heading ``--help`` shows it; "": the general one.
         choices: the registry, or other names, that its values come from; ``None``: any value.
-        bound: which numbers are allowed; ``None``: any.
+        bound: which numbers are allowed; ``None``: any. A value of ``None`` is always allowed.
         option: its name on the command line, where that does not follow from the field's.
         page: whether a visitor of the page and a program may set it, too.
     """
@@ -96,7 +96,7 @@ class Checked:
             about, value = each.metadata.get("setting", Setting("")), getattr(self, each.name)
             if about.choices is not None and value not in about.choices:
                 problems.append(str(unknown_choice(each.name, value, about.choices)))
-            if about.bound and not about.bound.holds(value):
+            if about.bound and value is not None and not about.bound.holds(value):
                 problems.append(f"{each.name} must be {about.bound.text}, not {value!r}")
         return problems or self.contradictions()
 

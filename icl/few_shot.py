@@ -108,6 +108,7 @@ class FewShot:
         config: all settings.
         selector: fitted; see its class for what can be inspected.
         prompt_limit: tokens that a prompt may have; 0 of a vote.
+        chat: whether the prompt is a chat: as the settings say, else as the model prefers.
 
     Raises:
         TuneshotError: settings that are not allowed.
@@ -134,10 +135,12 @@ class FewShot:
         self.votes = SELECTORS[selector].votes
         self.balance = SELECTORS[selector].balance or self.config.balance
         self.lm: LM | None = None
-        self.prompt_limit = 0
+        self.prompt_limit, self.chat = 0, False
         if not self.votes:
-            self.lm = _opened(lm, base_url)
+            self.lm = _opened(lm, base_url, self.config.chat)
             self.prompt_limit = self.lm.prompt_limit(self.config.prompt_tokens)
+            chat = self.config.chat
+            self.chat = self.lm.prefers_chat if chat is None else chat
         self._prior: Prior | None = None
         self._hint: str | None = None
 
@@ -181,7 +184,7 @@ class FewShot:
         """Refuses, before any work, a model that cannot do what the settings say."""
         template, config = self.task.template, self.config
         query = self.pool.texts[0]
-        render = template.render_chat if config.chat else template.render
+        render = template.render_chat if self.chat else template.render
         prompt = render([], query)
         words = continuations(prompt, template.words_for(query))
         least = lm.count_tokens(render([], "")) + LEAST_MESSAGE_TOKENS
@@ -320,7 +323,7 @@ class FewShot:
             arrange=arrange,
             count_tokens=self.lm.count_tokens,
             max_tokens=self.prompt_limit if limit is None else limit,
-            chat=self.config.chat,
+            chat=self.chat,
             as_read=SCORINGS[self.config.scoring].as_read,
         )
         fitting = list(ranked)
@@ -354,7 +357,7 @@ class FewShot:
         prior = self._prior
         if self._probes:
             template, shown = self.task.template, prompt.demonstrations
-            render = template.render_chat if self.config.chat else template.render
+            render = template.render_chat if self.chat else template.render
             probed = [
                 self._label_scores(probe, replace(prompt, text=render(shown, probe), query=probe))
                 for probe in self._probes
@@ -435,9 +438,9 @@ def _most_probable(probabilities: Mapping[str, float]) -> str:
     return max(probabilities, key=probabilities.__getitem__)
 
 
-def _opened(lm: LM | str | None, base_url: str | None) -> LM:
+def _opened(lm: LM | str | None, base_url: str | None, chat: bool | None) -> LM:
     if lm is None or isinstance(lm, str):
-        return open_lm(lm, base_url)
+        return open_lm(lm, base_url, chat=chat)
     if base_url is not None:
         raise TuneshotError(
             f"{lm.name} is a model that was made already, and base_url says where a named one is; "

@@ -52,11 +52,12 @@ class FewShotConfig(Checked):
     longest: int = setting(
         0, "Leave out messages of more tokens; 0: none.", EXAMPLES, bound=at_least(0)
     )
-    chat: bool = setting(
-        False,
+    chat: bool | None = setting(
+        None,
         "Show examples as turns of a chat, through the model's chat template, for models made for "
-        "chats.",
+        "chats; default: behind an API, yes; on this machine, no.",
         EXAMPLES,
+        option="--chat/--no-chat",
     )
     prompt_tokens: int = setting(
         0,

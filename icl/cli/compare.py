@@ -35,7 +35,8 @@ from icl.cli.options import TASK
 from icl.compare.methods import METHODS
 from icl.compare.plan import MEASURED, MODELS, Plan, budgets_of
 from icl.compare.task_split import split_task
-from icl.lm.open import API, BF16
+from icl.lm.connection import Connection
+from icl.lm.open import API, BF16, refuse_address
 
 if TYPE_CHECKING:
     from icl.compare.summary import ComparisonSummary
@@ -53,10 +54,12 @@ RUN = "The run"  # a heading of --help
     "--list",
 )
 @with_config(DataSource, "source")
+@with_config(Connection, "connection")
 @with_settings(Plan, defaults=True)
 def compare(
     *,
     source: DataSource,
+    connection: Connection,
     also: Annotated[
         str | None,
         typer.Option(
@@ -140,14 +143,16 @@ def compare(
     command = _command(
         **source.to_dict(), methods=methods, budgets=budgets, seeds=seeds, same_model=same_model,
         out=out, test_size=test_size, also=also, task=task,
-        split_seed=split_seed, **settings,
+        split_seed=split_seed, **settings, **connection.given,
     )  # fmt: skip
+    refuse_address(settings["lm"], connection.base_url)
     if same_model:
         settings["base"] = _fine_tunable(settings["lm"])
     plan = Plan(  # before any message is read; how many there are is known later
         methods=tuple(dict.fromkeys(name for m in methods.split(",") if (name := m.strip()))),
         budgets=budgets_of(budgets, sys.maxsize),
         seeds=tuple(range(seeds)),
+        connection=connection,
         **settings,
     )
     messages = source.load()
@@ -244,8 +249,8 @@ def _command(**options: Any) -> str:  # noqa: ANN401
         option = "-k" if name == "k" else f"--{name.replace('_', '-')}"
         if value is True:
             words.append(option)
-        elif name == "robust":
-            words.append("--no-robust")
+        elif value is False and name in ("robust", "chat", "logprobs"):
+            words.append(f"--no-{name}")
         elif value not in (None, "", False):
             words += [option, str(value)]
     return shlex.join(words)

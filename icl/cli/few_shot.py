@@ -72,7 +72,7 @@ def build_few_shot(
     from icl.pool.embed import SentenceEmbedder
 
     votes = SELECTORS[settings.selector].votes
-    lm = None if votes else open_lm(models.lm, models.base_url)
+    lm = None if votes else open_lm(models.lm, chat=settings.chat, **models.given)
     values = {field.name: getattr(settings, field.name) for field in fields(FewShotConfig)}
     return FewShot(task, lm=lm, embedder=SentenceEmbedder(models.embedder), **values).fit(pool)
 
@@ -143,5 +143,5 @@ def note_unanswered_records(records: Iterable[Record]) -> None:
     note_unanswered(
         sum(test["no_answer"] for test, _ in silent),
         sum(test["messages"] for test, _ in silent),
-        all(config.get("chat", False) for _, config in silent),
+        all(config.get("chat") is not False for _, config in silent),
     )

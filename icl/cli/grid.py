@@ -1,7 +1,6 @@
 """``icl grid``: checks everything first, runs, writes records and table."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -207,7 +206,7 @@ def few_shot_of_cell(
     """The classifier of a grid's cell, and the messages it is asked about."""
     about = messages[cell.task]
     questions = draw(about.questions, cell.limit, cell.balanced, cell.seed)
-    models = replace(models, lm=cell.lm or models.lm)
+    models = models.asking(cell.lm or models.lm)
     return build_few_shot(about.task, about.pool, models, cell), questions
 
 

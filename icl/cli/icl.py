@@ -84,7 +84,7 @@ def classify(
             print_json(_record(text, prediction))
         else:
             _print_prediction(text, prediction)
-    note_unanswered(unanswered, len(messages), settings.chat)
+    note_unanswered(unanswered, len(messages), few_shot.chat)
 
 
 @app.command()
@@ -190,12 +190,13 @@ def evaluate(
         result = measure(
             few_shot, questions, lambda done: bars(name, done, len(questions)), batch_size=8
         )
-    note_unanswered(result.metrics.no_answer, len(questions), settings.chat)
+    note_unanswered(result.metrics.no_answer, len(questions), few_shot.chat)
     if not json:
         print_evaluation(result, f"{name}, {len(questions)} messages")
         return
     about = {
         **settings.to_dict(),
+        "chat": few_shot.chat,
         "k": 0 if settings.selector == "zero" else settings.k,
         "balance": few_shot.balance,
         "task": task.name,
@@ -224,7 +225,9 @@ def complete(
     from icl.lm.open import open_lm
 
     prompt = FREE_PROMPTS[name]
-    answer = open_lm(models.lm, models.base_url).generate(prompt.render(text), stop=prompt.stop)
+    answer = open_lm(models.lm, chat=False, **models.given).generate(
+        prompt.render(text), stop=prompt.stop
+    )
     stdout.print(printable(answer.text.strip()))
 
 

@@ -1,6 +1,6 @@
 """Command-line options that several commands share, as settings dataclasses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,9 +8,11 @@ import typer
 
 from clfcore.cli.options import with_config
 from clfcore.cli.terminal import Command
-from clfcore.config import DEFAULT_LM, Checked, setting
+from clfcore.config import DEFAULT_LM, setting
 from clfcore.data.columns import MESSAGES, Columns
 from clfcore.errors import unknown_choice
+from icl.lm.connection import Connection
+from icl.lm.open import API
 from icl.pool.embed import DEFAULT_EMBEDDER
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, read_option
@@ -53,7 +55,7 @@ class TaskSource(Columns):
 
 
 @dataclass(frozen=True, slots=True)
-class ModelChoice(Checked):
+class ModelChoice(Connection):
     """Which models are asked: the language model, and the one that finds similar messages."""
 
     lm: str = setting(
@@ -62,14 +64,15 @@ class ModelChoice(Checked):
         "memory), or api: and a name of LiteLLM's (api:openai/gpt-4o-mini).",
         LM,
     )
-    base_url: str | None = setting(
-        None, "Of a server with OpenAI's protocol, for a model api:…", LM
-    )
     embedder: str = setting(
         DEFAULT_EMBEDDER,
         "What finds similar messages: a sentence-transformers folder or Hugging Face name.",
         LM,
     )
+
+    def asking(self, lm: str) -> "ModelChoice":
+        """The same with another language model; one on this machine has no address."""
+        return replace(self, lm=lm, base_url=self.base_url if lm.startswith(API) else None)
 
 
 def with_few_shot_settings(command: Command) -> Command:

@@ -152,7 +152,7 @@ def classify(
         )  # fmt: skip
     if not isinstance(few_shot := answers["few_shot"], TuneshotError):
         unanswered = sum(answer.label is None for answer in few_shot)
-        note_unanswered(unanswered, len(messages), settings.chat)
+        note_unanswered(unanswered, len(messages), settings.chat is not False)
     if any(isinstance(answer, TuneshotError) for answer in answers.values()):
         raise typer.Exit(1)
 

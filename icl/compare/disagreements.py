@@ -13,6 +13,7 @@ from icl.compare.plan import ComparisonCell, Plan
 from icl.compare.run import method_input
 from icl.compare.task_split import TaskSplit
 from icl.few_shot import FewShotPrediction
+from icl.lm.connection import Connection
 
 EXPLAINED_MESSAGES = 20  # at most
 
@@ -55,7 +56,7 @@ def explain(
     rows = differing[:EXPLAINED_MESSAGES]
     explained = [
         _explained(record, [answered[row] for row in rows], [split.test[row].text for row in rows],
-                   split)
+                   split, plan.connection)
         for record, answered in zip(pair, lines, strict=True)
     ]  # fmt: skip
     return {
@@ -72,12 +73,18 @@ def explain(
 
 
 def _explained(
-    record: Record, lines: Sequence[Record], texts: Sequence[str], split: TaskSplit
+    record: Record,
+    lines: Sequence[Record],
+    texts: Sequence[str],
+    split: TaskSplit,
+    connection: Connection,
 ) -> list[dict[str, Any]]:
     """What a cell answered, and what each answer rests on."""
     if not texts:
         return []
-    cell = ComparisonCell.from_dict({**record["config"], "more": (), "inputs": record["inputs"]})
+    cell = ComparisonCell.from_dict(
+        {**record["config"], "more": (), "inputs": record["inputs"], "connection": connection}
+    )
     classifier = METHODS[cell.method].learn(method_input(split, cell))
     return [
         {

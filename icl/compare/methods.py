@@ -23,6 +23,7 @@ from clfcore.errors import missing_extra_explained
 from clfcore.training.settings import settings_for
 from clfcore.types import Classifier, Example, Prediction
 from icl.few_shot import FewShot
+from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.lm.open import open_lm
 from icl.pool.embed import DEFAULT_EMBEDDER, SentenceEmbedder, embed_cached
 from icl.pool.pool import Pool
@@ -48,7 +49,9 @@ class MethodInput:
         base: what fine-tuning starts from, see ``load_base``.
         lm: the language model that is shown examples, see ``open_lm``.
         k: how many of them; also the neighbours that vote.
+        chat: whether the prompt is a chat; ``None``: as the model prefers.
         prompt_tokens: how long a prompt may be; 0: as the model likes it.
+        connection: how the server of a model behind an API is reached.
         order: how they stand in the prompt, a key of ``ARRANGEMENTS``.
         embedder: what finds similar messages, see ``embedder``.
         seed: of everything random.
@@ -60,7 +63,9 @@ class MethodInput:
     base: str
     lm: str
     k: int = 4
+    chat: bool | None = None
     prompt_tokens: int = 0
+    connection: Connection = DEFAULT_CONNECTION
     order: str = "similar_last"
     embedder: str = DEFAULT_EMBEDDER
     seed: int = 0
@@ -188,13 +193,17 @@ def fine_tune_with_history(layers: str, inputs: MethodInput) -> "TrainingResult"
 
 def few_shot(selector: str, inputs: MethodInput) -> Classifier:
     """Shows the language model some of the labelled messages, chosen by a selector."""
-    lm = None if SELECTORS[selector].votes else open_lm(inputs.lm)
+    lm = (
+        None
+        if SELECTORS[selector].votes
+        else open_lm(inputs.lm, chat=inputs.chat, **inputs.connection.given)
+    )
     # A pool is never empty; zero-shot shows nothing of it.
     labelled = inputs.labelled or (Example("-", inputs.task.labels[0]),)
     k = 0 if selector == "zero" else min(inputs.k, len(inputs.labelled))
     return FewShot(
         inputs.task, selector, lm=lm, embedder=embedder(inputs.embedder), k=k, order=inputs.order,
-        prompt_tokens=inputs.prompt_tokens, seed=inputs.seed,
+        chat=inputs.chat, prompt_tokens=inputs.prompt_tokens, seed=inputs.seed,
     ).fit(pool_of(labelled, inputs.embedder))  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from clfcore.evaluation.records import Record
 from clfcore.model.spec import MINI
 from icl.compare.methods import METHODS, Method, embedder
 from icl.compare.task_split import TaskSplit
+from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.lm.open import BF16, lm_record
 from icl.pool.embed import DEFAULT_EMBEDDER
 
@@ -37,6 +38,7 @@ class ComparisonCell(Checked):
         base: what fine-tuning starts from; "" where nothing is fine-tuned.
         lm: which language model is shown examples; "" where none is asked.
         k: how many.
+        chat: whether the prompt is a chat; ``None``: as the model prefers.
         prompt_tokens: how long a prompt may be; 0: as the model likes it.
         embedder: what finds similar messages.
         more: what else is measured: ``memory``; ``second``, the other corpus; ``hard``, some test
@@ -44,6 +46,8 @@ class ComparisonCell(Checked):
             ``order 2``, …: the same with the demonstrations in other orders.
         inputs: what all this is applied to: hashes of the messages, of the prompt's format and of
             the models' files.
+        connection: how the server of a model behind an API is reached; the records name its
+            address only.
 
     Raises:
         TuneshotError: an unknown name, or values that cannot be meant.
@@ -59,10 +63,12 @@ class ComparisonCell(Checked):
     base: str = MINI
     lm: str = COMPARED_LM
     k: int = setting(4, "Examples shown.", bound=at_least(1))
+    chat: bool | None = None
     prompt_tokens: int = setting(0, "How long a prompt may be.", bound=at_least(0))
     embedder: str = DEFAULT_EMBEDDER
     more: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    connection: Connection = DEFAULT_CONNECTION
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), "more": list(self.more)}  # as JSON gives it back
@@ -71,6 +77,7 @@ class ComparisonCell(Checked):
     def record(self) -> Record:
         """What its record begins with."""
         config = self.to_dict()
+        del config["connection"]
         return {"inputs": config.pop("inputs"), "config": config}
 
     @property
@@ -92,6 +99,7 @@ class Plan(Checked):
         methods: keys of ``METHODS``.
         budgets: ascending; the last is the whole pool, if ``all`` was asked for.
         seeds: at least one.
+        connection: how the server of a model behind an API is reached.
 
     Raises:
         TuneshotError: nothing to run, or an unknown name.
@@ -100,12 +108,19 @@ class Plan(Checked):
     methods: tuple[str, ...]
     budgets: tuple[int, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
+    connection: Connection = DEFAULT_CONNECTION
     base: str = setting(MINI, "What is fine-tuned, as clf train.", MODELS)
     lm: str = setting(COMPARED_LM, "What is shown examples, as icl --lm.", MODELS)
     embedder: str = setting(
         DEFAULT_EMBEDDER, "What finds similar messages, as icl --embedder.", MODELS
     )
     k: int = setting(4, "How many examples are shown.", MODELS, bound=at_least(1), option="-k")
+    chat: bool | None = setting(
+        None,
+        "Show examples as turns of a chat; default: behind an API, yes; on this machine, no.",
+        MODELS,
+        option="--chat/--no-chat",
+    )
     prompt_tokens: int = setting(
         0,
         "How long a prompt may be, in tokens, up to the model's window; 0: as icl evaluate.",
@@ -150,7 +165,7 @@ class Plan(Checked):
         }  # fmt: skip
         methods = [METHODS[name] for name in self.methods]
         prompts = any(method.asks_lm for method in methods)
-        of_lm = lm_record(self.lm) if prompts else None
+        of_lm = lm_record(self.lm, self.connection.base_url) if prompts else None
         template = split.task.template.digest if prompts else None
         of_base = {"files": model_files(self.base)}
         messages = {"pool": data_record(split.pool), "questions": data_record(split.test)}
@@ -169,11 +184,13 @@ class Plan(Checked):
             base = self.base if method.family == "fine_tuned" else ""
             lm = self.lm if method.asks_lm else ""
             model = self.embedder if method.uses_vectors else DEFAULT_EMBEDDER
+            chat = self.chat if method.asks_lm else None
             prompt_tokens = self.prompt_tokens if method.asks_lm else 0
             cells.append(
                 ComparisonCell(
                     method=name, budget=budget, seed=seed, base=base, lm=lm,
-                    prompt_tokens=prompt_tokens, embedder=model, more=more,
+                    chat=chat, prompt_tokens=prompt_tokens, embedder=model, more=more,
+                    connection=self.connection,
                     inputs={
                         **messages,
                         "second": second if "second" in more else None,

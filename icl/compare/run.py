@@ -57,7 +57,8 @@ def method_input(split: TaskSplit, cell: ComparisonCell) -> MethodInput:
     rows = tuple(order[: cell.budget].tolist())
     return MethodInput(
         tuple(split.pool[row] for row in rows), split.task, base=cell.base, lm=cell.lm, k=cell.k,
-        embedder=cell.embedder, seed=cell.seed, prompt_tokens=cell.prompt_tokens, rows=rows,
+        embedder=cell.embedder, seed=cell.seed, chat=cell.chat, prompt_tokens=cell.prompt_tokens,
+        connection=cell.connection, rows=rows,
     )  # fmt: skip
 
 

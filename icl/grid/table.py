@@ -16,6 +16,7 @@ from clfcore.evaluation.shown import labels_in_words, number_in_words, pooled
 from clfcore.json_text import to_json
 from clfcore.types import NO_ANSWER
 from clfcore.wording import assignments, markdown_table, newest_plain
+from icl.lm.open import API
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
@@ -112,7 +113,8 @@ def table(records: Iterable[Record]) -> str:
         settings = {
             name: value
             for name, value in record["config"].items()
-            if name not in _VARIED and (name in _DRAWN or value != usual.get(name))
+            if name not in _VARIED
+            and (name in _DRAWN or value not in (usual.get(name), _preferred(record).get(name)))
         }
         sections.setdefault(assignments(settings), []).append(record)
     columns = {_task(record) for record in newest}
@@ -277,6 +279,11 @@ def _balance(record: Record) -> str:
     """The rule by which labels were balanced: the setting, unless the selector has one."""
     config = record["config"]
     return SELECTORS[config["selector"]].balance or str(config["balance"])
+
+
+def _preferred(record: Record) -> Record:
+    """What a setting of ``None`` means for the model of a record."""
+    return {"chat": str(record["config"]["lm"]).startswith(API)}
 
 
 def _model(record: Record) -> str:

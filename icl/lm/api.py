@@ -7,6 +7,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 from clfcore.errors import TuneshotError
@@ -17,6 +18,7 @@ from clfcore.types import without_lone_surrogates
 from icl.lm.base import (
     Generation,
     PromptText,
+    RefusedRequestError,
     ReplyToken,
     Scored,
     checked_prompt_limit,
@@ -32,7 +34,12 @@ ANSWER_TOKENS = 256  # of the model's window that are kept for the answer
 TOP_LOGPROBS = 20  # the most that OpenAI gives of a chat's tokens, and vLLM of any
 TOP_LOGPROBS_TEXT = 5  # the most that OpenAI gives of a text's
 PARALLEL_REQUESTS = 8  # continuations scored at the same time
+_TEXT = "text-completion-openai"  # LiteLLM's name for OpenAI's /completions
 _CACHE_FORMAT = 2  # raise it when what is stored changes
+
+
+class _NoScoresError(TuneshotError):
+    """The server does not score a text that it is sent."""
 
 
 class ApiLM(Shared):
@@ -40,9 +47,10 @@ class ApiLM(Shared):
 
     The name says which endpoint is asked. A chat model (``openai/gpt-4o-mini``,
     ``anthropic/…``, ``ollama_chat/…``) answers; a plain prompt is sent as one user message.
-    ``text-completion-openai/NAME`` continues plain text on the older ``/completions`` endpoint,
-    which vLLM, SGLang and llama-cpp-python also let score a given text (``scores`` is true).
-    llama.cpp's own server and most providers do not: ``check`` says so before any work.
+    ``text-completion-openai/NAME`` continues plain text on the older ``/completions`` endpoint; so
+    does ``openai/NAME`` on a server of one's own if ``chat`` is false. vLLM, SGLang and
+    llama-cpp-python also let it score a given text (``scores`` is true); llama.cpp's own server
+    says how likely each token of its answer was.
 
     The key is what the provider's own variable holds, e.g. ``OPENAI_API_KEY``; it is sent to
     ``base_url`` if there is one, and kept nowhere. Temperature is 0. What a provider does not
@@ -51,8 +59,9 @@ class ApiLM(Shared):
     Args:
         model: LiteLLM's name, ``provider/model``.
         base_url: of an OpenAI-compatible server, e.g. ``http://localhost:8000/v1``.
+        chat: whether prompts will be chats; ``None``: as the name says.
         seed: sent where the provider takes one.
-        logprobs: ask for those of the first token; a few servers refuse the question.
+        logprobs: ask for those of the answer's tokens; a few servers refuse the question.
         timeout: seconds without a byte from the server.
         retries: how often a request is repeated after a fault that may pass: 408, 429, 5xx,
             time-out, lost connection, unreadable or empty reply.
@@ -70,6 +79,7 @@ class ApiLM(Shared):
         model: str,
         base_url: str | None = None,
         *,
+        chat: bool | None = None,
         seed: int = 0,
         logprobs: bool = True,
         timeout: float = 60.0,
@@ -78,12 +88,15 @@ class ApiLM(Shared):
         requests_a_minute: float | None = None,
         cache: bool = True,
     ) -> None:
-        self.name = model
-        self._provider = Provider(model, base_url, timeout, retries, backoff, requests_a_minute)
+        reached = base_url, timeout, retries, backoff, requests_a_minute
+        self.name, self._provider = model, Provider(model, *reached)
+        if chat is False and self._provider.kind == "openai" and self.base_url:
+            self.name = f"{_TEXT}/{model.removeprefix('openai/')}"
+            self._provider = Provider(self.name, *reached)
+        self.prefers_chat = self._provider.kind != _TEXT
         self._seed = seed
         self._logprobs = logprobs
         self._cache = ReplyCache(cache_dir() / "answers.sqlite") if cache else None
-        self.scores = self._provider.kind == "text-completion-openai"
 
     def prompt_limit(self, wanted: int = 0) -> int:
         """As the protocol says. Of a model that LiteLLM does not know, only the server can tell.
@@ -95,6 +108,21 @@ class ApiLM(Shared):
             return wanted or USUAL_PROMPT_TOKENS
         wanted = wanted or min(USUAL_PROMPT_TOKENS, window)
         return checked_prompt_limit(self.name, wanted, window, ANSWER_TOKENS)
+
+    @cached_property
+    def scores(self) -> bool:
+        """Whether the server can score a given text. It is asked once; a chat's cannot.
+
+        Raises:
+            TuneshotError: it cannot be asked.
+        """
+        if self.prefers_chat:
+            return False
+        try:
+            self._echo("A text.")
+        except (_NoScoresError, RefusedRequestError):
+            return False
+        return True
 
     @property
     def base_url(self) -> str | None:
@@ -126,7 +154,7 @@ class ApiLM(Shared):
         request = {**self._prompt(prompt), "max_tokens": max_tokens, "seed": self._seed}
         if stop:
             request["stop"] = list(stop)
-        if self._logprobs and self.scores:
+        if self._logprobs and not self.prefers_chat:
             request["logprobs"] = TOP_LOGPROBS if self._provider.base_url else TOP_LOGPROBS_TEXT
         elif self._logprobs:
             request |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
@@ -135,11 +163,11 @@ class ApiLM(Shared):
         return Generation(**reply, written=written, cached=cached)
 
     def _prompt(self, prompt: PromptText) -> Json:
-        if self.scores:
+        if not self.prefers_chat:
             if not isinstance(prompt, str):
                 raise TuneshotError(
-                    f"{self.name} continues plain text and knows no chat; turn chat off, or name "
-                    "the server's chat model openai/NAME"
+                    f"{self.name} continues plain text and knows no chat; leave out --chat, or "
+                    "name the server's chat model openai/NAME"
                 )
             return {"prompt": without_lone_surrogates(prompt)}
         messages = [("user", prompt)] if isinstance(prompt, str) else [
@@ -153,7 +181,7 @@ class ApiLM(Shared):
 
     def _parse_answer(self, response: Any) -> Json:  # noqa: ANN401 (LiteLLM's)
         choice = response.choices[0]
-        if not (text := choice.text if self.scores else choice.message.content):
+        if not (text := choice.message.content if self.prefers_chat else choice.text):
             raise self._empty(choice.finish_reason)
         return {"text": text, "written": _written(getattr(choice, "logprobs", None))}
 
@@ -161,7 +189,8 @@ class ApiLM(Shared):
         """The error for an empty answer: whether another try may help depends on the reason."""
         advice = {
             "content_filter": "the provider's content filter stopped it; leave this message out",
-            "length": "it ran out of tokens before the first word; raise max_tokens",
+            "length": "it ran out of tokens before the first word; choose a model that answers at "
+            "once",
         }.get(reason)
         if advice is None:
             return UnusableReplyError(
@@ -191,7 +220,7 @@ class ApiLM(Shared):
             TuneshotError: the server cannot score a given text, or a continuation does not start
                 a separate token.
         """
-        if not self.scores or not isinstance(prompt, str):
+        if self.prefers_chat or not isinstance(prompt, str):
             raise TuneshotError(
                 f"{self.name} cannot score given chats or labels, it only answers; let it generate "
                 "the label, or use plain text on a server's text-completion-openai/NAME"
@@ -233,7 +262,7 @@ class ApiLM(Shared):
         count = response.usage.prompt_tokens or len(pieces) - 1
         counted = count > 0 and len(pieces) == len(scores) and len(pieces) - count in (0, 1)
         if not counted or None in scores[1:count]:
-            raise TuneshotError(
+            raise _NoScoresError(
                 f"the server of {self.name} does not give the log-probabilities of a text it is "
                 "sent (echo with logprobs, as vLLM does); name the model openai/NAME to generate"
             )

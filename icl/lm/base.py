@@ -20,6 +20,10 @@ class ChatMessage:
     content: str
 
 
+class RefusedRequestError(TuneshotError):
+    """A server will not do what it is asked, however often."""
+
+
 class PromptTooLongError(TuneshotError):
     """A prompt that the server finds too long.
 
@@ -139,6 +143,10 @@ class LM(Protocol):
         Raises:
             TuneshotError: the model cannot read so many.
         """
+
+    @property
+    def prefers_chat(self) -> bool:
+        """Whether a prompt is a chat unless somebody says otherwise."""
 
     @property
     def scores(self) -> bool:

@@ -47,6 +47,7 @@ class LocalLM(Shared):
     """
 
     scores = True
+    prefers_chat = False
 
     def __init__(
         self, model: str | None = None, dtype: Literal["float32", "bfloat16"] = "float32"

@@ -1,8 +1,11 @@
 """A language model by its name: on this machine, or behind an API."""
 
+from typing import Any
+
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.provenance import model_files
 from icl.lm.base import LM
+from icl.lm.connection import from_environment
 from icl.shared import shared
 
 API = "api:"
@@ -25,7 +28,13 @@ def lm_record(name: str, base_url: str | None = None) -> dict[str, str | None]:
     return {"files": model_files(name.removeprefix(BF16))}
 
 
-def open_lm(name: str | None = None, base_url: str | None = None, retries: int = 5) -> LM:
+def open_lm(
+    name: str | None = None,
+    base_url: str | None = None,
+    *,
+    chat: bool | None = None,
+    **reached: Any,  # noqa: ANN401
+) -> LM:
     """The language model called ``name``; the same object, if it is the last that was opened.
 
     Args:
@@ -33,7 +42,9 @@ def open_lm(name: str | None = None, base_url: str | None = None, retries: int =
             bfloat16; ``api:`` and a name of LiteLLM's (``api:openai/gpt-4o-mini``,
             ``api:ollama/llama3.2``); ``None``: the bundled one.
         base_url: of a server that speaks OpenAI's protocol, such as vLLM's or llama.cpp's.
-        retries: how often a request to an API is repeated, see ``ApiLM``.
+        chat: whether its prompts will be chats, as far as that is known; see ``ApiLM``.
+        reached: how the server of a model behind an API is reached, see ``ApiLM``: ``timeout``,
+            ``retries``, …; else as the environment says, see ``icl/lm/connection.py``.
 
     Raises:
         TuneshotError: it cannot be loaded.
@@ -41,13 +52,24 @@ def open_lm(name: str | None = None, base_url: str | None = None, retries: int =
     if name is not None and name.startswith(API):
         from icl.lm.api import ApiLM
 
-        return shared(ApiLM, name.removeprefix(API), base_url=base_url, retries=retries)
-    if base_url is not None:
-        raise TuneshotError(
-            f"a base URL belongs to a model behind an API; name one, for example {API}openai/local"
-        )
+        settings = {**from_environment(), **reached}
+        return shared(ApiLM, name.removeprefix(API), base_url=base_url, chat=chat, **settings)
+    refuse_address(name, base_url)
     from icl.lm.local import LocalLM
 
     if name is not None and name.startswith(BF16):
         return shared(LocalLM, name.removeprefix(BF16), "bfloat16")
     return shared(LocalLM, name)
+
+
+def refuse_address(name: str | None, base_url: str | None) -> None:
+    """Refuses the address of a server for a model that is on this machine.
+
+    Raises:
+        TuneshotError: it is.
+    """
+    if base_url is not None and not (name or "").startswith(API):
+        raise TuneshotError(
+            "a base URL belongs to a model behind an API; name one, for example "
+            f"--lm {API}openai/local"
+        )

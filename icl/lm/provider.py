@@ -17,7 +17,7 @@ from tenacity.wait import wait_exponential, wait_random_exponential
 
 from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.wording import duration
-from icl.lm.base import PromptTooLongError
+from icl.lm.base import PromptTooLongError, RefusedRequestError
 from icl.lm.faults import (
     MAX_WAIT_SECONDS,
     UnusableReplyError,
@@ -31,6 +31,7 @@ from icl.lm.loopback import bypass_proxies, is_loopback
 
 # LiteLLM asks api.openai.com for these if it is not told where they are.
 OWN_SERVERS = ("hosted_vllm", "lm_studio", "custom_openai", "openai_like")
+BASE_URL = "TUNESHOT_BASE_URL"
 
 
 def load_litellm() -> Any:  # noqa: ANN401 (a module, imported when needed: it takes seconds)
@@ -89,13 +90,18 @@ class Provider:
             raise TuneshotError(
                 f"unknown model {model!r}; write provider/name as LiteLLM does, e.g. "
                 "openai/gpt-4o-mini, anthropic/claude-haiku-4-5, ollama_chat/llama3.2, or "
-                "openai/NAME with the base_url of an OpenAI-compatible server"
+                "openai/NAME with the --base-url of an OpenAI-compatible server"
             ) from error
         # The prefix of the provider's environment variables. LiteLLM reads them too, but the
         # cache must know where a request goes.
         self._prefix = self.kind.removeprefix("text-completion-").removesuffix("_chat").upper()
         self.base_url = _checked_url(
             base_url
+            # A key of another provider must not go to this server.
+            or (
+                self._prefix in ("OPENAI", *map(str.upper, OWN_SERVERS))
+                and os.environ.get(BASE_URL)
+            )
             or os.environ.get(f"{self._prefix}_BASE_URL")
             or os.environ.get(f"{self._prefix}_API_BASE")
             or ("http://localhost:11434" if self._prefix == "OLLAMA" else None)
@@ -104,7 +110,9 @@ class Provider:
             if is_loopback(host):
                 bypass_proxies(host)
         if self.kind in OWN_SERVERS and not self.base_url:
-            raise TuneshotError(f"{model} is a server of your own; give its base_url")
+            raise TuneshotError(
+                f"{model} is a server of your own; say where, with --base-url or {BASE_URL}"
+            )
         if self._prefix == "OLLAMA":
             # LiteLLM would ask localhost, wherever the server is, what an unlisted model costs.
             free = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0, "mode": "chat"}
@@ -132,8 +140,8 @@ class Provider:
         if not self.base_url and key in self._missing_keys() and self.kind != "azure":
             # (Azure has other ways to log in.) Some providers would be asked without a key.
             raise TuneshotError(
-                f"{self._model} needs a key; set {key} in the environment, or give the base_url of "
-                "a server of your own"
+                f"{self._model} needs a key; set {key} in the environment, or give the --base-url "
+                "of a server of your own"
             )
         retrying = Retrying(
             retry=retry_if_exception(partial(is_worth_repeating, url=self.base_url)),
@@ -239,17 +247,18 @@ class Provider:
             (
                 isinstance(error, known.Timeout),
                 f"did not answer within {self._timeout:g} s{times}",
-                "raise the time-out, or try later",
+                "allow more with --timeout or TUNESHOT_TIMEOUT, or try later",
             ),
             (
                 status == 429,
                 f"is over its limit{times}: {detail}",
-                f"{wait}set requests_a_minute, look at the plan's credit, or try later",
+                f"{wait}ask less often with --requests-a-minute or TUNESHOT_REQUESTS_A_MINUTE, "
+                "look at the plan's credit, or try later",
             ),
             (
                 status == 404,
                 f"does not know this model or address: {detail}",
-                "check the model's name, and that base_url ends as the server's manual says",
+                "check the model's name, and that the base URL ends as the server's manual says",
             ),
             (
                 isinstance(error, known.ContentPolicyViolationError),
@@ -259,7 +268,7 @@ class Provider:
             (
                 status is not None and status < 500,
                 f"refused the request ({status}): {detail}",
-                "if it names log-probabilities, use logprobs=False",
+                "if it names log-probabilities, use --no-logprobs or TUNESHOT_LOGPROBS=false",
             ),
             (
                 True,
@@ -268,7 +277,8 @@ class Provider:
             ),
         )
         problem, advice = next((text, remedy) for applies, text, remedy in faults if applies)
-        return TuneshotError(f"{self._model}{where} {problem}; {advice}")
+        kind = RefusedRequestError if status in (400, 405, 422, 501) else TuneshotError
+        return kind(f"{self._model}{where} {problem}; {advice}")
 
 
 class Pace:
@@ -283,7 +293,7 @@ class Pace:
 
     def __init__(self, a_minute: float | None) -> None:
         if a_minute is not None and a_minute <= 0:
-            raise TuneshotError(f"requests_a_minute must be above 0, not {a_minute}; or None")
+            raise TuneshotError(f"requests_a_minute must be above 0, not {a_minute}")
         self._gap = 60 / a_minute if a_minute else 0.0  # seconds
         self._next = 0.0
         self._lock = threading.Lock()

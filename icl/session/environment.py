@@ -2,14 +2,16 @@
 
 All variables are optional: ``TUNESHOT_CHECKPOINT`` a fine-tuned model, ``TUNESHOT_POOL`` a file of
 labelled messages, ``TUNESHOT_LM`` the language model that reads the prompt, ``TUNESHOT_FOLDER``
-data of other tasks. Several models are separated by commas; the page offers them.
+data of other tasks, ``TUNESHOT_CHAT`` and ``TUNESHOT_PROMPT_TOKENS`` the form and the length of a
+prompt. Several models are separated by commas; the page offers them.
 """
 
 import os
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from clfcore.config import DEFAULT_LM
+from clfcore.config import DEFAULT_LM, read_value
 from icl.session.open import open_session
 from icl.session.workers import Workers
 
@@ -23,12 +25,18 @@ def workers() -> Workers:
             pool=_path("TUNESHOT_POOL"),
             lms=_names("TUNESHOT_LM") or [DEFAULT_LM],
             folder=_path("TUNESHOT_FOLDER"),
+            chat=_value("TUNESHOT_CHAT", bool, None),
+            prompt_tokens=_value("TUNESHOT_PROMPT_TOKENS", int, 0),
         )
     )
 
 
 def _names(variable: str) -> list[str]:
     return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
+def _value(variable: str, kind: type, default: Any) -> Any:  # noqa: ANN401
+    return read_value(variable, text, kind) if (text := os.environ.get(variable)) else default
 
 
 def _path(variable: str) -> Path | None:

@@ -27,6 +27,8 @@ def open_session(
     pool: Path | None = None,
     lms: Sequence[str] = (DEFAULT_LM,),
     folder: Path | None = None,
+    chat: bool | None = None,
+    prompt_tokens: int = 0,
 ) -> Session:
     """The two methods, each loaded when first asked.
 
@@ -35,6 +37,8 @@ def open_session(
         pool: labelled messages of the task ``sms_spam``, see ``load_pool``.
         lms: language models that read the prompt, at least one, see ``open_lm``.
         folder: data of the other tasks, see ``Task.load``; without it, they have no pool.
+        chat: whether prompts are chats, see ``FewShotConfig``.
+        prompt_tokens: how long they may be, see ``FewShotConfig``.
     """
     embedder = SentenceEmbedder()
     folders = {path.name: path for path in checkpoints or [BUNDLED]}
@@ -72,7 +76,7 @@ def open_session(
             )
         return Pool.build(TASKS[task].load("train", folder), embedder)
 
-    load_lm = lru_cache(maxsize=4)(partial(open_lm, retries=1))  # people wait for it
+    load_lm = lru_cache(maxsize=4)(partial(open_lm, chat=chat, retries=1))  # people wait for it
 
     def language_model(settings: Settings) -> LM:
         if settings.lm and settings.lm not in lms:
@@ -85,7 +89,11 @@ def open_session(
             settings.task,
             lm=None if SELECTORS[settings.selector].votes else language_model(settings),
             embedder=embedder,
-            **{each.name: getattr(settings, each.name) for each in fields(FewShotConfig)},
+            **{
+                **{each.name: getattr(settings, each.name) for each in fields(FewShotConfig)},
+                "chat": chat,
+                "prompt_tokens": prompt_tokens,
+            },
         ).fit(pool_of(settings.task).with_added(settings.added, embedder))
         return Model(embedder.name if classifier.lm is None else classifier.lm.name, classifier)
 

@@ -318,6 +318,18 @@ def test_an_answer_in_words_says_where_its_probabilities_come_from():
     assert any("no probabilities" in note for note in answer.notes)
 
 
+@pytest.mark.parametrize(
+    ("lm", "chat", "is_chat"),
+    [(AnsweringLM, None, True), (AnsweringLM, False, False), (CountingLM, None, False),
+     (CountingLM, True, True)],
+)  # fmt: skip
+def test_behind_an_api_the_prompt_is_a_chat_unless_told_otherwise(lm, chat, is_chat):
+    classifier = few_shot(lm(), chat=chat)
+    assert classifier.chat is is_chat
+    (answer,) = classifier.predict(["win"])
+    assert answer.prompt.startswith("[") is is_chat
+
+
 def test_the_servers_own_count_of_tokens_is_what_an_answer_says():
     lm = AnsweringLM()
     (answer,) = few_shot(lm).predict(["win"])

@@ -66,6 +66,7 @@ class CountingLM:
 
     name = "counting"
     scores = True
+    prefers_chat = False
 
     def __init__(self, max_prompt_tokens: int = 10_000) -> None:
         self.max_prompt_tokens = max_prompt_tokens
@@ -107,6 +108,7 @@ class AnsweringLM:
 
     name = "answering"
     scores = False
+    prefers_chat = True
 
     def __init__(
         self, reply: str = "spam", written: Sequence[ReplyToken] = (), window: int = 1_000_000

@@ -92,6 +92,17 @@ def test_the_model_that_finds_similar_messages_can_be_chosen(words):
     }
 
 
+SERVED = {"--base-url", "--timeout", "--requests-a-minute", "--logprobs"}
+
+
+@pytest.mark.parametrize(("command", "words"), list(commands()))
+def test_wherever_a_model_is_named_it_may_be_one_on_a_server(command, words):
+    options = {name for option in command.params for name in option.opts}
+    if options & {"--lm", "--lms"}:
+        assert options >= SERVED
+        assert "--chat" in options or words[-1] == "complete"  # which continues plain text
+
+
 @pytest.mark.parametrize("module", [clf, icl, tuneshot])
 def test_the_version_is_that_of_the_package(command, module):
     status, out, _ = command(module.main, module.__name__, "--version")

@@ -165,7 +165,7 @@ def test_what_a_comparison_is_about_decides_its_records(tmp_path):
 
 
 def test_every_setting_of_a_comparison_is_in_its_records():
-    settings = {field.name for field in fields(ComparisonCell)} - {"inputs"}
+    settings = {field.name for field in fields(ComparisonCell)} - {"inputs", "connection"}
     split = split_task(MESSAGES, test_size=20)
     assert cell(split, "tfidf", 8).record["config"].keys() == settings
     planned = {field.name for field in fields(Plan)}
@@ -174,7 +174,8 @@ def test_every_setting_of_a_comparison_is_in_its_records():
         "budgets",
         "seeds",
         "robust",
-    }  # of several cells: method, budget, seed, more
+        "connection",
+    }  # of several cells: method, budget, seed, more; the address is one of the inputs
     assert planned - settings == of_all | {"metric"}  # which figure decides is no matter of records
 
 

@@ -19,6 +19,7 @@ from clfcore.paths import cache_dir
 from icl.lm.api import ApiLM
 from icl.lm.base import ChatMessage, Generation, PromptTooLongError, ReplyToken
 from icl.lm.cache import ReplyCache
+from icl.lm.open import open_lm
 from icl.lm.provider import Pace
 from tests.support.openai_server import (
     BEGIN,
@@ -76,7 +77,9 @@ sys.addaudithook(_refuse_outside)
 def alone(monkeypatch, tmp_path):
     """No network but this machine, none of the user's settings, a cache of its own."""
     for name in os.environ:
-        if re.search("_proxy$|_API_KEY$|_API_BASE$|_BASE_URL$|^LITELLM|^OPENAI", name, re.I):
+        if re.search(
+            "_proxy$|_API_KEY$|_API_BASE$|_BASE_URL$|^TUNESHOT|^LITELLM|^OPENAI", name, re.I
+        ):
             monkeypatch.delenv(name)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
@@ -278,12 +281,18 @@ def test_a_fault_that_passes_is_not_noticed(server, fault):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (PASSING["429"], "over its limit after 3 tries in 1 s: as scripted; set requests_a_minute"),
+        (
+            PASSING["429"],
+            "over its limit after 3 tries in 1 s: as scripted; ask less often with --requests",
+        ),
         (
             PASSING["500"],
             "no usable reply after 3 tries in 1 s: as scripted; check that the server runs",
         ),
-        (PASSING["slow"], "did not answer within 0.1 s after 3 tries in 1 s; raise the time-out"),
+        (
+            PASSING["slow"],
+            "did not answer within 0.1 s after 3 tries in 1 s; allow more with --timeout",
+        ),
         (PASSING["cut off"], "no usable reply after 3 tries in 1 s: Connection error;"),
         (PASSING["malformed"], "no usable reply after 3 tries in 1 s: .*Expecting"),
         (PASSING["no choices"], "no usable reply after 3 tries in 1 s: the reply has no choices;"),
@@ -301,14 +310,14 @@ def test_a_fault_that_stays_is_one_clear_line(server, fault, says):
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (failure(400, "no top_logprobs here"), "no top_logprobs here; .* use logprobs=False"),
+        (failure(400, "no top_logprobs here"), "no top_logprobs here; .* use --no-logprobs"),
         (failure(401, f"bad key {KEY}"), r"refused the key \(401\); .* OPENAI_API_KEY"),
         (failure(403), r"refused the key \(403\)"),
         (failure(404, "no such model"), "no such model; check the model's name"),
         (failure(400, f"This model's maximum context length is 5. {KEY}"), "show fewer examples"),
         (failure(400, "invalid_request_error: content_policy_violation"), "leave this message out"),
         (chat(None, finish="content_filter"), r"empty answer \(content_filter\): .* leave this"),
-        (chat("", finish="length"), r"empty answer \(length\): .* raise max_tokens"),
+        (chat("", finish="length"), r"empty answer \(length\): .* choose a model that answers"),
         (Reply({"error": "no"}), "no reason given"),
     ],
 )
@@ -492,7 +501,7 @@ def test_a_server_that_quotes_the_key_is_not_quoted(server, status):
     ("arguments", "says"),
     [
         ({"model": "gpt-99"}, "unknown model 'gpt-99'; write provider/name"),
-        ({"model": "hosted_vllm/mine"}, "give its base_url"),
+        ({"model": "hosted_vllm/mine"}, "say where, with --base-url"),
         ({"model": CHAT, "base_url": "localhost:8000"}, "base_url 'localhost:8000' is not"),
         ({"model": CHAT, "base_url": f"http://me:{KEY}@here/v1"}, "a key belongs into the env"),
         ({"model": CHAT, "base_url": f"http://here/v1?key={KEY}"}, "a key belongs into the env"),
@@ -609,6 +618,72 @@ def test_a_text_model_continues_text_and_knows_no_chat(server):
     assert token.likeliest == {" end": log_probability([BEGIN, *tokens_of(PROMPT)], " end")}
     assert server.requests[0].body["prompt"] == PROMPT
     assert "knows no chat" in problem(lm.generate, (ChatMessage("user", "hi"),))
+
+
+def test_without_chat_a_server_of_ones_own_continues_plain_text(server):
+    lm = connect(server, "openai/local", chat=False)
+    assert (lm.name, lm.prefers_chat) == ("text-completion-openai/local", False)
+    lm.generate(PROMPT)
+    (request,) = server.requests
+    assert (request.path, request.body["prompt"]) == ("/v1/completions", PROMPT)
+    assert (request.body["model"], request.body["logprobs"]) == ("local", 20)
+
+
+def test_without_chat_a_providers_chat_model_gets_the_plain_prompt_as_a_message():
+    assert ApiLM(CHAT, chat=False).prefers_chat
+
+
+def test_what_a_model_prefers_follows_from_its_name(server):
+    assert connect(server).prefers_chat
+    assert not connect(server, TEXT).prefers_chat
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [text(" spam", {" spam": -0.1}, like_chats=True), failure(400, "echo is not supported")],
+    ids=["llama.cpp", "OpenAI"],
+)
+def test_a_server_that_cannot_score_still_says_how_likely_its_answer_was(server, reply):
+    server.script(reply, text(" spam", {" spam": -0.1, " ham": -3.0}, like_chats=True))
+    lm = connect(server, TEXT)
+    assert not lm.scores
+    (token,) = lm.generate(PROMPT).written
+    assert token.likeliest == {" spam": -0.1, " ham": -3.0}
+    assert not lm.scores
+    assert len(server.requests) == 2  # it was asked once what it can
+
+
+# --- the environment ------------------------------------------------------------------------------
+
+
+def test_the_address_of_a_server_of_ones_own_may_come_from_the_environment(server, monkeypatch):
+    monkeypatch.setenv("TUNESHOT_BASE_URL", server.url)
+    assert open_lm("api:openai/local").generate(PROMPT).text == "spam"
+    assert ApiLM("hosted_vllm/local").base_url == server.url
+    assert ApiLM("openai/local", "http://127.0.0.1:9/v1").base_url == "http://127.0.0.1:9/v1"
+
+
+def test_another_providers_key_is_not_sent_there(server, monkeypatch):
+    monkeypatch.setenv("TUNESHOT_BASE_URL", server.url)
+    assert ApiLM("anthropic/claude-haiku-4-5").base_url is None
+
+
+def test_time_out_pace_and_log_probabilities_may_come_from_the_environment(server, monkeypatch):
+    monkeypatch.setenv("TUNESHOT_TIMEOUT", "0.1")
+    monkeypatch.setenv("TUNESHOT_REQUESTS_A_MINUTE", "1e9")
+    monkeypatch.setenv("TUNESHOT_LOGPROBS", "false")
+    server.script(PASSING["slow"])
+    lm = open_lm(f"api:{CHAT}", server.url, retries=0)
+    assert "within 0.1 s" in problem(lm.generate, PROMPT)
+    assert "logprobs" not in server.requests[0].body
+    monkeypatch.setenv("TUNESHOT_TIMEOUT", "soon")
+    assert "TUNESHOT_TIMEOUT must be a number" in problem(open_lm, f"api:{CHAT}")
+    monkeypatch.setenv("TUNESHOT_TIMEOUT", "-1")
+    assert "timeout must be positive" in problem(open_lm, "api:openai/other")
+
+
+def test_a_local_model_has_no_address(monkeypatch):
+    assert "belongs to a model behind an API" in problem(open_lm, None, "http://127.0.0.1:8000/v1")
 
 
 # --- the cache ------------------------------------------------------------------------------------
