@@ -20,19 +20,31 @@ def shown_by(prediction: Any, pool_rows: Sequence[int] | None = None) -> dict[st
         pool_rows: where the classifier's pool is a part of another one, its rows in that one.
 
     Returns:
-        ``rows`` of the pool, ``labels``, ``similarity`` and ``score``, where there are such, each
-        in prompt order; ``dropped``, how many did not fit.
+        How many ``examples`` the prompt had room for, and how many were ``dropped``; in prompt
+        order their ``rows`` of the pool, ``labels``, ``scores`` (what they were ranked by; ``None``
+        of a draw), and ``similarities``, where they were ranked by something else.
     """
     if not hasattr(prediction, "demonstrations"):
         return None
     shown = prediction.demonstrations
-    rows = [each.row if pool_rows is None else pool_rows[each.row] for each in shown]
-    columns = {"rows": rows, "labels": [each.label for each in shown]}
-    for name in ("similarity", "score"):
-        values = [getattr(each, name) for each in shown]
-        if any(value is not None for value in values):
-            columns[name] = [value and round(value, 4) for value in values]
-    return {**columns, "dropped": prediction.dropped}
+    ranked_by_similarity = all(each.score is None for each in shown)
+    similarities = _rounded([each.similarity for each in shown])
+    scores = similarities if ranked_by_similarity else _rounded([each.score for each in shown])
+    return {
+        "examples": len(shown),
+        "dropped": prediction.dropped,
+        "rows": [each.row if pool_rows is None else pool_rows[each.row] for each in shown],
+        "labels": [each.label for each in shown],
+        "scores": scores,
+        **({} if ranked_by_similarity or similarities is None else {"similarities": similarities}),
+    }
+
+
+def _rounded(values: Sequence[float | None]) -> list[float | None] | None:
+    """``None`` where there are no values at all."""
+    if all(value is None for value in values):
+        return None
+    return [None if value is None else round(value, 4) for value in values]
 
 
 def summary_of(answers: Sequence[Shown], labels: Sequence[str]) -> dict[str, Any] | None:

@@ -278,6 +278,8 @@ def _other_messages(records: Sequence[Record]) -> list[str]:
 def _balance(record: Record) -> str:
     """The rule by which labels were balanced: the setting, unless the selector has one."""
     config = record["config"]
+    if not config["k"]:
+        return "–"
     return SELECTORS[config["selector"]].balance or str(config["balance"])
 
 

@@ -1,9 +1,38 @@
 """What prompts showed, counted and in words."""
 
-from clfcore.evaluation.shown import labels_in_words, number_in_words, pooled, summary_of
+from types import SimpleNamespace
+
+from clfcore.evaluation.shown import (
+    labels_in_words,
+    number_in_words,
+    pooled,
+    shown_by,
+    summary_of,
+)
+from clfcore.types import Prediction
 
 FULL = {"labels": ["ham", "spam", "ham", "spam"]}
 SHORT = {"labels": ["ham"]}
+
+
+def answer(*shown):
+    columns = ("row", "label", "similarity", "score")
+    demonstrations = [SimpleNamespace(**dict(zip(columns, each, strict=True))) for each in shown]
+    return SimpleNamespace(demonstrations=demonstrations, dropped=1)
+
+
+def test_a_record_has_rows_labels_and_what_the_examples_were_ranked_by():
+    near = answer((3, "ham", 0.51239, None), (0, "spam", 0.75, None))
+    assert shown_by(near) == {
+        "examples": 2, "dropped": 1, "rows": [3, 0], "labels": ["ham", "spam"],
+        "scores": [0.5124, 0.75],
+    }  # fmt: skip
+    assert shown_by(near, pool_rows=[70, 71, 72, 73])["rows"] == [73, 70]
+    scored = shown_by(answer((1, "ham", 0.5, 7.0)))
+    assert (scored["scores"], scored["similarities"]) == ([7.0], [0.5])
+    assert shown_by(answer((1, "ham", None, None)))["scores"] is None  # drawn at random
+    assert shown_by(answer())["examples"] == 0
+    assert shown_by(Prediction("ham", {"ham": 1.0}, 0.0)) is None
 
 
 def test_a_summary_counts_examples_and_labels_of_a_prompt():

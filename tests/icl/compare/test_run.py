@@ -238,7 +238,7 @@ def test_a_cell_measures_learning_answers_and_what_else_is_asked(tmp_path, monke
     answers = read_lines(tmp_path / "answers.jsonl")
     for shown in (line["shown"] for line in answers):
         assert [split.pool[row].label for row in shown["rows"]] == shown["labels"]
-        assert len(shown["rows"]) == len(shown["similarity"]) == 2
+        assert shown["examples"] == len(shown["rows"]) == len(shown["scores"]) == 2
         assert shown["dropped"] == 0
     assert record["shown"] == {
         "messages": 40, "mean": 2.0, "least": 2, "labels": {"ham": 1.0, "spam": 1.0}

@@ -577,7 +577,7 @@ def test_what_was_shown_is_in_every_answer_and_counted_in_record_and_table(tmp_p
         for line in lines:
             shown = json.loads(line)["shown"]
             assert [MESSAGES[row].label for row in shown["rows"]] == shown["labels"]
-            assert len(shown["rows"]) + shown["dropped"] == cell.k
+            assert shown["examples"] == len(shown["rows"]) == cell.k - shown["dropped"]
     full, short, zero, vote = (record["shown"] for record in records)
     assert full == {"messages": 8, "mean": 4, "least": 4, "labels": {"ham": 2, "spam": 2}}
     assert 0 < short["mean"] < 4
