@@ -87,14 +87,14 @@ def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> No
     messages = source.load()
     examples, name = messages.examples, messages.name
     from clfcore.data.quality import check_quality
-    from clfcore.data.split import content_hash, grouped_stratified_split
+    from clfcore.data.split import content_hash
     from clfcore.weights.bases import reading_of
 
     encode, limit = reading_of(base)
     quality = check_quality(examples, lambda text: len(encode(text)), limit)
     parts = {"all": examples}
     try:
-        split = grouped_stratified_split(examples)
+        split = messages.split()
         rows_of = {"train": split.train, "val": split.val, "test": split.test}
         parts = {part: [examples[i] for i in rows] for part, rows in rows_of.items()} | parts
     except TuneshotError:
@@ -152,7 +152,7 @@ def evaluate(
         raise unknown_choice("part", part, PARTS)
     path = checkpoint_path(checkpoint)  # before the messages are read
     messages = source.remembering(trained_columns(path)).load()
-    from clfcore.data.split import content_hash, grouped_stratified_split
+    from clfcore.data.split import content_hash
     from clfcore.evaluation.evaluate import evaluate as measure
 
     model = load_fine_tuned(path)
@@ -161,7 +161,7 @@ def evaluate(
         part = "test" if trained_on.get("sha256") == content_hash(messages.examples) else "all"
     examples = messages.examples
     if part != "all":
-        split = grouped_stratified_split(examples, seed=trained_on.get("split_seed", 0))
+        split = messages.split(trained_on.get("split_seed", 0))
         examples = [messages.examples[row] for row in getattr(split, part)]
     stderr.print(f"{model.name} on {len(examples)} messages: {part} of {messages.name}")
     with ProgressBars() as bars:

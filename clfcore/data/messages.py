@@ -1,6 +1,7 @@
 """Where labelled messages come from: the user's data, the corpus, or the bundled sample."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from clfcore.config import setting
 from clfcore.data.columns import MESSAGES, Columns, Remembered
 from clfcore.data.corpus import check_corpus, corpus_path
 from clfcore.data.hub import read_dataset
-from clfcore.data.split import grouped_stratified_split
+from clfcore.data.labels import unknown_labels
+from clfcore.data.split import Split, grouped_stratified_split, normal_form, split_beside
 from clfcore.data.tables import read_labelled
-from clfcore.errors import TuneshotError
+from clfcore.errors import DataNote, TuneshotError
 from clfcore.paths import ASSETS
 from clfcore.types import Example
 
@@ -24,11 +26,24 @@ class LabelledMessages(NamedTuple):
         examples: the messages.
         name: the file, the data set or the corpus.
         columns: the columns that the user named, see ``Columns.named``.
+        own: rows of the validation part, "val", and of the test part, "test", where the user gave
+            them; the parts are then the last of the messages.
     """
 
     examples: list[Example]
     name: str
     columns: Mapping[str, str] = {}
+    own: Mapping[str, range] = {}
+
+    def split(self, seed: int = 0) -> Split:
+        """The three parts: the user's own, or as ``grouped_stratified_split`` makes them.
+
+        Raises:
+            TuneshotError: too few messages of a label.
+        """
+        if self.own:
+            return split_beside(self.examples, self.own, seed)
+        return grouped_stratified_split(self.examples, seed)
 
 
 def sample_messages() -> LabelledMessages:
@@ -100,6 +115,60 @@ class DataSource(Columns):
         MESSAGES,
     )
 
+    val: str | None = setting(
+        None, "Labelled messages to calibrate on; default: a tenth of --data.", MESSAGES
+    )
+    test: str | None = setting(
+        None, "Labelled messages to report on; default: a fifth of --data.", MESSAGES
+    )
+
     def load(self) -> LabelledMessages:
-        """The messages; raises as ``load_messages`` does."""
-        return load_messages(self.data, self.text_column, self.label_column)
+        """The messages of all parts. Training keeps no copy of a message of a part that was given.
+
+        Raises:
+            TuneshotError: as ``load_messages``; a part without ``data``, or with labels that
+                ``data`` does not have.
+        """
+        columns = self.text_column, self.label_column
+        files = {part: file for part, file in (("val", self.val), ("test", self.test)) if file}
+        if files and self.data is None:
+            raise TuneshotError(
+                f"--{' and --'.join(files)} go with messages to train on; name them with --data"
+            )
+        whole = load_messages(self.data, *columns)
+        if not files:
+            return whole
+        known = sorted({example.label for example in whole.examples})
+        parts = {"train": whole}
+        for part, file in files.items():
+            parts[part] = load_messages(file, *columns)
+            if unknown := {example.label for example in parts[part].examples} - set(known):
+                raise unknown_labels(unknown, known, whole.name, parts[part].name)
+        kept = _without_copies(parts)
+        examples, own = kept["train"], dict[str, range]()
+        for part in files:
+            own[part] = range(len(examples), len(examples) + len(kept[part]))
+            examples = examples + kept[part]
+        name = ", ".join([whole.name, *(f"{part}: {parts[part].name}" for part in files)])
+        return LabelledMessages(examples, name, whole.columns, own)
+
+
+def _without_copies(parts: Mapping[str, LabelledMessages]) -> dict[str, list[Example]]:
+    """The messages of each part; a copy stays in the test part, else in the validation part.
+
+    Raises:
+        TuneshotError: none is left of a part.
+    """
+    kept, seen = dict[str, list[Example]](), set[str]()
+    for part in ("test", "val", "train"):
+        if part not in parts:
+            continue
+        examples, name = parts[part].examples, parts[part].name
+        kept[part] = [e for e in examples if normal_form(e.text) not in seen]
+        if not kept[part]:
+            raise TuneshotError(f"every message of {name} is in another part, too; give others")
+        if copies := len(examples) - len(kept[part]):
+            note = f"{name}: {copies:,} copies of messages in other parts are left out"
+            warnings.warn(note, DataNote, stacklevel=3)
+        seen |= {normal_form(example.text) for example in examples}
+    return kept

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,11 +64,7 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
             so that a part would miss it.
     """
     counts = distinct_per_label(examples)
-    if len(counts) < 2:
-        raise TuneshotError(
-            f"all messages have one label: {', '.join(counts) or 'none'}; "
-            "a classifier needs messages of at least two"
-        )
+    _check_two_labels(counts)
     _check_counts(counts, MIN_PER_LABEL, "a split", "remove the label")
     folds = grouped_folds(examples, 10, seed)
     return Split(
@@ -76,6 +72,32 @@ def grouped_stratified_split(examples: Sequence[Example], seed: int = 0) -> Spli
         val=sorted(folds[2]),
         test=sorted(folds[0] + folds[1]),
     )
+
+
+def split_beside(examples: Sequence[Example], own: Mapping[str, range], seed: int = 0) -> Split:
+    """The three parts where the user gave some; those that are not given are taken of the rest.
+
+    Args:
+        examples: all parts together; no given part has copies in the rest.
+        own: "val", "test" or both -> their rows.
+        seed: as ``grouped_stratified_split``, whose shares of the rest are taken.
+
+    Raises:
+        TuneshotError: there is only one label in the rest; or a label has too few different
+            messages there for the parts that are taken of it.
+    """
+    given = {row for rows in own.values() for row in rows}
+    train = [row for row in range(len(examples)) if row not in given]
+    rest = [examples[row] for row in train]
+    parts = {part: list(rows) for part, rows in own.items()}
+    if missing := {"val", "test"} - own.keys():
+        whole = grouped_stratified_split(rest, seed)
+        taken = {part: getattr(whole, part) for part in missing}
+        parts |= {part: [train[row] for row in rows] for part, rows in taken.items()}
+        train = [row for row in train if not any(row in rows for rows in parts.values())]
+    else:
+        _check_two_labels(distinct_per_label(rest))
+    return Split(train=train, val=parts["val"], test=parts["test"])
 
 
 def grouped_folds(examples: Sequence[Example], count: int, seed: int) -> list[list[int]]:
@@ -139,6 +161,14 @@ def validation_split(
         [example for row, example in enumerate(examples) if row not in val],
         [example for row, example in enumerate(examples) if row in val],
     )
+
+
+def _check_two_labels(counts: Collection[str]) -> None:
+    if len(counts) < 2:
+        raise TuneshotError(
+            f"all messages have one label: {', '.join(counts) or 'none'}; "
+            "a classifier needs messages of at least two"
+        )
 
 
 def _check_counts(counts: Mapping[str, int], least: int, purpose: str, remedy: str) -> None:

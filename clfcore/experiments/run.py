@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from clfcore.config import DEFAULT_LM, as_options
 from clfcore.data.messages import LabelledMessages
-from clfcore.data.split import content_hash, grouped_stratified_split
+from clfcore.data.split import content_hash
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.evaluation.provenance import machine, model_files
 from clfcore.evaluation.records import Record, append_lines, open_lines
@@ -109,7 +109,7 @@ def run_experiments(
     """
     overrides = overrides or {}
     check_overrides(rows, overrides)
-    grouped_stratified_split(source.examples, overrides.get("split_seed", 0))
+    source.split(overrides.get("split_seed", 0))
     reasons = {row.key: _why_not(row, base, overrides) for row in rows}
     runnable = [row for row in rows if reasons[row.key] is None]
     if base not in (MINI, DEFAULT_LM) and any(

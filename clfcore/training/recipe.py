@@ -16,7 +16,7 @@ from torch import Tensor
 from clfcore.data.balance import balanced_points, class_weights
 from clfcore.data.messages import LabelledMessages
 from clfcore.data.quality import check_quality
-from clfcore.data.split import content_hash, data_record, grouped_stratified_split
+from clfcore.data.split import content_hash, data_record
 from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step
@@ -91,7 +91,7 @@ def fine_tune(
     """
     examples = messages.examples
     labels = sorted({example.label for example in examples})  # ham, then spam: the positive one
-    split = grouped_stratified_split(examples, config.split_seed)
+    split = messages.split(config.split_seed)
     train, val, test = (
         [examples[row] for row in rows] for rows in (split.train, split.val, split.test)
     )

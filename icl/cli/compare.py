@@ -53,7 +53,7 @@ RUN = "The run"  # a heading of --help
     "--data mine.tsv --seeds 5 --metric f1 --out runs/mine",
     "--list",
 )
-@with_config(DataSource, "source")
+@with_config(DataSource, "source", without=("val",))
 @with_config(Connection, "connection")
 @with_settings(Plan, defaults=True)
 def compare(
@@ -162,7 +162,7 @@ def compare(
         test_size=test_size,
         balanced=plan.balanced,
         split_seed=split_seed,
-        second=None if also is None else replace(source, data=also).load(),
+        second=None if also is None else replace(source, data=also, test=None).load(),
     )
     if any(METHODS[method].asks_lm for method in plan.methods):
         split.task.check_prompt()

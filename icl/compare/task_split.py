@@ -12,7 +12,6 @@ from clfcore.data.messages import LabelledMessages
 from clfcore.data.split import (
     content_hash,
     duplicate_groups,
-    grouped_stratified_split,
     normal_form,
 )
 from clfcore.errors import TuneshotError, unknown_choice
@@ -92,14 +91,16 @@ def split_task(
     """
     prompt_task = find_task(source, task)
     test_size = test_size or max(TEST_MESSAGES, 2 * len(prompt_task.labels))
-    parts = grouped_stratified_split(source.examples, split_seed)
+    parts = source.split(split_seed)
     test = draw([source.examples[row] for row in parts.test], test_size, balanced, split_seed)
     missing = sorted(set(prompt_task.labels) - {example.label for example in test})
     if missing:
         raise TuneshotError(
             f"of {len(test)} test messages none is {listed(missing)}; choose a larger --test-size"
         )
-    train = [source.examples[row] for row in parts.train]
+    # Where the test part was given, all of the rest may be labelled.
+    rows = sorted(parts.train + parts.val) if source.own else parts.train
+    train = [source.examples[row] for row in rows]
     first = np.unique(duplicate_groups(e.text for e in train), return_index=True)[1]
     others: list[Example] = []
     if second is not None:

@@ -23,7 +23,7 @@ from clfcore.data.split import (
     normal_form,
 )
 from clfcore.data.tables import read_labelled
-from clfcore.errors import TuneshotError
+from clfcore.errors import DataNote, TuneshotError
 from clfcore.types import Example
 
 SHARED = Path(__file__).parents[4] / "shared/data"
@@ -335,3 +335,64 @@ def test_a_dataset_that_was_loaded_before_needs_no_network(hub, tmp_path, monkey
 def test_columns_are_for_data_of_ones_own():
     with pytest.raises(TuneshotError, match="add --data"):
         data.load_messages(None, text_column="sms")
+
+
+# --- parts of one's own ---------------------------------------------------------------------------
+
+
+def table(path, texts):
+    rows = "".join(f"{text},{'spam' if 'win' in text else 'ham'}\n" for text in texts)
+    path.write_text(f"was,art\n{rows}")
+    return str(path)
+
+
+def source_of(tmp_path, **texts):
+    files = {part: table(tmp_path / f"{part}.csv", some) for part, some in texts.items()}
+    return data.DataSource(**files, text_column="was", label_column="art")
+
+
+TRAIN = [f"{word} {n}" for n in range(20) for word in ("see you", "win")]
+
+
+def texts_of(messages, part, seed=0):
+    return [messages.examples[row].text for row in getattr(messages.split(seed), part)]
+
+
+def test_parts_of_ones_own_are_taken_as_they_are(tmp_path):
+    source = source_of(tmp_path, data=TRAIN, val=["win a", "see b"], test=["win c", "see d", "e"])
+    messages = source.load()
+    assert texts_of(messages, "train") == TRAIN
+    assert texts_of(messages, "val") == ["win a", "see b"]
+    assert texts_of(messages, "test") == ["win c", "see d", "e"]
+    assert messages.columns == {"text_column": "was", "label_column": "art"}
+    assert all(str(tmp_path / f"{part}.csv") in messages.name for part in ("data", "val", "test"))
+
+
+@pytest.mark.parametrize("given", ["val", "test"])
+def test_a_part_that_is_not_given_is_taken_of_the_data(tmp_path, given):
+    messages = source_of(tmp_path, data=TRAIN, **{given: ["win a", "see b"]}).load()
+    other = {"val": "test", "test": "val"}[given]
+    assert texts_of(messages, given) == ["win a", "see b"]
+    taken = texts_of(messages, other)
+    assert len(taken) == {"val": 4, "test": 8}[other]
+    assert sorted(taken + texts_of(messages, "train")) == sorted(TRAIN)
+    assert texts_of(messages, other, seed=1) != taken
+
+
+def test_copies_stay_in_the_part_that_is_furthest_from_training(tmp_path):
+    source = source_of(tmp_path, data=[*TRAIN, "Win  A"], val=["win a", "win c"], test=["win C"])
+    with pytest.warns(DataNote, match="1 copies of messages in other parts are left out"):
+        messages = source.load()
+    assert [texts_of(messages, part) for part in ("train", "val", "test")] == [
+        TRAIN, ["win a"], ["win C"],
+    ]  # fmt: skip
+
+
+def test_parts_that_cannot_be_meant_are_refused(tmp_path):
+    table(tmp_path / "test.csv", ["win a"])
+    with pytest.raises(TuneshotError, match="--test go with messages to train on; name them with"):
+        data.DataSource(test=str(tmp_path / "test.csv")).load()
+    with pytest.raises(TuneshotError, match=r"every message of .*val.csv is in another part"):
+        source_of(tmp_path, data=TRAIN, val=["win a"], test=["win a"]).load()
+    with pytest.raises(TuneshotError, match=r"has the label 'spam', and .*data.csv has not"):
+        source_of(tmp_path, data=["a", "b"], test=["win"]).load()
