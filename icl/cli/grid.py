@@ -192,7 +192,7 @@ def run_grid(
         if sentence := fewer_asked(asked, cell.limit, cell.balanced):
             print_note(f"{name}: {sentence}")
     embedder = SentenceEmbedder(models.embedder).name
-    cells = with_inputs(grid, messages, embedder, models.base_url)
+    cells = with_inputs(grid, messages, embedder, models)
     with ProgressBars() as bars:
         make = partial(few_shot_of_cell, messages=messages, models=models)
         on_progress = bars if ray is None else ignore  # bars stay on this machine

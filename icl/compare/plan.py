@@ -165,7 +165,7 @@ class Plan(Checked):
         }  # fmt: skip
         methods = [METHODS[name] for name in self.methods]
         prompts = any(method.asks_lm for method in methods)
-        of_lm = lm_record(self.lm, self.connection.base_url) if prompts else None
+        of_lm = lm_record(self.lm, self.connection) if prompts else None
         template = split.task.template.digest if prompts else None
         of_base = {"files": model_files(self.base)}
         messages = {"pool": data_record(split.pool), "questions": data_record(split.test)}

@@ -12,6 +12,7 @@ from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record, identity
 from clfcore.types import Example
 from icl.grid.table import BASELINES
+from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.lm.open import lm_record
 from icl.prompt.tasks import TASKS, Task
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
@@ -172,7 +173,7 @@ def with_inputs(
     grid: Iterable[GridCell],
     messages: Mapping[str, TaskMessages],
     embedder: str,
-    base_url: str | None = None,
+    connection: Connection = DEFAULT_CONNECTION,
 ) -> tuple[GridCell, ...]:
     """The cells, each knowing what it is applied to; so its record is taken for no other's.
 
@@ -180,7 +181,7 @@ def with_inputs(
         grid: the cells.
         messages: of each task.
         embedder: the name of what tells similar messages.
-        base_url: of language models behind an API.
+        connection: how the server of a model behind an API is reached.
 
     Raises:
         TuneshotError: a model behind an API that cannot be asked.
@@ -194,7 +195,7 @@ def with_inputs(
         for name, about in messages.items()
     }
     grid = tuple(grid)
-    of_lm = {lm: lm_record(lm, base_url) for lm in {cell.lm for cell in grid} if lm}
+    of_lm = {lm: lm_record(lm, connection) for lm in {cell.lm for cell in grid} if lm}
     return tuple(
         replace(
             cell,

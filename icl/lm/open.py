@@ -5,18 +5,18 @@ from typing import Any
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.provenance import model_files
 from icl.lm.base import LM
-from icl.lm.connection import from_environment
+from icl.lm.connection import DEFAULT_CONNECTION, Connection, from_environment
 from icl.shared import shared
 
 API = "api:"
 BF16 = "bf16:"
 
 
-def lm_record(name: str, base_url: str | None = None) -> dict[str, str | None]:
+def lm_record(name: str, connection: Connection = DEFAULT_CONNECTION) -> dict[str, Any]:
     """What a record says of a language model beside its name: what another one may have, too.
 
-    Of a model behind an API the address that is asked, whatever named it; of a local one a hash of
-    its files, where the name is a path.
+    Of a model behind an API the address that is asked, whatever named it, and whether for
+    log-probabilities; of a local one a hash of its files, where the name is a path.
 
     Raises:
         TuneshotError: as ``open_lm``, for a model behind an API.
@@ -24,7 +24,9 @@ def lm_record(name: str, base_url: str | None = None) -> dict[str, str | None]:
     if name.startswith(API):
         from icl.lm.api import ApiLM
 
-        return {"base_url": ApiLM(name.removeprefix(API), base_url=base_url).base_url}
+        settings = {**from_environment(), **connection.given}
+        lm = ApiLM(name.removeprefix(API), **settings)
+        return {"base_url": lm.base_url, "logprobs": settings.get("logprobs", True)}
     return {"files": model_files(name.removeprefix(BF16))}
 
 

@@ -28,6 +28,7 @@ from icl.grid import table as survey
 from icl.grid.cell import GridCell, TaskMessages, cells, with_inputs
 from icl.grid.run import run_cell
 from icl.grid.table import FEW_SHOT_GRID, table
+from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
@@ -450,9 +451,9 @@ def test_a_line_that_is_no_record_is_named(tmp_path):
 SMS = TaskMessages(TASKS["sms_spam"], MESSAGES[:100], MESSAGES[100:])
 
 
-def about(messages=SMS, embedder="mini", base_url=None, **grid):
+def about(messages=SMS, embedder="mini", connection=DEFAULT_CONNECTION, **grid):
     some = GRID(**grid) if "lms" not in grid else cells(["sms_spam"], selectors=["topk"], **grid)
-    return with_inputs(some, {"sms_spam": messages}, embedder, base_url)
+    return with_inputs(some, {"sms_spam": messages}, embedder, connection)
 
 
 def identities(some_cells):
@@ -503,11 +504,17 @@ def test_another_model_at_the_same_path_is_another_record(tmp_path):
 
 def test_another_address_of_a_model_is_another_record(monkeypatch):
     lms = ["api:openai/local"]
-    here = about(lms=lms, base_url="http://127.0.0.1:8000/v1")
-    there = about(lms=lms, base_url="http://127.0.0.1:9000/v1")
+    here, there = (
+        about(lms=lms, connection=Connection(base_url=f"http://127.0.0.1:{port}/v1"))
+        for port in (8000, 9000)
+    )
     assert all(cell.selector == "knn" for cell in here if identity(cell) in identities(there))
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9000/v1")
     assert identities(about(lms=lms)) == identities(there)
+    monkeypatch.setenv("TUNESHOT_TIMEOUT", "5")  # decides nothing
+    assert identities(about(lms=lms)) == identities(there)
+    monkeypatch.setenv("TUNESHOT_LOGPROBS", "false")
+    assert identities(about(lms=lms)) != identities(there)
 
 
 def test_a_grid_that_goes_on_with_another_pool_runs_anew_says_so_and_keeps_the_old(tmp_path):
