@@ -1,7 +1,7 @@
 """Which column has the messages and which the labels, by what people call them."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -119,14 +119,14 @@ def find_columns(
     return {role: column for role in wanted if (column := found[role]) is not None}
 
 
-def is_known(name: str) -> bool:
+def is_known(name: str, roles: Iterable[str] = tuple(ALIASES)) -> bool:
     """Whether this cell is surely the name of a column: no message and no label, if a first row."""
     written_together = " " not in name.strip() and len(name) <= 40
     return any(
         _is_role(name, role)
         or _is_alias(name, role)
         or (written_together and len(_words(name)) > 1 and _has_alias(name, role))
-        for role in ALIASES
+        for role in roles
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clfcore.data.columns import ColumnNames, find_columns, in_header
 from clfcore.data.forms.content import MOST_UNPACKED, cannot_read, kind, read_bytes, unpacked
-from clfcore.data.forms.records import read_json, read_parquet
+from clfcore.data.forms.records import begins_with_object, read_json, read_parquet
 from clfcore.data.forms.separated import read_separated
 from clfcore.data.forms.sheet import NumberedRow, Sheet
 from clfcore.data.forms.text import decoded
@@ -177,7 +177,7 @@ def _read(
         case "parquet":
             raise TuneshotError(f"{place} is a Parquet file; send it as .csv or .xlsx")
     text, notes = decoded(raw, place)
-    if suffix in _JSON:
+    if suffix in _JSON or begins_with_object(text):
         sheet = read_json(text, place)
     else:
         first = "\n".join(text[:_HEADER_CHARACTERS].splitlines()[:2])  # one may be Excel's sep=;

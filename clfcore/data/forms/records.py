@@ -1,6 +1,7 @@
 """JSON Lines, JSON arrays and Parquet: rows whose cells have types."""
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from textwrap import shorten
 from typing import Any
@@ -24,9 +25,18 @@ def read_json(text: str, place: str) -> Sheet:
     return Sheet(header, [(number, [row.get(name) for name in header]) for number, row in rows])
 
 
+def begins_with_object(text: str) -> bool:
+    """Whether the first line is a JSON object, as of JSON Lines, whatever the file is called."""
+    line = re.match(r"\s*({.*?})\s*(\r|\n|$)", text)
+    try:
+        return line is not None and isinstance(json.loads(line[1]), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
 def _lines(text: str, place: str) -> list[tuple[int, Any]]:
     rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(re.split(r"\r?\n|\r", text), start=1):
         if not line.strip():
             continue
         try:

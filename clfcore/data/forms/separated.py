@@ -18,8 +18,8 @@ from clfcore.errors import TuneshotError
 TABLE_SUFFIXES = (".csv", ".tsv")  # others may be texts, one a line
 _SAMPLE = 500  # rows that decide about the form
 _CORPUS = ("label", "text")  # the SMS Spam Collection's own form: no header; label, tab, text
-# What a writer puts in quotes: cells with one of these, or all cells ("").
-_QUOTED_BY_WRITERS = ('\t"\r\n', '\t",\r\n', "")
+# What a writer puts in quotes: cells with one of these, or all cells. The second is Excel.
+_QUOTED_BY_WRITERS = (r'[\t"\r\n]', r'[\t",\r\n]', "")
 
 _Row = tuple[int, list[str]]
 
@@ -63,9 +63,10 @@ def read_separated(
     form = form or _form_of(text, wanted)
     sample = list(islice(_filled(_records(text, form, place)), _SAMPLE)) if form else []
     if form is None or not (suffix in TABLE_SUFFIXES or _is_table(sample, form, wanted)):
-        if "label" in wanted and "label" not in optional and suffix not in TABLE_SUFFIXES:
+        labelled = "label" in wanted and "label" not in optional
+        if labelled and suffix not in TABLE_SUFFIXES:
             return _without_header(text, _TABS, [], place)
-        return _lines(text, suffix, wanted, place)
+        return _lines(text, suffix, labelled or any(wanted.values()), place)
     if _has_header(sample, form, suffix, wanted):
         return _with_header(text, form, place)
     return _without_header(text, form, sample, place)
@@ -130,21 +131,23 @@ def _tabs_are_quoted(text: str) -> bool:
     whole = len({line.count("\t") for line in lines if line}) == 1 and "\r" not in "".join(lines)
     if whole and len(rows) != len(lines):
         return False
-    return any(
-        _unix("\n".join("\t".join(_quoted(cell, special) for cell in row) for row in rows))
-        == _unix(text)
-        for special in _QUOTED_BY_WRITERS
-    )
+    return any(_rewrites(rows, _unix(text), special) for special in _QUOTED_BY_WRITERS)
+
+
+def _rewrites(rows: Sequence[Sequence[str]], text: str, special: str) -> bool:
+    """Whether a writer that puts cells with ``special`` characters in quotes wrote ``text``."""
+    at = 0
+    for row in rows:
+        cells = ('"' + c.replace('"', '""') + '"' if re.search(special, c) else c for c in row)
+        line = _unix("\t".join(cells))
+        if not text.startswith(line, at):
+            return False
+        at += len(line) + 1
+    return True
 
 
 def _unix(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
-
-
-def _quoted(cell: str, special: str) -> str:
-    if special and not any(character in special for character in cell):
-        return cell
-    return '"' + cell.replace('"', '""') + '"'
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 # --- rows ----------------------------------------------------------------------------------------
@@ -202,22 +205,30 @@ def _with_header(text: str, form: _Form, place: str) -> Sheet:
     rows = _records(text, form, place)
     header = next(_filled(rows))[1]
     named = max((i for i, name in enumerate(header, start=1) if name.strip()), default=0)
+    labels_last = not form.quoted and is_known(header[-1], ("label",))
     kept: list[NumberedRow] = []
-    blank = 0
+    blank, again = 0, 0
     for number, cells in rows:
         if _is_blank(cells):
             blank += 1
             continue
+        if len(header) == 1:
+            cells = [form.separator.join(cells)]
+        if cells == header and len(header) > 1:  # of a table that was put below another
+            again += 1
+            continue
         cells = list(_without_empty_end(cells, len(header)))
         if len(cells) < len(header):  # columns without a name may be left out
             cells += [""] * (len(header) - max(len(cells), named))
-        if len(cells) != len(header):
+        width = len(cells) + (cells[-1].count("\t") if labels_last else 0)  # a label has no tabs
+        if width != len(header):
             raise TuneshotError(
-                f"{place}, row {number}: {len(cells)} fields where the header has {len(header)}; "
+                f"{place}, row {number}: {width} fields where the header has {len(header)}; "
                 "correct the row or the header"
             )
         kept.append((number, cells))
-    return Sheet([plain_name(name) for name in header], kept, blank)
+    notes = (f"the header stands in it {again + 1:,} times, and is read once",) if again else ()
+    return Sheet([plain_name(name) for name in header], kept, blank, notes)
 
 
 def _without_header(text: str, form: _Form, sample: Sequence[_Row], place: str) -> Sheet:
@@ -270,22 +281,28 @@ def _repeats(sample: Sequence[_Row]) -> bool:
 
 
 def _has_header(sample: Sequence[_Row], form: _Form, suffix: str, wanted: ColumnNames) -> bool:
+    """Whether the first row names the columns.
+
+    A value that stands in a column again is no name. Names that nobody knows are told from a first
+    message by their looks; with tabs, where the corpus' own form is the rule, they must also stand
+    above a column of labels.
+    """
     if not sample or any(wanted.values()):
         return True
     (_, first), *rest = sample
     others = [cells for _, cells in rest if cells != first]
     columns = [{cells[i] for cells in others if i < len(cells)} for i in range(len(first))]
     recurs = any(cell in values for cell, values in zip(first, columns, strict=True))
-    if any(map(is_known, first)):
-        return not (recurs and len(first) == 2)
+    if known := sum(map(is_known, first)):
+        return known > 1 or len(first) != 2 or not recurs
     if len(first) != 2:
         return suffix in TABLE_SUFFIXES or form.separator != "\t"
-    if recurs or not all(map(could_be_name, first)):
+    if recurs:
         return False
-    values = min(map(len, columns))
-    if form.separator == "\t":  # the corpus' own form is the rule: a header must be plain to see
-        return len(others) >= 8 and values <= len(others) / 4
-    return True
+    names = all(map(could_be_name, first))
+    if form.separator == "\t":
+        return names and len(others) >= 8 and min(map(len, columns)) <= len(others) / 4
+    return names or not _repeats(sample)
 
 
 def _label_column(rows: Sequence[Sequence[str]]) -> int:
@@ -301,11 +318,16 @@ def _label_column(rows: Sequence[Sequence[str]]) -> int:
     return int(longer and len(rows) > 1)
 
 
-def _lines(text: str, suffix: str, wanted: ColumnNames, place: str) -> Sheet:
+def _lines(text: str, suffix: str, has_header: bool, place: str) -> Sheet:
     """A text a line, or a table of one column."""
-    lines = _split_lines(text.rstrip())
-    if not text.strip():
+    form = _Form(",") if suffix == ".csv" else _TABS
+    lines = [(number, form.separator.join(cells)) for number, cells in _records(text, form, place)]
+    while lines and not lines[-1][1].strip():
+        lines.pop()
+    if not lines:
         return Sheet([], [])
-    if suffix in TABLE_SUFFIXES or any(wanted.values()) or is_known(lines[0]):
-        return _with_header(text, _Form(",") if suffix == ".csv" else _TABS, place)
-    return Sheet(("text",), [(number, [line]) for number, line in enumerate(lines, start=1)])
+    first = lines[0][1]
+    named = len(lines) > 1 and is_known(first, ("text",))
+    if has_header or named or (suffix in TABLE_SUFFIXES and could_be_name(first)):
+        return _with_header(text, form, place)
+    return Sheet(("text",), [(number, [line]) for number, line in lines])

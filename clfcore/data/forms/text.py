@@ -130,9 +130,9 @@ def _is_surely_utf8(text: str) -> bool:
 
     "Spaß…" in Windows-1252 is "Spa" and a letter of N'Ko in UTF-8, as capital letters and "ß" are
     the first byte of such letters, and punctuation the second. Letters of Western Europe, its
-    punctuation and emoji do not come about like that, nor do many letters in one line.
+    punctuation and emoji do not come about like that, nor do many different ones in one line.
     """
-    letters = [c for c in text if not c.isascii()]
+    letters = {c for c in text if not c.isascii()}
     return len(letters) > 3 or any(
         c <= "\xff" or "\u2000" <= c <= "\u22ff" or c > "\uffff" for c in letters
     )

@@ -34,6 +34,14 @@ def test_an_array_of_objects_is_a_table_too(content, name):
     assert read_table(f"\ufeff{content}".encode(), name).examples == HI
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.txt", "a.csv"])
+def test_json_lines_are_seen_under_any_name(name, line_end):
+    lines = ['{"text": "hi", "label": "ham"}', "", '{"label": "spam", "text": "yo"}', ""]
+    table = read_table(line_end.join(lines).encode("utf-16"), name)
+    assert (table.texts, table.labels, table.numbers) == (("hi", "yo"), ("ham", "spam"), (1, 3))
+
+
 def zipped(**members):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -153,6 +153,46 @@ def test_names_that_nobody_knows_are_asked_for_with_those_there_are(separator):
     assert pairs(content, "a.tsv", label_column="Urteil") == MANY  # the other is the text
 
 
+def test_a_known_name_among_the_messages_changes_nothing():
+    rows = [("text", "ham"), ("label", "spam"), ("message me", "ham")]
+    assert pairs(written([("text", "label"), *rows])) == rows
+
+
+def test_the_header_of_a_table_that_was_put_below_another_is_read_once():
+    content = written([("text", "label"), *MESSAGES])
+    table = read_table((content + content).encode(), "a.csv")
+    assert table.texts == tuple(text for text, _ in MESSAGES * 2)
+    assert table.notes == ("a.csv: the header stands in it 2 times, and is read once",)
+
+
+def test_one_column_is_not_separated_and_needs_no_header_but_a_name_that_nobody_knows():
+    texts = [("well, thanks; and you", None), ("fine", None)]
+    for content in ("text\nwell, thanks; and you\n\nfine\n", '"well, thanks; and you"\nfine\n'):
+        assert pairs(content, "a.csv", labels_needed=False) == texts
+    with pytest.raises(TuneshotError, match=r"no column 'text'; its header is: Nachricht; name"):
+        pairs("Nachricht\nfine\n", "a.csv", labels_needed=False)
+    assert pairs("text\n", "a.txt", labels_needed=False) == [("text", None)]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "complaint"),
+    [
+        ("text\tlabel\nhi\tham\tx\n", "a.tsv", "row 2: 3 fields where the header has 2"),
+        ("text;label\nhi,ham\n", "a.csv", "row 2: 1 fields where the header has 2"),
+        (
+            'text,label\n"hi,ham\n',
+            "a.csv",
+            "is not a well-formed CSV: unexpected end",
+        ),
+        ("Hello there, friend\nwell, thanks\n", "a.csv", "no column 'text'"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused_by_their_number(content, name, complaint):
+    with pytest.raises(TuneshotError) as caught:
+        pairs(content, name)
+    assert complaint in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "content",
     [
