@@ -20,7 +20,7 @@ from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS, Prior
 from icl.prompt.prompt import Arrange, Prompt, as_text, build_prompt
 from icl.prompt.replies import parse_label
-from icl.prompt.reply_scores import reply_scores
+from icl.prompt.reply_scores import CERTAIN, FIRST_TOKENS, OWN_TOKENS, reply_scores
 from icl.prompt.scoring import (
     SCORINGS,
     continuations,
@@ -46,12 +46,6 @@ from icl.settings import FewShotConfig
 from icl.shared import shared
 
 LEAST_MESSAGE_TOKENS = 16  # room for a message's two ends
-# Where the probabilities of an answer in words come from.
-OWN_TOKENS = "the probabilities are those of the labels' own tokens in the reply"
-FIRST_TOKENS = (
-    "the probabilities are those of the labels' own tokens in the reply; of a label that the model "
-    "did not write, of the first token"
-)
 _BATCH_PRIOR_MESSAGES = 32  # of the pool; their mean answer is batch calibration's prior
 
 
@@ -399,7 +393,7 @@ class FewShot:
             note = FIRST_TOKENS if found.begun else OWN_TOKENS
         else:
             probabilities = {each: float(each == label) for each in self.labels}
-            note = "the model gives no probabilities; its answer counts as certain"
+            note = CERTAIN
         return _Outcome(
             label, probabilities, reply.dollars, reply.text, (note,), reply.prompt_tokens
         )

@@ -40,6 +40,18 @@ class Evaluation:
         }
 
 
+class EndedEarlyError(TuneshotError):
+    """A message could not be answered; those before it were.
+
+    Attributes:
+        evaluation: of the messages that were answered.
+    """
+
+    def __init__(self, reason: str, evaluation: Evaluation) -> None:
+        super().__init__(reason)
+        self.evaluation = evaluation
+
+
 def evaluate(
     classifier: Classifier,
     examples: Sequence[Example],
@@ -56,6 +68,7 @@ def evaluate(
 
     Raises:
         TuneshotError: no messages, or a label the classifier does not know.
+        EndedEarlyError: it stopped answering, after a batch or more.
     """
     if not examples:
         raise TuneshotError("there are no messages to evaluate on")
@@ -65,9 +78,23 @@ def evaluate(
     predictions: list[Prediction] = []
     for start in range(0, len(examples), batch_size):
         batch = examples[start : start + batch_size]
-        predictions += classifier.predict([example.text for example in batch])
+        try:
+            predictions += classifier.predict([example.text for example in batch])
+        except TuneshotError as error:
+            if not predictions:
+                raise
+            so_far = _measured(classifier, examples[:start], predictions)
+            reason = f"ended after {start:,} of {len(examples):,} messages: {error}"
+            raise EndedEarlyError(reason, so_far) from error
         on_progress(len(predictions))
+    return _measured(classifier, examples, predictions)
+
+
+def _measured(
+    classifier: Classifier, examples: Sequence[Example], predictions: list[Prediction]
+) -> Evaluation:
     truth = [example.label for example in examples]
+    counts = Counter(truth)
     return Evaluation(
         metrics=measure(truth, predictions, classifier.labels),
         majority=Share.count(max(counts.values()), len(examples)),

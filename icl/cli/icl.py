@@ -5,6 +5,7 @@ Models are imported inside the commands, so that ``--help`` answers at once.
 
 import shlex
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,7 @@ from icl.cli.few_shot import (
 )
 from icl.cli.grid import grid
 from icl.cli.options import Balanced, ModelChoice, Questions, TaskSource, with_few_shot_settings
+from icl.lm.open import API
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
@@ -183,17 +185,23 @@ def evaluate(
     if sentence := fewer_asked(questions, limit, balanced):
         print_note(sentence)
     few_shot = build_few_shot(task, examples, models, settings)
+    from clfcore.evaluation.evaluate import EndedEarlyError
     from clfcore.evaluation.evaluate import evaluate as measure
+    from icl.prompt.reply_scores import SOURCES
 
     name = f"{settings.selector}, k={settings.k}"
+    batch = 1 if models.lm.startswith(API) else 8  # what was paid for is not lost with a batch
+    ended: TuneshotError | None = None
     with ProgressBars() as bars:
-        result = measure(
-            few_shot, questions, lambda done: bars(name, done, len(questions)), batch_size=8
-        )
-    note_unanswered(result.metrics.no_answer, len(questions), few_shot.chat)
-    if not json:
-        print_evaluation(result, f"{name}, {len(questions)} messages")
-        return
+        try:
+            result = measure(few_shot, questions, lambda n: bars(name, n, len(questions)), batch)
+        except EndedEarlyError as error:
+            ended, result = error, error.evaluation
+    answers = len(result.predictions)
+    note_unanswered(result.metrics.no_answer, answers, few_shot.chat)
+    sources = Counter(note for p in result.predictions for note in p.notes if note in SOURCES)
+    for source_note, count in sources.items():
+        print_note(f"{count:,} of {answers:,} answers: {source_note}")
     about = {
         **settings.to_dict(),
         "chat": few_shot.chat,
@@ -205,8 +213,14 @@ def evaluate(
         "pool_messages": len(examples),
         "asked": len(questions),
         "balanced": balanced,
+        "probabilities": dict(sources),
     }
-    print_json({**about, **result.to_dict()})
+    if json:
+        print_json({**about, **({"error": str(ended)} if ended else {}), **result.to_dict()})
+    else:
+        print_evaluation(result, f"{name}, {answers} messages")
+    if ended:
+        raise ended
 
 
 @app.command()

@@ -14,6 +14,15 @@ import numpy as np
 from icl.lm.base import ReplyToken
 from icl.prompt.template import Verbalizer
 
+# Where the probabilities of an answer in words come from.
+OWN_TOKENS = "the probabilities are those of the labels' own tokens in the reply"
+FIRST_TOKENS = (
+    "the probabilities are those of the labels' own tokens in the reply; of a label that the model "
+    "did not write, of the first token"
+)
+CERTAIN = "the model gives no probabilities; its answer counts as certain"
+SOURCES = (OWN_TOKENS, FIRST_TOKENS, CERTAIN)
+
 _AROUND = " \t\n\"'`*_:([{<>«„“‘#-"  # what may stand before a label
 
 

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 
 from clfcore.errors import TuneshotError
-from icl.few_shot import FIRST_TOKENS, OWN_TOKENS, FewShot
+from icl.few_shot import FewShot
 from icl.lm.base import ChatMessage, ReplyToken, Scored
 from icl.lm.local import LocalLM
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.prompt import as_text
+from icl.prompt.reply_scores import FIRST_TOKENS, OWN_TOKENS
 from icl.prompt.scoring import SCORINGS, neighbour_vote, softmax
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.mdl import SCORES

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clfcore.errors import TuneshotError
-from clfcore.evaluation.evaluate import evaluate
+from clfcore.evaluation.evaluate import EndedEarlyError, evaluate
 from clfcore.evaluation.intervals import Share
 from clfcore.evaluation.metrics import METRICS, LabelledPredictions, measure
 from clfcore.types import Example, Prediction
@@ -92,6 +92,26 @@ def test_progress_is_told_and_batches_keep_their_order():
     result = evaluate(Fixed(table), examples, heard.append, batch_size=4)
     assert heard == [4, 8, 10]
     assert [p.probabilities["spam"] for p in result.predictions] == [i / 10 for i in range(10)]
+
+
+def test_a_classifier_that_stops_answering_leaves_what_it_has_answered():
+    class Stops(Fixed):
+        def predict(self, texts):
+            if "5" in texts:
+                raise TuneshotError("the server is gone")
+            return super().predict(texts)
+
+    stops = Stops({str(i): i / 10 for i in range(10)})
+    examples = [Example(str(i), "ham") for i in range(10)]
+    with pytest.raises(
+        EndedEarlyError, match="after 4 of 10 messages: the server is gone"
+    ) as early:
+        evaluate(stops, examples, batch_size=2)
+    assert early.value.evaluation.to_dict() == evaluate(stops, examples[:4]).to_dict() | {
+        "ms_per_message": early.value.evaluation.to_dict()["ms_per_message"]
+    }
+    with pytest.raises(TuneshotError, match=r"^the server is gone$"):
+        evaluate(stops, examples[5:])
 
 
 @pytest.mark.parametrize(
