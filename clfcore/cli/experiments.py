@@ -13,7 +13,8 @@ from clfcore.config import as_options
 from clfcore.data.messages import DataSource
 from clfcore.errors import TuneshotError
 from clfcore.experiments.suites import SUITES, choose_rows, free_grid, settings_from
-from clfcore.model.spec import MINI
+from clfcore.model.spec import GPT_PRESETS, MINI
+from clfcore.weights.source import check_source
 from clfcore.wording import assignments
 
 QUESTIONS = "Questions"  # a heading of --help
@@ -92,6 +93,8 @@ def experiments(
             raise TuneshotError("give a suite or --rows, or a grid with --vary, not both")
         keys = [key.strip() for key in rows.split(",")] if rows else []
         grid = free_grid(vary, overrides) if vary else choose_rows(suite, keys)
+        if base not in GPT_PRESETS:  # theirs need not be loaded if all is random
+            check_source(base)
         messages = source.load()
         from clfcore.experiments.run import run_experiments
         from clfcore.training.distributed import find_accelerator

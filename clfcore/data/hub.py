@@ -64,7 +64,7 @@ def _load(source: str, name: str, config: str | None, split: str) -> "Dataset":
     offline = constants.HF_HUB_OFFLINE
     try:
         # Left to itself, the library asks an unreachable server for half a minute.
-        constants.HF_HUB_OFFLINE = offline or not _answers(name)
+        constants.HF_HUB_OFFLINE = offline or not answers(name, "dataset")
         return datasets.load_dataset(name, config, split=split)
     except Exception as error:  # other people's files: whatever goes wrong, it is not our bug
         why = shorten(f"{type(error).__name__}: {error}", 400, placeholder=" …")
@@ -74,13 +74,18 @@ def _load(source: str, name: str, config: str | None, split: str) -> "Dataset":
         constants.HF_HUB_OFFLINE = offline
 
 
-def _answers(name: str) -> bool:
-    """Whether Hugging Face can be reached; a refusal is an answer, too."""
+def answers(name: str, kind: str) -> bool:
+    """Whether Hugging Face can be reached; a refusal is an answer, too.
+
+    Args:
+        name: what it is asked about.
+        kind: ``"dataset"`` or ``"model"``.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        HfApi().dataset_info(name, timeout=_TIMEOUT_SECONDS)
+        HfApi().repo_info(name, repo_type=kind, timeout=_TIMEOUT_SECONDS)
     except HfHubHTTPError:
         return True
     except Exception:  # which library's connection error this is depends on the version

@@ -1,6 +1,5 @@
 """Weights from elsewhere: GPT-2 as Hugging Face stores it, and the book's chapter-6 classifier."""
 
-import json
 import os
 import pickle
 import re
@@ -8,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -17,14 +14,9 @@ from torch import Tensor
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPT_PRESETS, GPTConfig
-from clfcore.paths import expanded
+from clfcore.weights.source import REPOSITORIES, find_file, read_json
 
 State = dict[str, Tensor]
-
-# The published models; any other name is taken as a Hugging Face repository or a local folder.
-REPOSITORIES = {
-    name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
-}
 
 # Hugging Face's name -> ours; N is the number of a block. c_attn is query, key and value side by
 # side, which are split.
@@ -69,7 +61,7 @@ def is_gpt2(source: str) -> bool:
     Raises:
         TuneshotError: its ``config.json`` cannot be loaded.
     """
-    settings = _read_json(_file_of(source, "config.json"))
+    settings = read_json(find_file(source, "config.json"))
     return settings.get("model_type") == "gpt2" and not _differing(settings)
 
 
@@ -81,7 +73,7 @@ def _differing(settings: Mapping[str, object]) -> list[str]:
 
 def gpt2_config(source: str) -> GPTConfig:
     """The shape of the GPT-2 that ``load_gpt2`` would load; raises as that does."""
-    return _config(source, _read_json(_file_of(source, "config.json")))
+    return _config(source, read_json(find_file(source, "config.json")))
 
 
 def load_gpt2(source: str) -> tuple[GPTConfig, State]:
@@ -99,7 +91,7 @@ def load_gpt2(source: str) -> tuple[GPTConfig, State]:
         TuneshotError: not found, not a GPT-2, truncated, or a tensor of a wrong name or shape.
     """
     cfg = gpt2_config(source)
-    weights = _file_of(source, "model.safetensors")
+    weights = find_file(source, "model.safetensors")
     try:
         theirs = load_file(weights)
     except (SafetensorError, OSError) as error:
@@ -179,7 +171,7 @@ def _heads(path: Path, emb_dim: int, n_layers: int) -> int:
     """How many heads the weights in ``path`` were trained with: no shape shows it."""
     config = path.with_name("config.json")
     if os.path.exists(config):
-        settings = _read_json(config)
+        settings = read_json(config)
         if (heads := settings.get("n_head", settings.get("n_heads"))) is not None:
             return _whole(heads, f"n_head in {config}")
     for name in REPOSITORIES:
@@ -220,35 +212,6 @@ def gpt2_tensors(cfg: GPTConfig, num_classes: int | None = None) -> State:
     """The tensors of a ``GPTModel``: names and shapes only, no memory."""
     with torch.device("meta"):
         return GPTModel(cfg, num_classes).state_dict()
-
-
-def _file_of(source: str, filename: str) -> Path:
-    folder = expanded(source)
-    if os.path.isdir(folder):
-        if not os.path.exists(folder / filename):
-            raise TuneshotError(f"{folder} holds no {filename}; expected a Hugging Face folder")
-        return folder / filename
-    repository = REPOSITORIES.get(source, source)
-    try:
-        try:
-            return Path(hf_hub_download(repository, filename, local_files_only=True))
-        except LocalEntryNotFoundError:
-            return Path(hf_hub_download(repository, filename))
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise TuneshotError(
-            f"cannot get {filename} of {repository!r} ({type(error).__name__}); choose one of "
-            f"{', '.join(REPOSITORIES)}, or download it elsewhere and pass the folder"
-        ) from error
-
-
-def _read_json(path: Path) -> dict[str, object]:
-    try:
-        loaded = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise TuneshotError(f"{path} cannot be read as JSON") from error
-    if not isinstance(loaded, dict):
-        raise TuneshotError(f"{path} is not a model configuration")
-    return loaded
 
 
 def _config(source: str, settings: Mapping[str, object]) -> GPTConfig:

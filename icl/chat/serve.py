@@ -131,6 +131,8 @@ def _prepare() -> Path:
         del os.environ[name]
     os.environ["CHAINLIT_ENV_FILE"] = os.devnull  # no .env of the folder we happen to be in
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    if not os.path.isabs(os.path.expanduser("~")):
+        os.environ["HOME"] = os.sep  # as containers have it: a library cannot do without any
     root = scratch_root()
     os.environ["CHAINLIT_APP_ROOT"] = str(root)
     return root

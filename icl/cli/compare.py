@@ -29,6 +29,7 @@ from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
 from clfcore.types import NO_ANSWER
+from clfcore.weights.source import check_source
 from clfcore.wording import duration
 from icl.cli.few_shot import note_unanswered_records
 from icl.cli.options import TASK
@@ -36,7 +37,7 @@ from icl.compare.methods import METHODS
 from icl.compare.plan import MEASURED, MODELS, Plan, budgets_of
 from icl.compare.task_split import split_task
 from icl.lm.connection import Connection
-from icl.lm.open import API, BF16, refuse_address
+from icl.lm.open import API, BF16, check_lm
 
 if TYPE_CHECKING:
     from icl.compare.summary import ComparisonSummary
@@ -145,7 +146,6 @@ def compare(
         out=out, test_size=test_size, also=also, task=task,
         split_seed=split_seed, **settings, **connection.given,
     )  # fmt: skip
-    refuse_address(settings["lm"], connection.base_url)
     if same_model:
         settings["base"] = _fine_tunable(settings["lm"])
     plan = Plan(  # before any message is read; how many there are is known later
@@ -155,6 +155,8 @@ def compare(
         connection=connection,
         **settings,
     )
+    check_lm(plan.lm, connection.base_url)
+    check_source(plan.base)
     messages = source.load()
     split = split_task(
         messages,

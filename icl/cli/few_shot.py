@@ -14,6 +14,7 @@ from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record
 from clfcore.types import Example
 from icl.cli.options import ModelChoice, TaskSource
+from icl.lm.open import check_lm, open_lm
 from icl.prompt.tasks import TASKS, Task, task_from_file
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
@@ -35,12 +36,23 @@ def task_named(name: str, columns: Columns) -> Task:
     raise unknown_choice("task", name, TASKS)
 
 
+def check_models(models: ModelChoice, settings: FewShotConfig) -> None:
+    """Refuses, before messages are read, a language model that is asked for and not there.
+
+    Raises:
+        TuneshotError: as ``check_lm``.
+    """
+    if not SELECTORS[settings.selector].votes:
+        check_lm(models.lm, models.base_url)
+
+
 def load_few_shot(source: TaskSource, models: ModelChoice, settings: FewShotConfig) -> "FewShot":
     """The classifier of ``icl classify`` and the like; says on stderr where its pool is from.
 
     Raises:
         TuneshotError: no such task, pool or language model, or settings that do not suit them.
     """
+    check_models(models, settings)
     task = task_named(source.task, source)
     if source.task == "sms_spam" or source.pool is not None:
         messages = load_pool(source.pool, source.text_column, source.label_column)
@@ -68,7 +80,6 @@ def build_few_shot(
     if not SELECTORS[settings.selector].votes:
         task.check_prompt()
     from icl.few_shot import FewShot
-    from icl.lm.open import open_lm
     from icl.pool.embed import SentenceEmbedder
 
     votes = SELECTORS[settings.selector].votes

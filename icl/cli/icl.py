@@ -37,6 +37,7 @@ from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER
 from icl.cli.few_shot import (
     build_few_shot,
+    check_models,
     load_few_shot,
     note_unanswered,
     pool_and_questions,
@@ -179,6 +180,7 @@ def evaluate(
     Examples come from the task's training part, questions from its test part. With --data, its
     messages are split into both, unless --pool is given. The pool loses its copies of questions.
     """
+    check_models(models, settings)
     task = task_named(source.task, source)
     examples, questions = pool_and_questions(task, source, data)
     questions = draw(questions, limit, balanced, settings.seed)
@@ -236,8 +238,9 @@ def complete(
     """Lets the language model continue one of the lecture's worked prompts."""
     if name not in FREE_PROMPTS:
         raise unknown_choice("prompt", name, FREE_PROMPTS)
-    from icl.lm.open import open_lm
+    from icl.lm.open import check_lm, open_lm
 
+    check_lm(models.lm, models.base_url)
     prompt = FREE_PROMPTS[name]
     answer = open_lm(models.lm, chat=False, **models.given).generate(
         prompt.render(text), stop=prompt.stop

@@ -4,6 +4,7 @@ from typing import Any
 
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.provenance import model_files
+from clfcore.weights.source import check_source
 from icl.lm.base import LM
 from icl.lm.connection import DEFAULT_CONNECTION, Connection, from_environment
 from icl.shared import shared
@@ -62,6 +63,17 @@ def open_lm(
     if name is not None and name.startswith(BF16):
         return shared(LocalLM, name.removeprefix(BF16), "bfloat16")
     return shared(LocalLM, name)
+
+
+def check_lm(name: str, base_url: str | None = None) -> None:
+    """Refuses, before anything is imported, what ``open_lm`` could not open.
+
+    Raises:
+        TuneshotError: it names no model, or a base URL does not belong to it.
+    """
+    refuse_address(name, base_url)
+    if not name.startswith(API):
+        check_source(name.removeprefix(BF16))
 
 
 def refuse_address(name: str | None, base_url: str | None) -> None:

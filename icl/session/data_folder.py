@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from clfcore.errors import TuneshotError
-from clfcore.paths import expanded, users_folder
+from clfcore.paths import NOWHERE, expanded, users_folder
 
 
 def data_dir() -> Path:
@@ -59,7 +59,7 @@ def _create(path: Path, text: str) -> None:
 
 
 def _cannot_use(path: Path, error: OSError) -> TuneshotError:
-    return TuneshotError(
-        f"cannot use {path} ({error.strerror or error}); "
-        "set TUNESHOT_DATA to a folder that can be written"
-    )
+    why = f"cannot use {path} ({error.strerror or error})"
+    if path.is_relative_to(NOWHERE):
+        why = "there is no home folder to keep chats and votes in"
+    return TuneshotError(f"{why}; set TUNESHOT_DATA to a folder that can be written")
