@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.answers import Recorded
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.evaluation.metrics import METRICS, LabelledPredictions, added_up, measure, reliability
-from clfcore.evaluation.runner import Recorded
 from clfcore.types import Example, Prediction
 from icl.batch.read import Messages
 from icl.batch.result import BatchResult, RowAnswer

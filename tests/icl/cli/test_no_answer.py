@@ -88,9 +88,10 @@ def test_a_grid_has_a_column_for_it(run):
     status, out, _ = run(
         icl.main, "icl", "grid", "--tasks", "a", "--selectors", "a", "--table", "--out", "grid"
     )
-    rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| ")]
-    assert rows[0][-1].rstrip(" |") == "no answer"
-    assert {row[1]: row[-1].rstrip(" |") for row in rows[2:]} == {
+    first = out[out.index("| model") :].partition("\n\n")[0]
+    header, _, *rows = (line.strip("| ").split(" | ") for line in first.splitlines())
+    assert header[-1] == "no answer"
+    assert {row[1]: row[-1] for row in rows} == {
         "knn": "0 of 4", "zero": "4 of 4", "random": "4 of 4",
     }  # fmt: skip
 
