@@ -70,6 +70,11 @@ def summary_of(answers: Sequence[Shown], labels: Sequence[str]) -> dict[str, Any
     }
 
 
+def shown_together(predictions: Sequence[Any], labels: Sequence[str]) -> dict[str, Any] | None:
+    """``summary_of`` answers that rest on examples."""
+    return summary_of([each for each in map(shown_by, predictions) if each], labels)
+
+
 def pooled(summaries: Sequence[Shown]) -> dict[str, Any] | None:
     """One summary of several about the same labels, each message counting the same."""
     messages = sum(each["messages"] for each in summaries)

@@ -117,8 +117,8 @@ def pool_and_questions(
             for example in examples
         )
         stderr.print(
-            f"{len(examples) - len(kept):,} copies of questions taken out of the pool"
-            + (f"; {others:,} of them have another label there" if others else "")
+            f"copies of questions taken out of the pool: {len(examples) - len(kept):,}"
+            + (f"; with another label there: {others:,}" if others else "")
         )
     print_conflicts(kept)
     return kept, questions

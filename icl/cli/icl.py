@@ -33,6 +33,7 @@ from clfcore.cli.terminal import (
 )
 from clfcore.data.columns import MESSAGES
 from clfcore.data.draw import draw, fewer_asked
+from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER
 from icl.cli.few_shot import (
@@ -153,7 +154,7 @@ def select(
         ],
     )  # fmt: skip
     for row in left_out:
-        stdout.print(f"left out: row {row.row}, {row.reason}")
+        stdout.print(f"left out: row {row.row}, {row.reason}", soft_wrap=True)
 
 
 @app.command()
@@ -189,6 +190,7 @@ def evaluate(
     few_shot = build_few_shot(task, examples, models, settings)
     from clfcore.evaluation.evaluate import EndedEarlyError
     from clfcore.evaluation.evaluate import evaluate as measure
+    from clfcore.evaluation.shown import labels_in_words, number_in_words, shown_together
     from icl.prompt.reply_scores import SOURCES
 
     name = f"{settings.selector}, k={settings.k}"
@@ -204,6 +206,7 @@ def evaluate(
     sources = Counter(note for p in result.predictions for note in p.notes if note in SOURCES)
     for source_note, count in sources.items():
         print_note(f"{count:,} of {answers:,} answers: {source_note}")
+    shown = shown_together(result.predictions, few_shot.labels)
     about = {
         **settings.to_dict(),
         "chat": few_shot.chat,
@@ -213,6 +216,8 @@ def evaluate(
         "lm": None if few_shot.lm is None else few_shot.lm.name,
         "embedder": few_shot.embedder.name,
         "pool_messages": len(examples),
+        "pool_sha256": content_hash(examples),
+        "shown": shown,
         "asked": len(questions),
         "balanced": balanced,
         "probabilities": dict(sources),
@@ -221,6 +226,7 @@ def evaluate(
         print_json({**about, **({"error": str(ended)} if ended else {}), **result.to_dict()})
     else:
         print_evaluation(result, f"{name}, {answers} messages")
+        stdout.print(f"examples shown: {number_in_words(shown)}; {labels_in_words(shown)}")
     if ended:
         raise ended
 

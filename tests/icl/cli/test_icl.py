@@ -141,6 +141,7 @@ def test_evaluate_reports_metrics_and_settings(icl, home, tmp_path, selector):
     assert record["selector"] == selector
     # "win a FREE prize  now" is asked about, so its copy may not be shown.
     assert record["pool_messages"] == len(EXAMPLES) - 1
+    assert (record["shown"]["mean"], record["shown"]["least"]) == (2, 2)
 
 
 def test_evaluate_splits_a_single_data_set(icl, tmp_path):
@@ -156,6 +157,62 @@ def test_evaluate_splits_a_single_data_set(icl, tmp_path):
     code, out, _ = icl("evaluate", "--data", data, "--selector", "knn", "--limit", "6")
     assert code == 0
     assert "accuracy" in out
+    assert "examples shown: 4.0, least 4; ham " in out
+
+
+CONFLICT = "note: pool: row 0 and row 2 have the same text with labels spam and ham; correct them\n"
+
+
+def test_one_text_with_two_labels_is_told_wherever_a_pool_is_read(icl, home, tmp_path):
+    pool = tmp_path / "pool.tsv"
+    pool.write_text(
+        "spam\twin a prize\nham\tsee you\nham\tWin a  prize\nspam\tcash now\nham\tat home\n"
+    )
+    for words in (
+        ["show-prompt", "win cash"],
+        ["classify", "win cash"],
+        ["select", "win a prize x"],
+    ):
+        code, out, err = icl(*words, "--pool", pool, "--lm", home / "lm", "-k", "2")
+        assert code == 0, err
+        assert CONFLICT in err
+    assert "row 2, a conflict: row 0 and row 2 have the same text with labels spam and ham" in out
+    data = tmp_path / "data.tsv"
+    data.write_text("ham\tcash NOW\nspam\tfree entry\n")
+    sources = ("--pool", pool, "--data", data, "--selector", "knn", "-k", "2")
+    code, _, err = icl("evaluate", *sources)
+    assert code == 0, err
+    assert "copies of questions taken out of the pool: 1; with another label there: 1" in err
+    assert CONFLICT in err
+
+
+@pytest.mark.slow
+def test_a_grid_whose_pool_has_shrunk_runs_anew_and_takes_copies_out_as_evaluate_does(
+    icl, home, tmp_path
+):
+    data, pool, out = tmp_path / "data.tsv", tmp_path / "pool.tsv", tmp_path / "out"
+    data.write_text("ham\tsee you at dinner\nspam\tclaim a free prize\n")
+    lines = [f"{e.label}\t{e.text}\n" for e in EXAMPLES]
+
+    def grid(pool_lines):
+        pool.write_text("".join(["spam\tclaim a FREE prize\n", *pool_lines]))
+        code, _, err = icl(
+            "grid", "--tasks", "sms_spam", "--selectors", "topk", "--k", "2", "--seeds", "1",
+            "--limit", "2", "--pool", pool, "--data", data, "--lms", home / "lm", "--out", out,
+        )  # fmt: skip
+        assert code == 0, err
+        return err
+
+    said = grid(lines)
+    assert "copies of questions taken out of the pool: 1" in said
+    assert f"sms_spam: {len(EXAMPLES)} messages to show, 2 to ask about" in said
+    assert "holds records" not in said
+    assert "holds records of these settings, but not of this pool (4)" in grid(lines[2:9])
+    records = [json.loads(line) for line in (out / "records.jsonl").read_text().splitlines()]
+    assert [record["inputs"]["pool"]["messages"] for record in records] == [10] * 4 + [7] * 4
+    assert "SMS, before (pool of 10, " in (out / "table.md").read_text()
+    assert "holds records" not in grid(lines[2:9])
+    assert len((out / "records.jsonl").read_text().splitlines()) == 8
 
 
 @pytest.mark.parametrize(
