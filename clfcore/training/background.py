@@ -228,12 +228,14 @@ def _train(
 ) -> None:
     import torch  # the parent imports this file too, and need not wait for these
 
+    from clfcore.data.columns import Columns
     from clfcore.data.messages import load_messages
     from clfcore.evaluation.evaluate import evaluate
     from clfcore.fine_tuned import FineTuned
     from clfcore.training.loop import StepMetrics
     from clfcore.training.rehearsal import plan_rehearsal, train_further
     from clfcore.weights.checkpoint import save_checkpoint
+    from clfcore.weights.meta import trained_columns
 
     torch.set_num_threads(job["threads"])
     checkpoint, data, out = (
@@ -241,7 +243,9 @@ def _train(
     )
     parent = FineTuned.load(checkpoint)
     taught = [Example(**example) for example in job["taught"]]
-    rehearsal = plan_rehearsal(parent, taught, load_messages(data), job["seed"])
+    columns = Columns().remembering(trained_columns(checkpoint))
+    source = load_messages(data, columns.text_column, columns.label_column)
+    rehearsal = plan_rehearsal(parent, taught, source, job["seed"])
 
     begin = perf_counter()
     before = evaluate(parent, rehearsal.val).metrics

@@ -6,10 +6,11 @@ from functools import cache, lru_cache, partial
 from pathlib import Path
 
 from clfcore.config import DEFAULT_LM
+from clfcore.data.columns import Columns
 from clfcore.data.messages import load_pool
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.fine_tuned import FineTuned
-from clfcore.weights.meta import BUNDLED
+from clfcore.weights.meta import BUNDLED, trained_columns
 from icl.few_shot import FewShot
 from icl.lm.base import LM
 from icl.lm.open import open_lm
@@ -34,7 +35,8 @@ def open_session(
 
     Args:
         checkpoints: fine-tuned models; by default the bundled one.
-        pool: labelled messages of the task ``sms_spam``, see ``load_pool``.
+        pool: labelled messages of the task ``sms_spam``, see ``load_pool``; its columns may be
+            those that the first of the checkpoints was trained on.
         lms: language models that read the prompt, at least one, see ``open_lm``.
         folder: data of the other tasks, see ``Task.load``; without it, they have no pool.
         chat: whether prompts are chats, see ``FewShotConfig``.
@@ -68,7 +70,9 @@ def open_session(
     @cache
     def pool_of(task: str) -> Pool:
         if task == "sms_spam":
-            return Pool.build(load_pool(pool).examples, embedder)
+            columns = Columns().remembering(trained_columns(next(iter(folders.values()))))
+            messages = load_pool(pool, columns.text_column, columns.label_column)
+            return Pool.build(messages.examples, embedder)
         if folder is None:  # a chat asks no other machine
             raise TuneshotError(
                 f"the data of {task} is not at hand; start with TUNESHOT_FOLDER=FOLDER, which has "
