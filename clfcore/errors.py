@@ -46,6 +46,8 @@ def unknown_choice(kind: str, name: object, choices: Iterable[object]) -> Tunesh
 def missing_extra_explained(purpose: str = "this") -> Iterator[None]:
     """Inside it, importing a package that an extra brings and that is not installed is one line.
 
+    A block of ``with``, or a decorator of what imports such a package.
+
     Args:
         purpose: what needs the package.
 

@@ -1,5 +1,6 @@
 """What is imported is declared, in the base or in the extra that says what it is for."""
 
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
@@ -62,6 +63,41 @@ def test_a_missing_package_is_one_line_with_the_command(extra, packages, monkeyp
         assert str(raised.value) == (
             f"drawing needs {package}, which is not installed; run: pip install 'tuneshot[{extra}]'"
         )
+
+
+FROM_PYTHON = {
+    "imblearn": "from clfcore.data.balance import balanced_rows as f; "
+    "f([0, 0, 0, 1], 'tomek_links', 0, 1.0, np.zeros((4, 2)))",
+    "peft": "from clfcore.model.adapters import adapt as f; from tests.support.tiny import tiny; "
+    "f(tiny(), 'lora', 8, 10, 0)",
+    "datasets": "from clfcore.data.messages import load_messages as f; f('owner/name')",
+    "pyarrow": "from clfcore.data.tables import read_table as f; f(b'PAR1', 'a.parquet')",
+    "matplotlib": "import clfcore.training.curves",
+    "plotly": "import icl.report.page",
+    "litellm": "from icl.lm.open import open_lm as f; f('api:openai/gpt-4o-mini')",
+}
+
+
+WITHOUT = """
+import sys
+import numpy as np
+class Missing:
+    def find_spec(self, name, path, target=None):
+        if name == {package!r}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Missing())
+{program}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("package", FROM_PYTHON)
+def test_python_is_told_what_is_missing_as_a_command_is(package):
+    program = WITHOUT.format(package=package, program=FROM_PYTHON[package])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("clfcore.errors.TuneshotError: ")
+    assert f"needs {package}, which is not installed; run: pip install 'tuneshot[" in last
 
 
 def test_a_package_of_no_extra_and_a_broken_one_keep_their_traceback(monkeypatch):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.errors import TuneshotError, missing_extra_explained, unknown_choice
 
 if TYPE_CHECKING:  # 130 MB and two seconds, which the rows as they are do not need
     from imblearn.base import BaseSampler
@@ -255,7 +255,8 @@ def _resampled(
         raise TuneshotError(f"balancing needs messages of at least 2 labels, found {len(counts)}")
     module, _, name = str(balancer.sampler).rpartition(".")
     settings = balancer.settings(counts, ratio, seed)
-    sampler = getattr(import_module(f"imblearn.{module}"), name)(**settings)
+    with missing_extra_explained(f"the strategy {strategy}"):
+        sampler = getattr(import_module(f"imblearn.{module}"), name)(**settings)
     try:
         new_x, new_y = sampler.fit_resample(x, y)
     except (ValueError, RuntimeError) as error:  # e.g. ADASYN where the labels do not touch

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clfcore.data.columns import find_columns
 from clfcore.data.tables import FORMS, to_examples
-from clfcore.errors import TuneshotError
+from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.types import Example
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ _NAME = re.compile(r"\w[\w.-]*")
 _TIMEOUT_SECONDS = 10.0
 
 
+@missing_extra_explained("a data set on Hugging Face")
 def read_dataset(
     source: str, text_column: str | None = None, label_column: str | None = None
 ) -> list[Example]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.errors import TuneshotError, missing_extra_explained, unknown_choice
 from clfcore.model.spec import VIRTUAL_TOKENS, AdapterSpec
 from clfcore.types import ignore
 
@@ -271,6 +271,7 @@ ADAPTERS: dict[str, Adapter] = {
 }
 
 
+@missing_extra_explained("an adapter")
 def adapt(model: "TextClassifier", name: str, rank: int, total_steps: int, seed: int) -> None:
     """Puts an adapter into ``model``; from then on only the adapter and the head are trained.
 

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.paths import atomic_write
 from clfcore.training.loop import StepMetrics
+
+with missing_extra_explained("drawing curves"):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, MaxNLocator
 
 FORMATS = (".png", ".svg", ".pdf")
 _DPI = 150

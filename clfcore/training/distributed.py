@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from clfcore.errors import missing_extra_explained
+
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
@@ -15,7 +17,8 @@ def find_accelerator() -> "Accelerator | None":
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "WORLD_SIZE" in os.environ
     if not launched and not torch.accelerator.is_available():
         return None
-    from accelerate import Accelerator, DistributedDataParallelKwargs
+    with missing_extra_explained("training on a GPU or by several processes"):
+        from accelerate import Accelerator, DistributedDataParallelKwargs
 
     # Reading one position leaves some weights of the last block without a gradient.
     some_unused = DistributedDataParallelKwargs(find_unused_parameters=True)

@@ -297,8 +297,8 @@ def setfit(inputs: MethodInput) -> Classifier:
         TuneshotError: the library is not installed.
     """
     with missing_extra_explained("the method setfit"):
+        from datasets import Dataset
         from setfit import SetFitModel, Trainer, TrainingArguments
-    from datasets import Dataset
     from sklearn.linear_model import LogisticRegression
 
     texts, labels = _texts_and_labels(inputs)

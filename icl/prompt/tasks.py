@@ -16,7 +16,7 @@ from clfcore.data.labels import unknown_labels
 from clfcore.data.messages import load_messages
 from clfcore.data.split import Split, grouped_stratified_split
 from clfcore.data.tables import read_columns
-from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.errors import TuneshotError, missing_extra_explained, unknown_choice
 from clfcore.types import Example
 from icl.prompt.template import Template, read_template
 
@@ -220,7 +220,8 @@ class PublishedDataset:
             ) from error
 
     def _from_hub(self, split: str) -> Iterator[RawRow]:
-        import datasets  # a second; `--help` should not wait
+        with missing_extra_explained("a data set on Hugging Face"):
+            import datasets  # a second; `--help` should not wait
 
         try:
             table = datasets.load_dataset(self.dataset, split=split)

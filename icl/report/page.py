@@ -15,10 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
-from clfcore.errors import TuneshotError
+from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.evaluation.metrics import METRICS
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
@@ -30,6 +28,10 @@ from icl.report import findings as words
 from icl.report import tables as report_tables
 from icl.report.crossover import crossings, crossover
 from icl.report.findings import Findings
+
+with missing_extra_explained("a report"):
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
 
 SUMMARY = "summary.json"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from clfcore.data.columns import ColumnNames, find_columns
 from clfcore.data.forms.sheet import Sheet
-from clfcore.errors import TuneshotError
+from clfcore.errors import TuneshotError, missing_extra_explained
 
 
 def read_json(text: str, place: str) -> Sheet:
@@ -58,6 +58,7 @@ def _array(text: str, place: str) -> list[tuple[int, Any]]:
     return list(enumerate(rows, start=1))
 
 
+@missing_extra_explained("a Parquet file")
 def read_parquet(
     raw: bytes, place: str, wanted: ColumnNames, optional: Collection[str] = ()
 ) -> Sheet:

@@ -134,7 +134,7 @@ MISTAKES = {
     "clf train --base .": "holds no config.json",
     "clf train --base messages": "is a file, not a folder",
     "clf train --base nobody/nothing": "cannot get config.json of 'nobody/nothing'",
-    "clf experiments --base /missing --rows book-1": "is not there; give a Hugging Face folder",
+    "clf experiments --base /missing --rows book-01": "is not there; give a Hugging Face folder",
     "clf train --data missing.tsv": "is not a file or folder here",
     "clf evaluate --part some": "choose from train, val, test, all",
     "clf evaluate --checkpoint missing": "no checkpoint at missing",
