@@ -22,15 +22,15 @@ _EXPORT = "open it and save it as an Excel workbook (.xlsx) or as CSV UTF-8"
 # How files begin that are no tables for us: what they are, and what to do.
 _OTHERS: dict[bytes, tuple[str, str]] = {
     _OLE: ("an old (.xls) or password-protected Office file", f"{_EXPORT}, without a password"),
-    b"BZh": ("packed with bzip2", _UNPACK),
+    b"BZh91AY&SY": ("packed with bzip2", _UNPACK),
     b"\xfd7zXZ\x00": ("packed with xz", _UNPACK),
     b"\x28\xb5\x2f\xfd": ("packed with Zstandard", _UNPACK),
     b"7z\xbc\xaf\x27\x1c": ("a 7z archive", _UNPACK),
-    b"Rar!": ("a RAR archive", _UNPACK),
+    b"Rar!\x1a\x07": ("a RAR archive", _UNPACK),
     b"%PDF-": ("a PDF file", "give the table it was made of"),
     b"{\\rtf": ("a text with formats (.rtf)", "save it as plain text"),
     b"SQLite format 3\x00": ("an SQLite database", "export the table as CSV"),
-    b"ARROW1": ("an Arrow file", "write it as Parquet or CSV"),
+    b"ARROW1\x00": ("an Arrow file", "write it as Parquet or CSV"),
 }
 
 
@@ -90,7 +90,9 @@ def kind(raw: bytes, place: str, most: int = MOST_UNPACKED) -> str:
     for start, (what, advice) in _OTHERS.items():
         if raw.startswith(start):
             raise TuneshotError(f"{place} is {what}; {advice}")
-    if raw.lstrip()[:15].lower().startswith((b"<!doctype html", b"<html")):
+    # Some programs write web pages and call them workbooks; elsewhere, a message may begin so.
+    begin = raw[:200].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if ".xls" in place.lower() and begin.startswith((b"<!doctype", b"<html", b"<?xml", b"<table")):
         raise TuneshotError(f"{place} is a web page; {_EXPORT}")
     return "text"
 

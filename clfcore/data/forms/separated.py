@@ -62,6 +62,8 @@ def read_separated(
     form, text = _declared(text)
     form = form or _form_of(text, wanted)
     sample = list(islice(_filled(_records(text, form, place)), _SAMPLE)) if form else []
+    if form and not sample:
+        return Sheet([], [])
     if form is None or not (suffix in TABLE_SUFFIXES or _is_table(sample, form, wanted)):
         labelled = "label" in wanted and "label" not in optional
         if labelled and suffix not in TABLE_SUFFIXES:
@@ -203,7 +205,7 @@ def _without_empty_end(cells: Sequence[str], width: int) -> Sequence[str]:
 
 def _with_header(text: str, form: _Form, place: str) -> Sheet:
     rows = _records(text, form, place)
-    header = next(_filled(rows))[1]
+    header = next(_filled(rows), (0, [""]))[1]
     named = max((i for i, name in enumerate(header, start=1) if name.strip()), default=0)
     labels_last = not form.quoted and is_known(header[-1], ("label",))
     kept: list[NumberedRow] = []

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import gzip
 import io
 import re
 import time
@@ -19,6 +20,9 @@ from clfcore.types import Prediction
 from icl.batch.read import MAX_ROWS, Messages, read_messages
 from icl.batch.result import BatchResult, RowAnswer
 from icl.batch.run import BatchRun
+from tests.support.lazy import lazy
+
+openpyxl = lazy("openpyxl")
 
 LABELS = ("ham", "spam")
 METHODS = ("fine_tuned", "few_shot")
@@ -99,6 +103,40 @@ def test_every_form_gives_messages_and_the_labels_it_has(tmp_path, name, content
     assert (found.texts, found.true_labels) == expected
     (tmp_path / "upload").write_bytes(content.encode(encoding))
     assert read_messages(tmp_path / "upload", name, LABELS) == found
+
+
+def packed(rows):
+    """An Excel workbook and a gzip file with these rows."""
+    sheet = (book := openpyxl.Workbook()).active
+    for row in rows:
+        sheet.append(row)
+    book.save(file := io.BytesIO())
+    lines = "".join(";".join(row) + "\r" for row in rows)
+    return {"a.xlsx": file.getvalue(), "a.csv.gz": gzip.compress(lines.encode("utf-16"))}
+
+
+def test_workbooks_and_gzip_are_read_and_may_not_unpack_to_more_than_a_file_may_have():
+    for name, content in packed([("label", "text"), ("ham", "hi"), ("spam", "win")]).items():
+        found = read(content, name)
+        assert (found.texts, found.true_labels) == (("hi", "win"), ("ham", "spam"))
+    for name, content in packed([("label", "text"), *[("ham", "x" * 30_000)] * 80]).items():
+        assert len(content) < 50_000
+        with pytest.raises(TuneshotError, match=rf"{name} (has|holds) more than 2 MB .*split it"):
+            read(content, name)
+
+
+def test_labels_survive_macs_line_ends_and_tabs_in_a_csv():
+    lines = "text\tlabel\r", "hi\tham\r", "win\tspam\r"
+    for encoding in ("utf-8", "utf-16", "utf-16-le"):
+        assert read("".join(lines).encode(encoding)).true_labels == ("ham", "spam")
+
+
+def test_what_is_odd_is_kept_as_notes():
+    found = read("text,label\nnaïve,ham \nhi,spam\n".encode("cp1252"))
+    assert [note.partition(";")[0] for note in found.notes] == [
+        "messages.csv: it is not UTF-8 (line 2) and read as Windows-1252",
+        "messages.csv: spaces around labels are left out: 'ham'",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,6 @@ def zipped(**members):
         (gzip.compress(CSV)[:-9], "is a damaged gzip file"),
         (b"BZh91AY&SY", "is packed with bzip2; unpack it first"),
         (b"%PDF-1.7\n", "is a PDF file"),
-        (b"\n<!DOCTYPE html><html>", "is a web page; open it and save it as an Excel workbook"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["a.csv", "a.xlsx"])
@@ -70,6 +69,14 @@ def test_what_is_no_table_is_named_with_what_to_do(content, complaint, name):
         read_table(content, name)
     assert f"{name} {complaint}" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_web_page_that_calls_itself_a_workbook_is_named_and_a_message_may_begin_like_one():
+    page = b"\xef\xbb\xbf\n<html><table><tr><td>text</td></tr></table>"
+    for name in ("a.xls", "a.xlsx"):
+        with pytest.raises(TuneshotError, match=r"is a web page; open it and save it as an Excel"):
+            read_table(page, name)
+    assert read_table(b"<html>WIN</html>\nhi\n", "a.txt", labels_needed=False).texts[1] == "hi"
 
 
 def test_nothing_unpacks_to_more_than_it_may():
