@@ -160,6 +160,10 @@ def evaluate(
     if part is None:  # a figure on its own training messages would say nothing
         part = "test" if trained_on.get("sha256") == content_hash(messages.examples) else "all"
     examples = messages.examples
+    if part == "all" and trained_on.get("learned_from") == content_hash(examples):
+        terminal.print_note(
+            f"{model.name} has learned from these messages; ask about others: --test FILE"
+        )
     if part != "all":
         split = messages.split(trained_on.get("split_seed", 0))
         examples = [messages.examples[row] for row in getattr(split, part)]

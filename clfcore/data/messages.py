@@ -35,6 +35,12 @@ class LabelledMessages(NamedTuple):
     columns: Mapping[str, str] = {}
     own: Mapping[str, range] = {}
 
+    @property
+    def rest(self) -> list[Example]:
+        """Those that are in no part of the user's own."""
+        first = min((rows.start for rows in self.own.values()), default=len(self.examples))
+        return self.examples[:first]
+
     def split(self, seed: int = 0) -> Split:
         """The three parts: the user's own, or as ``grouped_stratified_split`` makes them.
 

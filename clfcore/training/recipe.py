@@ -114,6 +114,7 @@ def fine_tune(
                 "source": messages.name,
                 "columns": dict(messages.columns),
                 "sha256": content_hash(examples),
+                "learned_from": content_hash(messages.rest),
                 "split_seed": config.split_seed,
                 "train": data_record(train),
                 "val": data_record(val),

@@ -90,6 +90,18 @@ def test_what_the_user_says_goes_before_what_the_checkpoint_remembers(clf, train
     assert (status, "has no column 'nichts'; its header is: lfd, was" in err) == (1, True)
 
 
+def test_figures_on_messages_that_were_learned_from_are_marked(clf, home):
+    examples = read_labelled(home / "sms")
+    about = {"data": {"sha256": "of more", "learned_from": content_hash(examples)}}
+    save_checkpoint(home / "own", tiny_model(), Meta("tiny", ("ham", "spam"), CFG, about=about))
+    for data, marked in ({"sms": True, "other.tsv": False}).items():
+        (home / "other.tsv").write_text("label\ttext\nham\thi\nspam\twin\n")
+        _, _, err = clf("evaluate", "--data", data, "--checkpoint", "own")
+        assert ("note: tiny has learned from these messages; ask about others" in err) == marked
+    with_test = ("--data", "sms", "--test", "other.tsv", "--checkpoint", "own", "--part", "test")
+    assert evaluated(clf, *with_test) == 2
+
+
 def test_columns_are_remembered_only_as_names(clf, trained_on_columns):
     path = trained_on_columns / "german" / "meta.json"
     for columns in ({"text_column": 7, "label_column": None}, ["was"], "was"):
