@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
-from clfcore.model.spec import GPT_PRESETS, GPTConfig
+from clfcore.model.spec import END_OF_TEXT, GPT_PRESETS, GPTConfig
 from clfcore.weights.source import REPOSITORIES, find_file, read_json
 
 State = dict[str, Tensor]
@@ -58,11 +58,15 @@ _COMPUTED = {
 def is_gpt2(source: str) -> bool:
     """Whether ``source``, as for ``load_gpt2``, is a GPT-2 as published, and no variant of it.
 
+    One of fewer tokens than GPT-2's is read with a tokenizer of its own.
+
     Raises:
         TuneshotError: its ``config.json`` cannot be loaded.
     """
     settings = read_json(find_file(source, "config.json"))
-    return settings.get("model_type") == "gpt2" and not _differing(settings)
+    size = settings.get("vocab_size")
+    own_tokens = isinstance(size, int) and size <= END_OF_TEXT
+    return settings.get("model_type") == "gpt2" and not own_tokens and not _differing(settings)
 
 
 def _differing(settings: Mapping[str, object]) -> list[str]:

@@ -99,6 +99,7 @@ FEW_SHOT = {
 }
 FINE_TUNED = {
     "a head on a GPT-2": lambda at: tunes(at.trunk),
+    "a head on a GPT-2 with tokens of its own": lambda at: tunes(at.gpt2),
     "a head on a Llama": lambda at: tunes(at.llama, balance="none"),
     "the last block of a GPT-2": lambda at: tunes(at.trunk, layers="last_block", epochs=1),
     "the last block of a Llama": lambda at: tunes(at.llama, layers="last_block", epochs=1),

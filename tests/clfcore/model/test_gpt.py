@@ -109,13 +109,21 @@ def test_a_file_of_another_size_is_refused_until_its_heads_are_told(tmp_path):
     ],
 )
 def test_a_variant_of_gpt2_is_left_to_transformers(tmp_path, variant):
-    folder = hugging_face_folder(tmp_path)
-    assert is_gpt2(str(folder))
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **variant}))
+    config = hugging_face_folder(tmp_path) / "config.json"
+    as_published = {**json.loads(config.read_text()), "vocab_size": 50_257}
+    config.write_text(json.dumps(as_published))
+    assert is_gpt2(str(tmp_path))
+    config.write_text(json.dumps({**as_published, **variant}))
     assert not is_gpt2(str(tmp_path))
     with pytest.raises(TuneshotError, match=next(iter(variant))):
         load_gpt2(str(tmp_path))
+
+
+def test_a_gpt2_of_fewer_tokens_is_left_to_transformers_and_its_own_tokenizer(tmp_path):
+    config = hugging_face_folder(tmp_path) / "config.json"
+    for size, is_ours in ((50_256, False), (50_257, True), (50_304, True)):
+        config.write_text(json.dumps({**json.loads(config.read_text()), "vocab_size": size}))
+        assert is_gpt2(str(tmp_path)) is is_ours
 
 
 def test_module_names_are_those_of_the_slides():
