@@ -414,10 +414,13 @@ def test_bad_usage_is_one_line_before_any_work(tmp_path, command):
 
 
 def test_a_method_that_fails_is_said_and_the_others_are_reported(tmp_path, command):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "config.json").write_text("{}")
     status, said, news = command(
         main,
         "tuneshot",
-        *asked(tmp_path / "out", "--methods", "majority,zero", "--lm", "/no/model"),
+        *asked(tmp_path / "out", "--methods", "majority,zero", "--lm", str(broken)),
     )
     assert status == 1
     assert "failed: zero, 0 labels, seed 0" in news
