@@ -32,7 +32,7 @@ from clfcore.cli.train import BaseName, train
 from clfcore.data.columns import MESSAGES, Columns
 from clfcore.data.messages import DataSource
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.model.spec import MINI
+from clfcore.model.spec import GPT_PRESETS, MINI
 from clfcore.weights.meta import (
     BUNDLED,
     check_free,
@@ -40,6 +40,7 @@ from clfcore.weights.meta import (
     read_meta,
     trained_columns,
 )
+from clfcore.weights.source import check_source
 
 if TYPE_CHECKING:
     from clfcore.fine_tuned import FineTuned
@@ -84,6 +85,8 @@ def fetch(
 @with_config(DataSource, "source")
 def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> None:
     """Which messages would be used, how they are split, and what to know about them."""
+    if base not in GPT_PRESETS:  # before the messages are read
+        check_source(base)
     messages = source.load()
     examples, name = messages.examples, messages.name
     from clfcore.data.quality import check_quality
