@@ -118,7 +118,12 @@ def run_experiments(
         is_gpt2(base)  # a base that is missing fails here, once, and not in every row
     data = {"source": source.name, "sha256": content_hash(source.examples)}
     inputs_of = {
-        start: {"data": data["sha256"], "base": model_files(start)}
+        start: {
+            "data": data["sha256"],
+            # The same messages may be parted elsewhere.
+            "parts": {part: [rows.start, rows.stop] for part, rows in source.own.items()},
+            "base": model_files(start),
+        }
         for start in {row.size or base for row in rows}
     }
 

@@ -339,6 +339,11 @@ def test_other_settings_seeds_and_messages_are_other_runs(base, toy, tmp_path, l
     records = run_experiments(rows, base, fewer, [0], out, overrides=QUICK)
     assert len(learnt) == 4
     assert len(records) == 4
+    last = len(toy.examples)
+    for start in (last - 12, last - 8):  # the same messages, parted elsewhere
+        parted = toy._replace(own={"test": range(start, last)})
+        run_experiments(rows, base, parted, [0], tmp_path / "parted", overrides=QUICK)
+    assert len(learnt) == 6
     drawn = table(records)
     assert drawn.count("\n| layers-last-layer |") == 3  # two settings; and a table of its own
     assert "batch_size=4" in drawn
@@ -377,7 +382,7 @@ def test_records_from_before_inputs_were_written_down_stay_readable(base, toy, t
     assert "before" not in write_table(out, EXPERIMENTS)
     run_experiments(rows, base, toy, [0], out, overrides=QUICK, note=said.append)
     assert len(learnt) == 2
-    assert "but not of this data and base (1)" in said[0]
+    assert "but not of this data and parts and base (1)" in said[0]
     assert f"| {base}, before (files not recorded) |" in write_table(out, EXPERIMENTS)
 
 
