@@ -15,19 +15,21 @@ import os
 import re
 import signal
 import socket
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 from textwrap import shorten
-from typing import Protocol
+from typing import Protocol, TextIO
 
 import numpy as np
 
@@ -126,32 +128,39 @@ def run_cells(
     """
     path, folder = out / "records.jsonl", out / "answers"
     records = read_records(out, form) if path.exists() else []
-    if ray is not None:
-        _connect(ray)
-    open_lines(path)
-    finished = {form.identity(record) for record in records if "test" in record}
-    waiting = {key: cell for cell in cells if (key := form.identity(cell.record)) not in finished}
-    others, names = other_inputs(records, [cell.record for cell in waiting.values()], *form.fields)
-    if others:
-        note(
-            f"{out} holds records of these settings, but not of this {' and '.join(names)} "
-            f"({others:,}); they are kept, and their cells run anew"
+    with _cluster(ray) if ray is not None else nullcontext():
+        open_lines(path)
+        finished = {form.identity(record) for record in records if "test" in record}
+        waiting = {
+            key: cell for cell in cells if (key := form.identity(cell.record)) not in finished
+        }
+        others, names = other_inputs(
+            records, [cell.record for cell in waiting.values()], *form.fields
         )
-    spread = _on_ray if ray is not None else partial(_in_processes, jobs) if jobs > 1 else _in_turn
-    start, worked, total = time.perf_counter(), 0.0, len(cells)
-    on_progress("cells", total - len(waiting), total, "")
-    for record in spread(list(waiting.values()), folder, run):
-        (written,) = append_lines(path, [record])
-        records.append(written)
+        if others:
+            note(
+                f"{out} holds records of these settings, but not of this {' and '.join(names)} "
+                f"({others:,}); they are kept, and their cells run anew"
+            )
+        spread = (
+            _on_ray if ray is not None else partial(_in_processes, jobs) if jobs > 1 else _in_turn
+        )
+        start, worked, total = time.perf_counter(), 0.0, len(cells)
+        on_progress("cells", total - len(waiting), total, "")
+        for record in spread(list(waiting.values()), folder, run):
+            (written,) = append_lines(path, [record])
+            records.append(written)
+            write_table(out, form, records)
+            del waiting[form.identity(written)]
+            worked += written.get("seconds", 0.0)
+            pace = (
+                (time.perf_counter() - start) / worked if worked else 1.0
+            )  # < 1: several at a time
+            left = remaining(waiting.values(), records, form, pace)
+            on_progress("cells", total - len(waiting), total, left)
         write_table(out, form, records)
-        del waiting[form.identity(written)]
-        worked += written.get("seconds", 0.0)
-        pace = (time.perf_counter() - start) / worked if worked else 1.0  # < 1: several at a time
-        left = remaining(waiting.values(), records, form, pace)
-        on_progress("cells", total - len(waiting), total, left)
-    write_table(out, form, records)
-    newest = {form.identity(record): record for record in current(records, form.identity)}
-    return [newest[form.identity(cell.record)] for cell in cells]
+        newest = {form.identity(record): record for record in current(records, form.identity)}
+        return [newest[form.identity(cell.record)] for cell in cells]
 
 
 def current(
@@ -301,51 +310,82 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _connect(address: str) -> None:
-    """Joins a Ray cluster; ray itself would wait for minutes for one that is not there."""
+@contextmanager
+def _cluster(address: str) -> Iterator[None]:
+    """A Ray cluster, joined; ray itself would wait for minutes for one that is not there."""
     with missing_extra_explained("--ray"):
         import ray
     host, colon, port = address.removeprefix("ray://").rpartition(":")
+    with _native_output_to_stderr():
+        try:
+            if colon:
+                socket.create_connection((host, int(port)), timeout=5).close()
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+            reason = " ".join(str(error).split())
+            raise TuneshotError(
+                f"no Ray cluster at {address} ({reason}); start one with ray start --head and give "
+                "the address that it prints; one that wants a token needs RAY_AUTH_MODE=token here"
+            ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _native_output_to_stderr() -> Iterator[None]:
+    """What libraries write to the process's standard output goes to stderr; what we print stays.
+
+    Ray's own logs, with dumps of its state, would stand between our lines.
+    """
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
     try:
-        if colon:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        reason = " ".join(str(error).split())
-        raise TuneshotError(
-            f"no Ray cluster at {address} ({reason}); start one with ray start --head and give the "
-            "address that it prints; one that wants a token needs RAY_AUTH_MODE=token here"
-        ) from error
+        if _is_file_1(sys.stdout):
+            own = os.fdopen(os.dup(real), "w", buffering=1, encoding=sys.stdout.encoding)
+            with own, redirect_stdout(own):
+                yield
+        else:  # captured, or in a notebook
+            yield
+    finally:
+        os.dup2(real, 1)
+        os.close(real)
+
+
+def _is_file_1(stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == 1
+    except (OSError, AttributeError):
+        return False
 
 
 def _on_ray(cells: Sequence[Cell], folder: Path, run: Run) -> Iterator[Record]:
     """Yields records as cells end; their answers are written here, where the records are."""
     import ray
 
-    try:
-        attempt = ray.remote(_attempt_elsewhere)
-        has_gpu = "GPU" in ray.cluster_resources()
-        waiting = {}
-        for cell in cells:
-            path = folder / answers_file(cell)
-            kept = path.read_bytes() if path.exists() else b""
-            gpus = int(has_gpu and cell.wants_gpu)  # Ray hides them from all other tasks
-            task = attempt.options(num_gpus=gpus).remote(cell, run, path.name, kept)
-            waiting[task] = cell, path
-        while waiting:
-            (task,), _ = ray.wait(list(waiting))
-            cell, path = waiting.pop(task)
-            try:
-                record, answers = ray.get(task)
-            except ray.exceptions.RayError as error:  # the worker is gone
-                yield _failed(cell, error)
-                continue
-            if answers:
-                with atomic_write(path) as new:
-                    new.write_bytes(answers)
-            yield record
-    finally:
-        ray.shutdown()
+    attempt = ray.remote(_attempt_elsewhere)
+    has_gpu = "GPU" in ray.cluster_resources()
+    waiting = {}
+    for cell in cells:
+        path = folder / answers_file(cell)
+        kept = path.read_bytes() if path.exists() else b""
+        gpus = int(has_gpu and cell.wants_gpu)  # Ray hides them from all other tasks
+        task = attempt.options(num_gpus=gpus).remote(cell, run, path.name, kept)
+        waiting[task] = cell, path
+    while waiting:
+        (task,), _ = ray.wait(list(waiting))
+        cell, path = waiting.pop(task)
+        try:
+            record, answers = ray.get(task)
+        except ray.exceptions.RayError as error:  # the worker is gone
+            yield _failed(cell, error)
+            continue
+        if answers:
+            with atomic_write(path) as new:
+                new.write_bytes(answers)
+        yield record
 
 
 def _attempt_elsewhere(cell: Cell, run: Run, name: str, kept: bytes) -> tuple[Record, bytes]:

@@ -378,7 +378,7 @@ def run_elsewhere(out, run="run", *ray, **environment):
     ended = subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_PROCESS, str(out), run, *ray],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3]), **environment},
-        stdout=subprocess.PIPE,
+        capture_output=True,
         text=True,
     )
     return ended.returncode, ended.stdout.splitlines()
@@ -609,7 +609,9 @@ def test_a_grid_on_ray_has_the_records_of_a_plain_run(tmp_path, cluster):
     name = plain[0]["answers"]
     lines = (tmp_path / "plain" / "answers" / name).read_text().splitlines(keepends=True)
     (half_done / name).write_text("".join(lines[:8]))
-    status, heard = run_elsewhere(tmp_path / "ray", "run", cluster)
+    # Ray's own logs, with dumps of its state, may go to the process's output.
+    logs = {"RAY_LOG_TO_STDERR": "1", "RAY_event_stats_print_interval_ms": "300"}
+    status, heard = run_elsewhere(tmp_path / "ray", "run", cluster, **logs)
     assert status == 0
     assert [line.split()[:3] for line in heard] == [["cells", str(n), "14"] for n in range(15)]
     spread = read_records(tmp_path / "ray", FEW_SHOT_GRID)
