@@ -147,6 +147,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
         answers = self._answers(X)
         expected = read_column(y, "y", "labels")
         check_length(len(expected), "y", "labels", len(answers))
+        if not answers:
+            raise UnusableInput("of no texts there is no accuracy; give at least one")
         best = self.classes_[self._shares(answers).argmax(axis=1)].tolist()
         right = [
             answer.label is not None and label == wanted

@@ -158,3 +158,5 @@ def test_a_reply_that_names_no_label_is_said_and_is_never_right():
     assert certain.score(TEXTS, LABELS, np.where(LABELS == "spam", 3, 1)) == 12 / 18
     with pytest.raises(UnusableInput, match="X has 10 texts and y has 2 labels"):
         certain.score(TEXTS, LABELS[:2])
+    with pytest.raises(UnusableInput, match="of no texts there is no accuracy"):
+        certain.score([], [])
