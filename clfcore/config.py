@@ -4,6 +4,7 @@ A field made with ``setting`` says what it means, what it may be and how the com
 it: checks, options and help are made from that.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, Self
@@ -32,6 +33,7 @@ def at_least(minimum: float) -> Bound:
 
 
 POSITIVE = Bound("positive", lambda number: number > 0)
+FINITE = Bound("positive and finite", lambda number: 0 < number < math.inf)
 SHARE = Bound("in [0, 1]", lambda number: 0 <= number <= 1)
 SHARE_BELOW_1 = Bound("in [0, 1)", lambda number: 0 <= number < 1)
 SHARE_ABOVE_0 = Bound("in (0, 1]", lambda number: 0 < number <= 1)

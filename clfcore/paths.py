@@ -204,6 +204,7 @@ def _cannot_write(path: Path, error: OSError) -> CannotWriteError:
     remedy = (
         "set TUNESHOT_CACHE to a folder that can be written" if cached else "choose another place"
     )
-    return CannotWriteError(
-        f"cannot write {path}: {error.strerror or error}; free some space, or {remedy}"
-    )
+    why = error.strerror or error
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        why = "there is a file where its folder should be"
+    return CannotWriteError(f"cannot write {path}: {why}; free some space, or {remedy}")

@@ -50,7 +50,7 @@ def fetch_corpus(source: str | None = None, on_progress: Callable[[str], None] =
         try:
             raw = _corpus_file(_get(place))
             check_corpus(raw, place)
-        except (OSError, zipfile.BadZipFile, TuneshotError) as error:
+        except (OSError, ValueError, zipfile.BadZipFile, TuneshotError) as error:
             reasons.append(f"{place}: {getattr(error, 'reason', None) or error}")
         else:
             with atomic_write(corpus_path()) as new:

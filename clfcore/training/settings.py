@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from clfcore.config import (
+    FINITE,
     POSITIVE,
     SHARE,
     SHARE_ABOVE_0,
@@ -73,12 +74,12 @@ class TrainConfig(Checked):
     epochs: int = setting(5, "Passes over the training part.", LOOP, bound=at_least(1))
     batch_size: int = setting(8, "Messages in one pass.", LOOP, bound=at_least(1))
     accumulate: int = setting(1, "Passes a step.", LOOP, bound=at_least(1))
-    learning_rate: float = setting(5e-5, "Peak learning rate.", LOOP, bound=POSITIVE)
+    learning_rate: float = setting(5e-5, "Peak learning rate.", LOOP, bound=FINITE)
     embedding_learning_rate: float = setting(
         5e-5,
         "Peak learning rate of the token embedding, which knows more than it can learn here.",
         LOOP,
-        bound=POSITIVE,
+        bound=FINITE,
     )
     schedule: str = setting(
         "constant",

@@ -84,9 +84,13 @@ def trained_columns(path: Path | None) -> dict[str, object]:
 
 
 def check_free(folder: Path) -> None:
-    """Raises ``TuneshotError`` if ``folder`` holds something else than a checkpoint."""
-    if folder.exists() and not (folder / "meta.json").exists():
+    """Raises ``TuneshotError`` if a checkpoint cannot be written to ``folder``."""
+    if os.path.exists(folder) and not os.path.exists(folder / "meta.json"):
         raise TuneshotError(f"{folder} exists and is not a checkpoint; choose another --out")
+    above = next(path for path in (*folder.parents, Path()) if os.path.exists(path))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        what = "cannot be written" if above.is_dir() else "is a file, not a folder"
+        raise TuneshotError(f"{above.absolute()} {what}; choose another --out")
 
 
 def checkpoint_path(path: Path | None) -> Path:

@@ -146,7 +146,7 @@ def load_chapter6(path: Path) -> GPTModel:
         # weights_only: a .pth is a pickle, and a pickle may run code. Never without it.
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        reason = str(error).split("\n")[0]
+        reason = str(error).split("\n")[0] or "it ends too early"
         raise TuneshotError(f"{path} is not a readable state dict: {reason}") from error
     wanted = ("tok_emb.weight", "pos_emb.weight", "out_head.weight", "out_head.bias")
     if not isinstance(loaded, dict) or any(name not in loaded for name in wanted):

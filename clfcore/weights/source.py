@@ -28,6 +28,8 @@ def check_source(source: str) -> None:
     """
     if source in (MINI, DEFAULT_LM):
         return
+    if not source.strip():
+        raise TuneshotError("the model has no name; give a folder, a GGUF file or a name")
     if source.endswith(".gguf"):
         if not os.path.isfile(expanded(source)):
             raise TuneshotError(f"there is no file {source}; give a GGUF file, a folder or a name")
