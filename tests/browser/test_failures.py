@@ -265,8 +265,8 @@ def test_where_the_endpoint_of_the_language_model_is_down_the_other_side_answers
     found = ask(workers, "when it is gone")
     assert found["fine_tuned"].prediction
     problem = found["few_shot"].problem
-    assert "gave no usable reply" in problem
-    assert "check that the server runs" in problem
+    assert "nothing listens at this address" in problem
+    assert "start the server" in problem
     assert "\n" not in problem
 
 
