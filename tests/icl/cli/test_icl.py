@@ -226,7 +226,7 @@ def test_a_grid_whose_pool_has_shrunk_runs_anew_and_takes_copies_out_as_evaluate
         (("--selector", "knn", "-k", "0", "x"), 2, "needs at least one neighbour"),
         (("--file", "/nowhere/at/all", "x"), 1, "cannot read /nowhere/at/all"),
         (("--pool", "/nowhere/at/all", "x"), 1, "cannot read /nowhere/at/all"),
-        (("--lm", "/nowhere/at/all", "x"), 1, "cannot load the language model"),
+        (("--lm", "/nowhere/at/all", "x"), 1, "is not there; give a Hugging Face folder"),
         ((), 2, "give at least one TEXT"),
     ],
 )

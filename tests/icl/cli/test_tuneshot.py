@@ -51,7 +51,7 @@ def test_the_table_shows_both_labels_and_never_interprets_a_message(classify):
 @pytest.mark.parametrize(
     ("options", "fails", "answers", "reason"),
     [
-        (("--lm", "/nowhere"), "few_shot", "fine_tuned", "few-shot: cannot load the language"),
+        (("--lm", "/nowhere"), "few_shot", "fine_tuned", "few-shot: /nowhere is not there"),
         (("--checkpoint", "/nowhere"), "fine_tuned", "few_shot", "fine-tuned: no checkpoint at"),
     ],
 )
