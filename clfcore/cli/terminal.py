@@ -46,6 +46,8 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+_PATHS_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+
 stdout = _Console(highlight=False, markup=False, emoji=False)
 stderr = _Console(stderr=True, highlight=False, markup=False, emoji=False)
 Command = Callable[..., None]
@@ -180,10 +182,13 @@ def run_app(app: Callable[[], object]) -> None:
         _forget(results)
         raise SystemExit(141) from None
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            _forget(results)
+            _end(f"error: {error.strerror}; free some, and start again", 1)
+        if error.errno not in _PATHS_FAULTS or error.filename is None:
             raise
-        _forget(results)
-        _end(f"error: {error.strerror}; free some, and start again", 1)
+        place = printable(os.fsdecode(error.filename))
+        _end(f"error: cannot use {place}: {error.strerror}; check the path", 1)
 
 
 def _end(line: str, status: int) -> NoReturn:

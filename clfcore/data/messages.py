@@ -10,6 +10,7 @@ from typing import NamedTuple
 from clfcore.config import setting
 from clfcore.data.columns import MESSAGES, Columns, Remembered
 from clfcore.data.corpus import check_corpus, corpus_path
+from clfcore.data.forms.content import read_bytes
 from clfcore.data.hub import read_dataset
 from clfcore.data.labels import unknown_labels
 from clfcore.data.split import Split, grouped_stratified_split, normal_form, split_beside
@@ -86,7 +87,7 @@ def load_messages(
     if any(name and not isinstance(name, Remembered) for name in (text_column, label_column)):
         raise TuneshotError("--text-column and --label-column are for data of your own; add --data")
     if os.path.exists(corpus_path()):
-        check_corpus(corpus_path().read_bytes(), str(corpus_path()))
+        check_corpus(read_bytes(corpus_path()), str(corpus_path()))
         return LabelledMessages(read_labelled(corpus_path()), "SMS Spam Collection")
     return sample_messages()
 

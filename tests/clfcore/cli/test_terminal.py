@@ -121,3 +121,18 @@ def test_an_error_is_one_line_whatever_it_names(run):
 
     expected = "error: no table at a\\nb\\x1b[31m.csv\n"
     assert run(main_of(work), "work", io.StringIO()) == (1, expected)
+
+
+def test_a_path_that_may_not_be_looked_at_is_one_line(run):
+    def work() -> None:
+        raise PermissionError(13, "Permission denied", "/root/x.tsv")
+
+    expected = "error: cannot use /root/x.tsv: Permission denied; check the path\n"
+    assert run(main_of(work), "work", io.StringIO()) == (1, expected)
+
+
+def test_a_name_that_is_too_long_is_one_line(run):
+    status, err = run(clf.main, f"clf evaluate --data {'x' * 300}.tsv", io.StringIO())
+    assert status == 1
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
