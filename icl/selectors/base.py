@@ -1,7 +1,8 @@
 """What all selectors share: the interface, the result, the walk down a ranking.
 
-A selector ranks; how many of each label are kept (``BALANCES``) and in which order they are
-shown (``ARRANGEMENTS``) are separate stages, in ``arrange.py``. Every selector keeps two promises:
+A selector ranks, and walks down its ranking past what is better not shown (``filters.py``). How
+many of each label are kept (``BALANCES``) and in which order they are shown (``ARRANGEMENTS``) are
+separate stages, in ``arrange.py``. Every selector keeps two promises:
 no two candidates are copies of each other, and none is a copy of the query. (Without them, 13 %
 of the messages in the SMS corpus would be shown their own text, with its label.)
 """
