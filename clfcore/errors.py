@@ -10,7 +10,7 @@ EXTRAS = {
     "plots": ("markupsafe", "matplotlib", "plotly"),
     "chat": ("aiosqlite", "chainlit", "fastapi", "prometheus_client", "pydantic", "socketio",
              "sqlalchemy", "starlette", "uvicorn"),
-    "api": ("litellm",),
+    "api": ("litellm", "openai"),
     "large": ("faiss",),
     "postgres": ("asyncpg",),
     "ray": ("ray",),

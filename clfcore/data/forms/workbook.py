@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, time
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from clfcore.data.forms.sheet import Sheet
@@ -42,8 +43,8 @@ def read_workbook(raw: bytes, place: str) -> Sheet:
         raise
     except Exception as error:  # other people's files: whatever goes wrong, it is not our bug
         raise TuneshotError(
-            f"{place} is an Excel workbook that cannot be read ({type(error).__name__}); save it "
-            "again, or as CSV UTF-8"
+            f"{place} is a damaged Excel workbook ({shorten(str(error), 100) or 'unreadable'}); "
+            "save it again, or as CSV UTF-8"
         ) from error
     others = [name for name, _ in filled[1:]]
     notes = (f"the sheet {title!r} is read, not {listed(map(repr, others))}",) if others else ()

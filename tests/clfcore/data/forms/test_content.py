@@ -56,7 +56,7 @@ def zipped(**members):
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "is an old (.xls) or password-protected"),
         (zipped(content_dot_xml="x"), "is a spreadsheet of another kind; open it and save it as"),
         (zipped(a_dot_csv="x"), "is a zip archive; unpack it first"),
-        (zipped(xl__workbook_dot_xml="x"), "is an Excel workbook that cannot be read"),
+        (zipped(xl__workbook_dot_xml="x"), "is a damaged Excel workbook"),
         (b"PK\x03\x04 cut off", "is a damaged zip file"),
         (gzip.compress(CSV)[:-9], "is a damaged gzip file"),
         (b"BZh91AY&SY", "is packed with bzip2; unpack it first"),
