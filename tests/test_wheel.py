@@ -35,14 +35,17 @@ OF_EXTRAS = {
 }
 IMPORT_ALL = """
 import importlib, json, pkgutil, clfcore, icl
+from clfcore.errors import TuneshotError
 failed = {}
 for package in (clfcore, icl):
-    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + ".", lambda _: None):
         if not module.name.endswith("__main__"):
             try:
                 importlib.import_module(module.name)
             except ModuleNotFoundError as error:
                 failed[module.name] = error.name
+            except TuneshotError as error:  # says which extra is missing
+                failed[module.name] = error.__cause__.name
 print(json.dumps(failed))
 """
 

@@ -425,7 +425,7 @@ def test_a_real_server_answers_refuses_large_bodies_and_stops_when_told(tmp_path
                                    headers=JSON).status_code == 413  # fmt: skip
         server.send_signal(signal.SIGINT)
         assert server.wait(15) == 130
-        assert server.stderr.read() == ""
+        assert server.stderr.read() == "interrupted\n"
     finally:
         server.kill()
         server.stderr.close()
