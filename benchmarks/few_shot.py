@@ -50,7 +50,7 @@ def fresh_process(program):
 
 
 def figures(pool_path):
-    examples, _ = load_messages(pool_path)
+    examples = load_messages(pool_path).examples
     split = grouped_stratified_split(examples)
     train = [examples[row] for row in split.train]
     queries = [examples[row].text for row in split.test]

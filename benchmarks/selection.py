@@ -194,7 +194,7 @@ def main():
             if done.returncode:  # it has said why
                 raise SystemExit(done.returncode)
         return
-    examples, _ = load_messages(arguments.pool)
+    examples = load_messages(arguments.pool).examples
     pool = Pool.build(examples, SentenceEmbedder())
     for name, value, unit, goal, peer in PARTS[parts[0]][0](pool):
         record = {

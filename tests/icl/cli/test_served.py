@@ -8,6 +8,7 @@ import time
 import urllib.request
 import venv
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 
@@ -17,7 +18,7 @@ from icl.cli import icl
 from tests.support.doubles import EXAMPLES
 from tests.support.openai_server import OpenAIServer, chat, failure, text
 
-pytest.importorskip("litellm")
+pytestmark = pytest.mark.skipif(find_spec("litellm") is None, reason="needs litellm")
 
 SPAM = {"sp": math.log(0.6), "s": math.log(0.2), "ham": math.log(0.15)}, {"am": math.log(0.99)}
 PLAIN_SPAM = ({" spam": math.log(0.6), " ham": math.log(0.2)},)
