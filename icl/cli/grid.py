@@ -1,6 +1,6 @@
 """``icl grid``: checks everything first, runs, writes records and table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,6 +42,12 @@ CELLS = "The grid"  # a heading of --help
 AXES = ("selector", "options", "k", "balance", "order", "seed")  # several of each in a grid
 
 
+def _axis(option: str, choices: Collection[str]) -> Any:  # noqa: ANN401 (Typer's)
+    """An option that takes several of these names."""
+    names = f"Names, separated by commas, of {', '.join(choices)}."
+    return typer.Option(option, help=names, rich_help_panel=CELLS)
+
+
 @with_examples(
     "--tasks sms_spam --selectors topk,votek_pool",
     "--tasks sst2,ag_news --selectors topk,mmr --k 4,8 --seeds 5 --folder tables",
@@ -70,22 +76,8 @@ def grid(
     ks: Annotated[
         str, typer.Option("--k", help="Numbers, separated by commas.", rich_help_panel=CELLS)
     ] = "4",
-    balances: Annotated[
-        str,
-        typer.Option(
-            "--balance",
-            help=f"Names, separated by commas, of {', '.join(BALANCES)}.",
-            rich_help_panel=CELLS,
-        ),
-    ] = FewShotConfig().balance,
-    orders: Annotated[
-        str,
-        typer.Option(
-            "--order",
-            help=f"Names, separated by commas, of {', '.join(ARRANGEMENTS)}.",
-            rich_help_panel=CELLS,
-        ),
-    ] = FewShotConfig().order,
+    balances: Annotated[str, _axis("--balance", BALANCES)] = FewShotConfig().balance,
+    orders: Annotated[str, _axis("--order", ARRANGEMENTS)] = FewShotConfig().order,
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs of each cell.", rich_help_panel=CELLS)
     ] = 3,

@@ -125,9 +125,9 @@ def test_an_error_is_one_line_whatever_it_names(run):
 
 def test_a_path_that_may_not_be_looked_at_is_one_line(run):
     def work() -> None:
-        raise PermissionError(13, "Permission denied", "/root/x.tsv")
+        raise PermissionError(13, "Permission denied", "private/x.tsv")
 
-    expected = "error: cannot use /root/x.tsv: Permission denied; check the path\n"
+    expected = "error: cannot use private/x.tsv: Permission denied; check the path\n"
     assert run(main_of(work), "work", io.StringIO()) == (1, expected)
 
 
