@@ -13,7 +13,8 @@ from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.provenance import model_files
 from clfcore.evaluation.records import Record
 from clfcore.model.spec import MINI
-from icl.compare.methods import METHODS, Method, embedder
+from icl.compare.learn.embedding import embedder
+from icl.compare.methods import METHODS, Method
 from icl.compare.task_split import TaskSplit
 from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.lm.open import BF16, lm_record

@@ -29,7 +29,9 @@ from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat, run_cells
 from clfcore.types import Classifier, Example, OnProgress, ignore
-from icl.compare.methods import METHODS, MethodInput, pool_of, seconds_to_embed, vectors_of
+from icl.compare.learn.embedding import pool_of, seconds_to_embed, vectors_of
+from icl.compare.learn.inputs import MethodInput
+from icl.compare.methods import METHODS
 from icl.compare.plan import ComparisonCell, Plan
 from icl.compare.task_split import TaskSplit
 from icl.pool.embed import DEFAULT_EMBEDDER
@@ -137,6 +139,7 @@ def run_cell(
         "more": more,
         "labels_used": len(inputs.labelled),
         "learn_seconds": round(seconds, 3),
+        "chosen": getattr(classifier, "chosen", None),
         "shown": recorded.shown,
         **recorded.costs,
         "seconds": round(time.perf_counter() - start, 2),

@@ -6,10 +6,12 @@ import pytest
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.types import Example
-from icl.compare import methods
-from icl.compare.methods import METHODS, MajorityClass, MethodInput
+from icl.compare.learn import fine_tuning
+from icl.compare.learn.inputs import MethodInput
+from icl.compare.learn.labels import MajorityClass
+from icl.compare.methods import METHODS
 from icl.prompt.tasks import TASKS, task_with_labels
-from tests.support.doubles import EXAMPLES, HashedWords, save_tiny_lm
+from tests.support.doubles import EXAMPLES, save_tiny_lm
 
 TEXTS = ["win a prize", "see you at dinner", ""]
 # What loads a model of its own is tried in test_run.py, with the real one.
@@ -23,10 +25,8 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def no_real_models(monkeypatch, tmp_path):
-    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))
-    monkeypatch.setattr(methods, "embedder", lambda name="": HashedWords())
-    monkeypatch.setattr(methods, "LEAST_STEPS", 4)
+def few_steps(monkeypatch):
+    monkeypatch.setattr(fine_tuning, "LEAST_STEPS", 4)
 
 
 def inputs(models, labelled=EXAMPLES, task=None, **more):
@@ -85,18 +85,18 @@ def test_the_majority_counts_only_what_is_labelled(models):
 
 
 def test_few_messages_are_shown_more_often_and_many_are_not(models, monkeypatch):
-    monkeypatch.setattr(methods, "LEAST_STEPS", 10)
-    learnt = methods.fine_tune_with_history("last_block", inputs(models, EXAMPLES))
+    monkeypatch.setattr(fine_tuning, "LEAST_STEPS", 10)
+    learnt = fine_tuning.fine_tune_with_history("last_block", inputs(models, EXAMPLES))
     assert 10 <= learnt.history[-1].steps < 20
     many = [Example(f"{e.text} {i}", e.label) for i in range(40) for e in EXAMPLES]
-    learnt = methods.fine_tune_with_history("last_block", inputs(models, many))
+    learnt = fine_tuning.fine_tune_with_history("last_block", inputs(models, many))
     assert learnt.classifier.meta.about["train"]["epochs"] == 5
 
 
 def test_a_part_to_calibrate_on_is_spared_where_there_is_enough(models):
     many = [Example(f"{e.text} {i}", e.label) for i in range(10) for e in EXAMPLES]
-    assert len(methods.fine_tune_with_history("none", inputs(models, many)).val) == 10
-    assert len(methods.fine_tune_with_history("none", inputs(models)).val) == len(EXAMPLES)
+    assert len(fine_tuning.fine_tune_with_history("none", inputs(models, many)).val) == 10
+    assert len(fine_tuning.fine_tune_with_history("none", inputs(models)).val) == len(EXAMPLES)
 
 
 def test_setfit_that_is_missing_says_how_to_get_it(models, monkeypatch):

@@ -23,16 +23,17 @@ from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.records import identity, read_lines
 from clfcore.types import Example
 from icl.cli.tuneshot import main
-from icl.compare import methods
 from icl.compare import run as compare
 from icl.compare.disagreements import explain
-from icl.compare.methods import METHODS
+from icl.compare.learn import fine_tuning
+from icl.compare.learn.labels import MajorityClass, WithAllLabels
+from icl.compare.methods import METHODS, Method
 from icl.compare.plan import ComparisonCell, Plan, budgets_of
 from icl.compare.run import method_input, run_cell
 from icl.compare.summary import summarize
 from icl.compare.task_split import find_task, split_task
 from icl.report.tables import markdown
-from tests.support.doubles import HashedWords, save_tiny_lm
+from tests.support.doubles import save_tiny_lm
 
 MESSAGES = LabelledMessages(
     [
@@ -47,12 +48,6 @@ MESSAGES = LabelledMessages(
 QUICK = ("majority", "tfidf")
 TIMES = {"seconds", "learn_seconds", "ms", "ms_per_message", "created", "memory_mb", "machine",
          "megabytes", "command", "config"}  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def own_cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(methods, "embedder", lambda name="": HashedWords())
 
 
 def without_times(found):
@@ -248,6 +243,23 @@ def test_a_cell_measures_learning_answers_and_what_else_is_asked(tmp_path, monke
     assert {lines[name] for name in more if name not in ("memory", "second")} == {20}
 
 
+def test_a_record_says_what_a_method_has_chosen_for_itself(tmp_path, monkeypatch):
+    class Chooser(MajorityClass):
+        chosen = {"k": 7}  # noqa: RUF012
+
+    split = split_task(MESSAGES, test_size=40)
+    for name, learn in (
+        ("all labels", Chooser),
+        ("some labels", lambda inputs: WithAllLabels(Chooser(inputs), inputs.task.labels)),
+        ("nothing", MajorityClass),
+    ):
+        monkeypatch.setitem(METHODS, name, Method(name, "other", learn))
+        record = run_cell(
+            cell(split, name, 8, test_size=40), split, answers=tmp_path / f"{name}.jsonl"
+        )
+        assert record["chosen"] == (None if name == "nothing" else {"k": 7})
+
+
 @pytest.mark.slow
 def test_memory_is_that_of_a_process_of_its_own():
     split = split_task(MESSAGES, test_size=20)
@@ -332,7 +344,7 @@ def test_a_comparison_on_ray_has_the_records_of_a_plain_run(tmp_path, cluster):
 
 def test_answers_that_differ_are_explained_on_both_sides(tmp_path, monkeypatch):
     lm = str(save_tiny_lm(tmp_path / "lm", "llama"))
-    monkeypatch.setattr(methods, "LEAST_STEPS", 4)
+    monkeypatch.setattr(fine_tuning, "LEAST_STEPS", 4)
     split = split_task(MESSAGES, test_size=20)
     both = plan(methods=("fine_tuned", "few_shot_topk"), budgets=(24,), seeds=(0,), lm=lm, base=lm)
     records = compare.run(both, split, tmp_path / "out")

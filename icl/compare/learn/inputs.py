@@ -1,0 +1,48 @@
+"""What every method of a comparison is given."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from clfcore.types import Example
+from icl.lm.connection import DEFAULT_CONNECTION, Connection
+from icl.pool.embed import DEFAULT_EMBEDDER
+from icl.prompt.tasks import Task
+
+
+@dataclass(frozen=True)
+class MethodInput:
+    """What a method may learn from, and with what.
+
+    Attributes:
+        labelled: the messages whose labels it may see, all it may see of the task.
+        task: labels and prompt format.
+        base: what fine-tuning starts from, see ``load_base``.
+        lm: the language model that is shown examples, see ``open_lm``.
+        k: how many of them; also the neighbours that vote.
+        chat: whether the prompt is a chat; ``None``: as the model prefers.
+        prompt_tokens: how long a prompt may be; 0: as the model likes it.
+        connection: how the server of a model behind an API is reached.
+        order: how they stand in the prompt, a key of ``ARRANGEMENTS``.
+        embedder: what finds similar messages, see ``embedder``.
+        seed: of everything random.
+        rows: of the pool, where the labelled messages stand; for records.
+    """
+
+    labelled: tuple[Example, ...]
+    task: Task
+    base: str
+    lm: str
+    k: int = 4
+    chat: bool | None = None
+    prompt_tokens: int = 0
+    connection: Connection = DEFAULT_CONNECTION
+    order: str = "similar_last"
+    embedder: str = DEFAULT_EMBEDDER
+    seed: int = 0
+    rows: tuple[int, ...] = ()
+
+    @cached_property
+    def seen(self) -> tuple[str, ...]:
+        """Those of them that the labelled messages show, in the task's order."""
+        shown = {example.label for example in self.labelled}
+        return tuple(label for label in self.task.labels if label in shown)
