@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from icl.compare.summary import ComparisonSummary
 
 DEFAULT_METHODS = (
-    "fine_tuned,fine_tuned_all,few_shot_topk,few_shot_votek_pool,knn,tfidf,zero,majority"
+    "fine_tuned,fine_tuned_all,few_shot_topk,few_shot_votek_pool,knn,vectors,tfidf,zero,majority"
 )
 MAX_JOBS = 4  # each holds a language model
 RUN = "The run"  # a heading of --help
