@@ -24,7 +24,8 @@ from clfcore.data.arrays import (
     read_column,
 )
 from clfcore.data.split import UnusableInput
-from icl.few_shot import FewShot, FewShotPrediction
+from icl.answering import FewShotPrediction
+from icl.few_shot import FewShot
 from icl.prompt.tasks import task_with_labels
 from icl.settings import FewShotConfig
 

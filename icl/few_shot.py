@@ -1,34 +1,26 @@
-"""The few-shot classifier: select, balance, arrange, prompt, score."""
+"""The few-shot classifier: select, balance, arrange, prompt, read, and answer what was read."""
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
 from clfcore.data.draw import generator
 from clfcore.data.labels import unknown_labels
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import NO_ANSWER, Example, Prediction
-from icl.lm.base import LM, PromptTooLongError, total_dollars
+from clfcore.types import Example
+from icl.answering import Answering, FewShotPrediction, Reading, in_place_of_message
+from icl.lm.base import LM, PromptTooLongError, Scored
 from icl.lm.open import open_lm
 from icl.pool.embed import Embedder, SentenceEmbedder
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS, Prior
-from icl.prompt.prompt import Arrange, Prompt, as_text, build_prompt
-from icl.prompt.replies import parse_label
-from icl.prompt.reply_scores import CERTAIN, FIRST_TOKENS, OWN_TOKENS, reply_scores
-from icl.prompt.scoring import (
-    SCORINGS,
-    continuations,
-    log_softmax,
-    neighbour_vote,
-    scoring_hint,
-    softmax,
-)
+from icl.prompt.prompt import Arrange, Prompt, build_prompt
+from icl.prompt.scoring import SCORINGS, ScoringRequest, continuations
 from icl.prompt.tasks import TASKS, Task
 from icl.prompt.template import Demonstration
 from icl.selectors.arrange import (
@@ -47,40 +39,6 @@ from icl.shared import shared
 
 LEAST_MESSAGE_TOKENS = 16  # room for a message's two ends
 _BATCH_PRIOR_MESSAGES = 32  # of the pool; their mean answer is batch calibration's prior
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FewShotPrediction(Prediction):
-    """An answer, and everything it was based on.
-
-    Attributes:
-        demonstrations: as they stand in the prompt; for a vote, the neighbours, nearest last.
-        prompt: the exact text the language model read; empty for a vote.
-        prompt_tokens: its length in the language model's tokens.
-        dropped: how many chosen demonstrations did not fit.
-        passed_over: what ranked high enough and is not shown, and why.
-        completion: the words of a model that only answers in words.
-        dollars: what the answer cost; 0 for a local model, ``None`` if a price is unknown.
-    """
-
-    demonstrations: tuple[Demonstration, ...]
-    prompt: str
-    prompt_tokens: int
-    dropped: int
-    passed_over: tuple[PassedOver, ...] = ()
-    completion: str = ""
-    dollars: float | None = 0.0
-
-
-class _Outcome(NamedTuple):
-    """A label, or none, the probabilities, their price, and where they come from."""
-
-    label: str | None
-    probabilities: Mapping[str, float]
-    dollars: float | None = 0.0
-    completion: str = ""
-    notes: tuple[str, ...] = ()
-    prompt_tokens: int = 0  # by the model's own count; 0: it does not say
 
 
 class FewShot:
@@ -136,7 +94,6 @@ class FewShot:
             chat = self.config.chat
             self.chat = self.lm.prefers_chat if chat is None else chat
         self._prior: Prior | None = None
-        self._hint: str | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -195,7 +152,7 @@ class FewShot:
         if lm.scores:
             lm.check(prompt, words)
             if not template.choices:  # else the words differ from message to message
-                self._hint = scoring_hint(config.scoring, template.words, lm.read(prompt, words))
+                lm.read(prompt, words)  # a server says only now that it gives no scores
             return
         for setting, default in (("scoring", "sum"), ("calibration", "none")):
             if getattr(config, setting) != default:
@@ -209,13 +166,7 @@ class FewShot:
         """The mean answer to some messages of the pool; their labels are not looked at."""
         rng = np.random.default_rng(self.config.seed)
         rows = rng.permutation(self.pool.representatives)[:_BATCH_PRIOR_MESSAGES]
-        texts = [self.pool.texts[row] for row in rows]
-        return Prior.of(
-            [
-                self._label_scores(text, self._build(text, selection))[0]
-                for text, selection in zip(texts, self._select(texts), strict=True)
-            ]
-        )
+        return self.answering.prior_of(self.read([self.pool.texts[row] for row in rows]))
 
     # --- predict --------------------------------------------------------------------------------
 
@@ -225,13 +176,27 @@ class FewShot:
         Raises:
             TuneshotError: the pool has fewer than k messages to offer; an API that fails.
         """
+        answering = self.answering
+        return [answering.answer(reading) for reading in self.read(texts)]
+
+    @property
+    def answering(self) -> Answering:
+        """What makes an answer of a reading; costs no language model's time."""
+        return Answering(self.task, self.config, self._counts, self._prior)
+
+    def read(self, texts: Sequence[str]) -> list[Reading]:
+        """What is shown for each of ``texts``, in input order, and what the model says to it.
+
+        Raises:
+            TuneshotError: as ``predict``.
+        """
         if not texts:
             return []
         start = time.perf_counter()
         selections = self._select(texts)
-        selecting = (time.perf_counter() - start) / len(texts)
+        selecting = 1000 * (time.perf_counter() - start) / len(texts)
         return [
-            self._answer(text, selection, selecting)
+            self._read(text, selection, selecting)
             for text, selection in zip(texts, selections, strict=True)
         ]
 
@@ -249,31 +214,6 @@ class FewShot:
         needed = self.selector.needs_vectors
         vectors = self.embedder.embed(texts) if needed else np.empty((len(texts), 0), np.float32)
         return list(self.selector.select(texts, vectors, self.config.k))
-
-    def _answer(self, text: str, selection: Selection, selecting: float) -> FewShotPrediction:
-        start = time.perf_counter()
-        ranked, passed_over = self._shown(selection)
-        limit = self.prompt_limit
-        if self.lm is None:
-            prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query=text)
-            similarities = [shown.similarity or 0.0 for shown in ranked]
-            votes = neighbour_vote(self.labels, [shown.label for shown in ranked], similarities)
-            outcome = _Outcome(_most_probable(votes), votes)
-        else:
-            prompt, outcome, limit = self._ask(self.lm, text, selection)
-        return FewShotPrediction(
-            label=outcome.label,
-            probabilities=outcome.probabilities,
-            ms=1000 * (selecting + time.perf_counter() - start),
-            notes=(*outcome.notes, *self._notes(text, ranked, prompt, limit)),
-            demonstrations=prompt.demonstrations,
-            passed_over=passed_over,
-            prompt=as_text(prompt.text),
-            prompt_tokens=outcome.prompt_tokens or prompt.tokens,
-            dropped=prompt.dropped,
-            completion=outcome.completion,
-            dollars=outcome.dollars,
-        )
 
     # --- what is shown --------------------------------------------------------------------------
 
@@ -326,83 +266,56 @@ class FewShot:
             fitting = [shown for shown in fitting if shown in prompt.demonstrations]
         return replace(prompt, dropped=len(ranked) - len(fitting))
 
-    # --- the answer -----------------------------------------------------------------------------
+    # --- what the language model says -------------------------------------------------------------
 
-    def _ask(self, lm: LM, text: str, selection: Selection) -> tuple[Prompt, _Outcome, int]:
-        """What was asked, what came back, and how long the prompt was allowed to be.
+    def _read(self, text: str, selection: Selection, selecting: float) -> Reading:
+        start = time.perf_counter()
+        ranked, passed_over = self._shown(selection)
+        limit = self.prompt_limit
+        if self.lm is None:
+            prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query=text)
+            reading = Reading(text, tuple(ranked), passed_over, prompt)
+        else:
+            reading, limit = self._ask(self.lm, text, selection)
+        notes = tuple(self._notes(text, ranked, reading.prompt, limit))
+        return replace(reading, notes=notes, ms=selecting + 1000 * (time.perf_counter() - start))
+
+    def _ask(self, lm: LM, text: str, selection: Selection) -> tuple[Reading, int]:
+        """What was asked and what came back, and how long the prompt was allowed to be.
 
         Only a server knows how many tokens it makes of a prompt. One that it finds too long loses
         its least similar examples, as any other does.
         """
+        ranked, passed_over = self._shown(selection)
         limit = self.prompt_limit
         while True:
             prompt = self._build(text, selection, limit)
+            reading = Reading(text, tuple(ranked), passed_over, prompt)
             try:
-                ask = self._score if lm.scores else self._generate
-                return prompt, ask(text, prompt), limit
+                if lm.scores:
+                    scored = self._score(lm, text, prompt)
+                    return replace(reading, probes=tuple(self._probes), scored=scored), limit
+                return replace(reading, reply=lm.generate(prompt.text, stop=("\n",))), limit
             except PromptTooLongError as error:
                 limit = int(min(limit, prompt.tokens) * error.share)
                 if limit < LEAST_MESSAGE_TOKENS:
                     raise
 
-    def _score(self, text: str, prompt: Prompt) -> _Outcome:
-        """From the scores of the labels, without the prompt's own bias."""
-        scores, dollars, read = self._label_scores(text, prompt)
-        prior = self._prior
-        if self._probes:
-            template, shown = self.task.template, prompt.demonstrations
-            render = template.render_chat if self.chat else template.render
-            probed = [
-                self._label_scores(probe, replace(prompt, text=render(shown, probe), query=probe))
-                for probe in self._probes
-            ]
-            prior = Prior.of([scores for scores, _, _ in probed])
-            dollars = total_dollars([dollars, *(price for _, price, _ in probed)])
-        if prior is None:
-            log_p = log_softmax(scores)
-        elif self.config.shares == "equal":
-            log_p = prior.calibrate(scores)
-        else:
-            counts = np.array([self._counts[label] for label in self.labels])  # (C,)
-            log_p = prior.calibrate(scores, counts / counts.sum())
-        probabilities = softmax(dict(zip(self.labels, log_p.tolist(), strict=True)))
-        label = _most_probable(probabilities)
-        return _Outcome(label, probabilities, dollars, prompt_tokens=read)
-
-    def _label_scores(self, text: str, prompt: Prompt) -> tuple[np.ndarray, float | None, int]:
-        """Label scores in nats, (C,), what they cost in dollars, and the tokens of the prompt."""
-        assert self.lm is not None
+    def _score(self, lm: LM, text: str, prompt: Prompt) -> dict[ScoringRequest, Scored]:
+        """All that the scoring asks, of the message and of the probes, each once."""
         template, scoring = self.task.template, SCORINGS[self.config.scoring]
         words = template.words_for(text)
-        results = [self.lm.read(*each) for each in scoring.requests(template, prompt, words)]
-        scores = scoring.combine(results, words)
-        dollars = total_dollars(result.dollars for result in results)
-        return scores, dollars, max(result.prompt_tokens for result in results)
-
-    def _generate(self, text: str, prompt: Prompt) -> _Outcome:
-        """From a reply in words: these say which label it is, the tokens how probable it is."""
-        assert self.lm is not None
-        reply = self.lm.generate(prompt.text, stop=("\n",))
-        words = self.task.template.words_for(text)
-        label = parse_label(reply.text, words)
-        if label is None:
-            probabilities = dict.fromkeys(self.labels, 1 / len(self.labels))
-            note = f"{NO_ANSWER}: the model said {reply.text[:60]!r} where a label was asked for"
-        elif found := reply_scores(reply.written, reply.text, label, words):
-            probabilities = softmax(found.scores)
-            note = FIRST_TOKENS if found.begun else OWN_TOKENS
-        else:
-            probabilities = {each: float(each == label) for each in self.labels}
-            note = CERTAIN
-        return _Outcome(
-            label, probabilities, reply.dollars, reply.text, (note,), reply.prompt_tokens
-        )
+        said: dict[ScoringRequest, Scored] = {}
+        probed = (in_place_of_message(template, prompt, probe) for probe in self._probes)
+        for asked in (prompt, *probed):
+            for request in scoring.requests(template, asked, words):
+                if request not in said:
+                    said[request] = lm.read(*request)
+        return said
 
     def _notes(
         self, text: str, ranked: Sequence[Demonstration], prompt: Prompt, limit: int
     ) -> Iterator[str]:
-        if self._hint:
-            yield self._hint
         ranked_labels = [shown.label for shown in ranked]
         counts = {label: ranked_labels.count(label) for label in self.labels}
         if self.balance == "equal" and max(counts.values()) - min(counts.values()) > 1:
@@ -425,11 +338,6 @@ class FewShot:
             )
         if prompt.query_cut:
             yield "the message is long: the language model read its two ends only"
-
-
-def _most_probable(probabilities: Mapping[str, float]) -> str:
-    """The likeliest label; of a tie, the earlier one."""
-    return max(probabilities, key=probabilities.__getitem__)
 
 
 def _opened(lm: LM | str | None, base_url: str | None, chat: bool | None) -> LM:

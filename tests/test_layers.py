@@ -24,6 +24,7 @@ LAYERS = {
         {"prompt"},
         {"selectors"},
         {"settings", "figures"},
+        {"answering"},
         {"few_shot", "grid", "report", "estimator"},
         {"compare"},
         {"session"},

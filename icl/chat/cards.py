@@ -11,9 +11,9 @@ from typing import Any
 from clfcore.fine_tuned import FineTunedPrediction
 from clfcore.types import NO_ANSWER, Prediction
 from clfcore.wording import duration
+from icl.answering import FewShotPrediction
 from icl.chat.controls import value_words
 from icl.chat.language import numeral, say
-from icl.few_shot import FewShotPrediction
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.template import Demonstration
 from icl.selectors.table import SELECTORS

@@ -53,7 +53,7 @@ from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, options_of
 
 if TYPE_CHECKING:
-    from icl.few_shot import FewShotPrediction
+    from icl.answering import FewShotPrediction
 
 
 app = new_app("Classify messages by showing a language model a few labelled examples.")

@@ -8,12 +8,12 @@ from clfcore.attribution import attribute
 from clfcore.evaluation.records import Record, read_lines
 from clfcore.fine_tuned import FineTuned
 from clfcore.types import Classifier
+from icl.answering import FewShotPrediction
 from icl.compare.learn.labels import WithAllLabels
 from icl.compare.methods import METHODS
 from icl.compare.plan import ComparisonCell, Plan
 from icl.compare.run import method_input
 from icl.compare.task_split import TaskSplit
-from icl.few_shot import FewShotPrediction
 from icl.lm.connection import Connection
 
 EXPLAINED_MESSAGES = 20  # at most

@@ -15,7 +15,8 @@ import numpy as np
 from clfcore.data.draw import generator
 from clfcore.errors import TuneshotError
 from clfcore.types import NO_ANSWER, OnProgress, ignore
-from icl.few_shot import FewShot, FewShotPrediction
+from icl.answering import FewShotPrediction
+from icl.few_shot import FewShot
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS
 from icl.selectors.base import Selection

@@ -9,7 +9,7 @@ from clfcore.errors import TuneshotError
 from clfcore.types import Example
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import BUNDLED, Meta
-from icl.few_shot import FewShotPrediction
+from icl.answering import FewShotPrediction
 from icl.prompt.tasks import TASKS
 from icl.prompt.template import Demonstration
 from icl.selectors.arrange import ARRANGEMENTS
