@@ -35,16 +35,7 @@ class AppliedAdapter:
     tuner: Any
 
 
-class TrunkModel(nn.Module):
-    """A trunk, what its vectors are for, and the adapter it may carry."""
-
-    def __init__(self, trunk: Trunk) -> None:
-        super().__init__()
-        self.trunk = trunk
-        self.adapter: AppliedAdapter | None = None  # see clfcore/model/adapters.py
-
-
-class TextClassifier(TrunkModel):
+class TextClassifier(nn.Module):
     """A trunk and a head. (B, T) token ids -> (B, classes) logits.
 
     The forward pass is cut in two, ``below`` and ``above`` a number of blocks, because what lies
@@ -52,8 +43,10 @@ class TextClassifier(TrunkModel):
     """
 
     def __init__(self, trunk: Trunk, reading: Reading) -> None:
-        super().__init__(trunk)
+        super().__init__()
+        self.trunk = trunk
         self.reading = reading
+        self.adapter: AppliedAdapter | None = None  # see clfcore/model/adapters.py
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Logits of the labels.

@@ -1,0 +1,1 @@
+"""Chooses how a language model is prompted by the labelled messages themselves."""

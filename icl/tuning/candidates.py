@@ -1,0 +1,89 @@
+"""What tuning chooses from: two literal tables, the simplest first.
+
+A prompt costs reads of the language model. How an answer is made of what was read costs none, so
+every prompt is tried with every way to answer.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from icl.selectors.table import SELECTORS
+from icl.settings import FewShotConfig
+
+# Settings of ``FewShotConfig``; what is not named is as in the settings that are tuned. The votes
+# ask no language model.
+VOTES: tuple[Mapping[str, Any], ...] = (
+    {"selector": "knn", "k": 4},
+    {"selector": "knn", "k": 8},
+    {"selector": "knn", "k": 16},
+)
+PROMPTS: tuple[Mapping[str, Any], ...] = (
+    {"selector": "zero", "k": 0},
+    {"selector": "topk", "k": 4, "balance": "none"},
+    {"selector": "topk", "k": 4, "balance": "equal"},
+    {"selector": "topk", "k": 8, "balance": "none"},
+    {"selector": "topk", "k": 8, "balance": "at_least_one"},
+    {"selector": "topk", "k": 2, "balance": "none"},
+    {"selector": "topk", "k": 8, "balance": "equal"},
+    {"selector": "topk", "k": 16, "balance": "none"},
+    {"selector": "balanced_random", "k": 8},
+    {"selector": "mmr", "k": 8, "balance": "none"},
+    {"selector": "bm25", "k": 4, "balance": "none"},
+    {"selector": "hybrid", "k": 8, "balance": "none"},
+    {"selector": "topk", "k": 1, "balance": "none"},
+    {"selector": "topk", "k": 4, "balance": "none", "order": "similar_first"},
+    {"selector": "topk", "k": 8, "balance": "none", "order": "similar_first"},
+    {"selector": "topk", "k": 8, "balance": "equal", "order": "interleave"},
+)
+
+# Of these, all that is asked is the prompt followed by each label: one read serves them all.
+SCORINGS_OF_ONE_READ = ("sum", "mean", "constrained", "first_token")
+CALIBRATIONS_WITHOUT_READS = ("none", "batch")
+
+
+def candidate_prompts(default: FewShotConfig, most: int, vote: bool) -> list[FewShotConfig]:
+    """The settings that are tried, each once; the default, then the simplest, first.
+
+    Args:
+        default: the settings that are tuned.
+        most: examples that the labelled messages can offer a question.
+        vote: whether the vote of the nearest may answer.
+    """
+    table = (*VOTES, *PROMPTS) if vote else PROMPTS
+    tried = [default, *(replace(default, options={}, **each) for each in table)]
+    return [
+        settings
+        for row, settings in enumerate(tried)
+        if settings.k <= most and not any(_alike(settings, other) for other in tried[:row])
+    ]
+
+
+def ways_to_answer(default: FewShotConfig, scores: bool) -> list[dict[str, Any]]:
+    """The settings of an answer that are tried with every prompt; the default's first.
+
+    Args:
+        default: the settings that are tuned.
+        scores: whether there are log-probabilities; votes and answers in words have one way.
+    """
+    if not scores:
+        return [{"scoring": "sum", "calibration": "none"}]
+    own = {"scoring": default.scoring, "calibration": default.calibration}
+    pairs = product(CALIBRATIONS_WITHOUT_READS, SCORINGS_OF_ONE_READ)
+    ways = [{"scoring": scoring, "calibration": calibration} for calibration, scoring in pairs]
+    return [own, *(way for way in ways if way != own)]
+
+
+def _alike(a: FewShotConfig, b: FewShotConfig) -> bool:
+    """Whether two settings show the same examples in the same order."""
+    return _shown(a) == _shown(b)
+
+
+def _shown(settings: FewShotConfig) -> Sequence[Any]:
+    selector = SELECTORS[settings.selector]
+    balance = selector.balance or settings.balance
+    if settings.selector == "zero":
+        return (settings.selector,)
+    order = "" if selector.votes else settings.order
+    return settings.selector, dict(settings.options), settings.k, balance, order

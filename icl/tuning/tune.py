@@ -1,0 +1,247 @@
+"""Chooses the settings of a prompt by the labelled messages alone: the face of tuning.
+
+Each labelled message is asked about, with the other ones to show. No selector shows a copy of the
+question, so a classifier that was fitted to all of them predicts each as if it had never seen its
+label: that is leave-one-out cross-validation, with pools of the size that will be used, and nothing
+is fitted anew. (Where ``fit`` itself looks at messages, as batch calibration does, it looks at
+their texts only.)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from clfcore.data.labels import unknown_labels
+from clfcore.data.split import data_record
+from clfcore.types import Example, OnProgress, ignore
+from icl.lm.base import LM
+from icl.pool.embed import Embedder
+from icl.pool.pool import Pool
+from icl.prompt.tasks import Task
+from icl.recipe import Recipe
+from icl.selectors.table import SELECTORS
+from icl.settings import FewShotConfig
+from icl.tuning.candidates import candidate_prompts
+from icl.tuning.choice import choose, losses
+from icl.tuning.contender import Contender
+from icl.tuning.metered import MeteredLM, PoolEmbedder
+from icl.tuning.questions import Questions
+from icl.tuning.race import Round, plan_race, reads_of
+
+USUAL_SETTINGS = FewShotConfig()
+USUAL_READS = 600
+LEAST_MESSAGES = 16  # different ones: fewer cannot tell settings apart
+IN_A_ROW = 4  # messages that one prompt reads before the next does: their beginnings are read once
+READS_OF_FIT = 1  # ``FewShot.fit`` makes sure once that the language model can be asked
+TUNED = ("selector", "options", "k", "balance", "order", "scoring", "calibration")
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What came of tuning.
+
+    Attributes:
+        recipe: the settings that were chosen, and what the choice rests on.
+        tried: everything that was tried, for a record: plain values for JSON.
+    """
+
+    recipe: Recipe
+    tried: Sequence[Mapping[str, Any]]
+
+
+def tune(
+    labelled: Pool | Sequence[Example],
+    task: Task,
+    lm: LM,
+    embedder: Embedder,
+    *,
+    default: FewShotConfig = USUAL_SETTINGS,
+    reads: int = USUAL_READS,
+    vote: bool = True,
+    note: Callable[[str], object] = ignore,
+    on_progress: OnProgress = ignore,
+) -> Tuned:
+    """The settings of a prompt that suit the labelled messages best.
+
+    Each label counts the same, as in balanced accuracy. Prompts race (``race.py``) over messages
+    whose labels take turns. The default stays in the race to the end, and is kept without evidence
+    that something is better (``choice.py``).
+
+    Args:
+        labelled: what may be learned from; nothing else is looked at.
+        task: labels and prompt format.
+        lm: the language model.
+        embedder: finds similar messages.
+        default: what is kept without evidence. Of its settings those in ``TUNED`` are chosen, and
+            the others stay; its seed draws the messages.
+        reads: how often the language model may be asked, at most.
+        vote: whether the vote of the nearest may be chosen, which asks no language model.
+        note: told in one line what will be done, before the first read.
+        on_progress: called with ("tune", prompts read, prompts in all, "").
+
+    Raises:
+        TuneshotError: too few reads, no labelled message, labels that the task does not have, or a
+            language model that cannot be asked.
+    """
+    pool = labelled if isinstance(labelled, Pool) else Pool.build(labelled, embedder)
+    if unknown := set(pool.label_names) - set(task.labels):
+        raise unknown_labels(unknown, task.labels, "the task", "the labelled messages")
+    questions = Questions.of(pool, task.labels, default.seed)
+    data = data_record([Example(*each) for each in zip(pool.texts, pool.labels, strict=True)])
+    basis = {"labelled": data, "reads": 0, "dollars": 0.0, "asked": 0}
+    recipe = Recipe(task.name, task.labels, default, lm.name, embedder.name)
+    if reason := _too_few(questions):
+        note(f"the default settings are kept: {reason}")
+        return Tuned(replace(recipe, basis={**basis, "summary": f"default: {reason}"}), ())
+
+    settings = candidate_prompts(default, len(questions) - 1, vote)
+    paying = [each for each in settings if not SELECTORS[each.selector].votes]
+    rounds = plan_race([1] * len(paying), len(questions), reads - READS_OF_FIT)
+    note(_what_is_done(rounds, len(questions), lm))
+    metered, near = MeteredLM(lm, reads), PoolEmbedder(embedder, pool)
+    contenders = [
+        Contender(each, task, pool, metered, near)
+        for each in settings
+        if each not in paying[rounds[0].prompts :]
+    ]
+    _race(contenders, rounds, questions, default, on_progress)
+
+    asked = questions.first(rounds[-1].messages)
+    trials = [
+        trial
+        for contender in contenders
+        for trial in _trials(contender, questions.first(len(contender.readings)), default)
+    ]
+    finals = [trial for trial in trials if trial.messages == len(asked)]
+    choice = choose(np.stack([trial.losses for trial in finals]), asked.for_labels, default.seed)
+    chosen = finals[choice.candidate]
+    basis |= {
+        "reads": metered.reads,
+        "dollars": metered.dollars,
+        "asked": len(asked),
+        "chance": round(choice.chance, 4),
+        "default": finals[0].figures,
+        "chosen": chosen.figures,
+        "summary": _summary(choice.candidate, finals[0], chosen, choice.chance),
+    }
+    return Tuned(
+        replace(recipe, settings=chosen.settings, basis=basis),
+        [{**trial.record, "chosen": trial is chosen} for trial in trials],
+    )
+
+
+# --- the race -----------------------------------------------------------------------------------
+
+
+def _race(
+    contenders: Sequence[Contender],
+    rounds: Sequence[Round],
+    questions: Questions,
+    default: FewShotConfig,
+    on_progress: OnProgress,
+) -> None:
+    """Lets the contenders read as the rounds say; those that ask no language model, everything."""
+    racing = [each for each in contenders if not each.votes]
+    total, done, before = reads_of(rounds, [1] * len(racing)), 0, 0
+    for size, messages in rounds:
+        if before:
+            asked = questions.first(before)
+            nats = {each: min(t.nats for t in _trials(each, asked, default)) for each in racing}
+            nats[contenders[0]] = -np.inf  # the default stays
+            best = sorted(racing, key=nats.__getitem__)[:size]
+            racing = [each for each in racing if each in best]
+        for start in range(before, messages, IN_A_ROW):
+            texts = questions.texts[start : min(start + IN_A_ROW, messages)]
+            for contender in racing:
+                contender.read(texts)
+                done += len(texts)
+                on_progress("tune", done, total, "")
+        before = messages
+    for contender in contenders:
+        if contender.votes:
+            contender.read(questions.texts[:before])
+
+
+class _Trial(NamedTuple):
+    """Settings that were tried.
+
+    Attributes:
+        settings: all of them.
+        losses: (M,) float64, nats, see ``losses``.
+        nats: their mean; each label counts the same.
+        accuracy: the mean over labels of the share that is right.
+    """
+
+    settings: FewShotConfig
+    losses: np.ndarray
+    nats: float
+    accuracy: float
+
+    @property
+    def messages(self) -> int:
+        return len(self.losses)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        return {"nats": round(self.nats, 4), "accuracy": round(self.accuracy, 4)}
+
+    @property
+    def record(self) -> dict[str, Any]:
+        settings = {name: getattr(self.settings, name) for name in TUNED}
+        return {"settings": settings, "messages": self.messages, **self.figures}
+
+
+def _trials(contender: Contender, asked: Questions, default: FewShotConfig) -> list[_Trial]:
+    """Every way to answer with a prompt that has been asked these questions."""
+    ways, weights = contender.ways(default), asked.for_labels
+    trials = []
+    for way, p in zip(ways, contender.answers(ways, asked), strict=True):
+        of_each = losses(p, asked.right, weights)
+        trials.append(
+            _Trial(
+                replace(contender.settings, **way),
+                of_each,
+                float(of_each @ weights),
+                float((p.argmax(axis=1) == asked.right) @ weights),
+            )
+        )
+    return trials
+
+
+# --- in words -----------------------------------------------------------------------------------
+
+
+def _too_few(questions: Questions) -> str:
+    """Why these messages cannot tell settings apart; empty if they can."""
+    if len(questions) < LEAST_MESSAGES:
+        return (
+            f"{len(questions)} different labelled messages are too few to choose by; "
+            f"{LEAST_MESSAGES} or more are needed"
+        )
+    if len(set(questions.right.tolist())) < 2:
+        return "the labelled messages have one label only"
+    return ""
+
+
+def _what_is_done(rounds: Sequence[Round], labelled: int, lm: LM) -> str:
+    first, last = rounds[0], rounds[-1]
+    some = f"{first.messages} to {last.messages}" if len(rounds) > 1 else f"{last.messages}"
+    most = reads_of(rounds, [1] * first.prompts) + READS_OF_FIT
+    return (
+        f"{first.prompts} prompts are compared on {some} of {labelled:,} labelled messages: at "
+        f"most {most:,} reads of {lm.name}"
+    )
+
+
+def _summary(candidate: int, default: _Trial, chosen: _Trial, chance: float) -> str:
+    if not candidate:
+        return (
+            f"the default is kept: on {default.messages} labelled messages nothing was better "
+            f"beyond chance (p = {chance:.2f})"
+        )
+    return (
+        f"on {chosen.messages} labelled messages {chosen.accuracy:.1%} right, the default "
+        f"{default.accuracy:.1%}; each label counts the same"
+    )
