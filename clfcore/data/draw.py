@@ -34,7 +34,8 @@ def draw(examples: Sequence[Example], limit: int, balanced: bool, seed: int) -> 
         each = min(limit // len(of), *map(len, of.values()))
         if not each:
             raise TuneshotError(
-                f"{limit} messages are fewer than the {len(of)} labels; choose a larger limit"
+                f"{limit} messages are fewer than the {len(of)} labels; choose a larger limit, or "
+                "--no-balanced"
             )
         wanted = dict.fromkeys(of, each)
     else:

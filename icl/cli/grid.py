@@ -30,6 +30,8 @@ from icl.cli.few_shot import (
     task_named,
 )
 from icl.cli.options import Balanced, ModelChoice, Questions, TaskSource
+from icl.grid.table import BASELINES
+from icl.prompt.calibration import CALIBRATIONS
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
 from icl.settings import EXAMPLES, FewShotConfig, read_option
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
     from icl.grid.cell import GridCell, TaskMessages
 
 CELLS = "The grid"  # a heading of --help
-AXES = ("selector", "options", "k", "balance", "order", "seed")  # several of each in a grid
+# Several of each in a grid.
+AXES = ("selector", "options", "k", "balance", "order", "calibration", "seed")
 
 
 def _axis(option: str, choices: Collection[str]) -> Any:  # noqa: ANN401 (Typer's)
@@ -78,6 +81,10 @@ def grid(
     ] = "4",
     balances: Annotated[str, _axis("--balance", BALANCES)] = FewShotConfig().balance,
     orders: Annotated[str, _axis("--order", ARRANGEMENTS)] = FewShotConfig().order,
+    calibrations: Annotated[
+        str, _axis("--calibration", CALIBRATIONS)
+    ] = FewShotConfig().calibration,
+    baselines: Annotated[str, _axis("--baselines", BASELINES)] = ",".join(BASELINES),
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs of each cell.", rich_help_panel=CELLS)
     ] = 3,
@@ -115,8 +122,8 @@ def grid(
         ),
     ] = False,
 ) -> None:
-    """Evaluates models × tasks × selectors × k × balances × orders × seeds, with zero, random and
-    knn beside them.
+    """Evaluates models × tasks × selectors × k × balances × orders × calibrations × seeds, with
+    zero, random and knn beside them.
 
     A killed grid continues where it was when it is started again.
     """
@@ -137,8 +144,9 @@ def grid(
         of_selector.setdefault(selector, {}).update([read_option(selector, rest)])
     grid_cells = cells(
         tasks=_names(tasks), lms=_names(lms), selectors=_names(selectors), ks=_numbers(ks),
-        balances=_names(balances), orders=_names(orders), seeds=range(seeds),
-        options=of_selector, limit=limit, balanced=balanced, **settings,
+        balances=_names(balances), orders=_names(orders), calibrations=_names(calibrations),
+        baselines=_names(baselines), seeds=range(seeds), options=of_selector, limit=limit,
+        balanced=balanced, **settings,
     )  # fmt: skip
     records = run_grid(grid_cells, source, data, models, out, ray)
     failed = [record for record in records if "error" in record]
@@ -175,7 +183,8 @@ def run_grid(
     messages = {}
     for name in dict.fromkeys(cell.task for cell in grid):
         task = task_named(name, source)
-        task.check_prompt()  # zero-shot is in every grid
+        if any(cell.lm for cell in grid):
+            task.check_prompt()
         about = TaskMessages(task, *pool_and_questions(task, source, data))
         messages[name] = about
         stderr.print(

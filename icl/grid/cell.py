@@ -14,6 +14,7 @@ from clfcore.types import Example
 from icl.grid.table import BASELINES
 from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.lm.open import lm_record
+from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.tasks import TASKS, Task
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
@@ -78,23 +79,27 @@ def cells(
     seeds: Sequence[int] = (0,),
     balances: Sequence[str] = ("equal",),
     orders: Sequence[str] = ("similar_last",),
+    calibrations: Sequence[str] = ("none",),
+    baselines: Sequence[str] = BASELINES,
     options: Mapping[str, Mapping[str, Option]] | None = None,
     **settings: Any,  # noqa: ANN401
 ) -> tuple[GridCell, ...]:
-    """Every combination once, and always the baselines beside the selectors that are named.
+    """Every combination once, and the baselines beside the selectors that are named.
 
-    ``zero`` has no k, ``knn`` neither model nor order, and some selectors have a balance of their
-    own, so they make fewer cells. All are there for the first seed before any for the second; a
-    model's cells stand together.
+    ``zero`` has no k, ``knn`` neither model, order nor calibration, and some selectors have a
+    balance of their own, so they make fewer cells. All are there for the first seed before any for
+    the second; a model's cells stand together.
 
     Args:
-        tasks: an axis, like the next six; see ``GridCell``.
+        tasks: an axis, like the next seven; see ``GridCell``.
         lms: language models.
-        selectors: beside ``BASELINES``.
+        selectors: beside the baselines.
         ks: each at least 1.
         seeds: each at least 0.
         balances: keys of ``BALANCES``.
         orders: keys of ``ARRANGEMENTS``.
+        calibrations: keys of ``CALIBRATIONS``.
+        baselines: those of ``BASELINES`` that are wanted.
         options: selector -> its options.
         settings: the other fields of ``GridCell``, for all.
 
@@ -103,17 +108,18 @@ def cells(
             ``GridCell`` refuses.
     """
     axes = {"task": tasks, "model": lms, "selector": selectors, "k": ks, "seed": seeds,
-            "balance": balances, "order": orders}  # fmt: skip
+            "balance": balances, "order": orders, "calibration": calibrations}  # fmt: skip
     for what, values in axes.items():
         if not values:
             raise TuneshotError(f"a grid needs at least one {what}; name one")
     for what, names, choices in (
         ("balance", balances, BALANCES), ("order", orders, ARRANGEMENTS),
+        ("calibration", calibrations, CALIBRATIONS), ("baseline", baselines, BASELINES),
     ):  # fmt: skip
         for name in names:
             if name not in choices:
                 raise unknown_choice(what, name, choices)
-    named = dict.fromkeys([*BASELINES, *selectors])
+    named = dict.fromkeys([*baselines, *selectors])
     for selector in named:
         if selector not in SELECTORS:
             raise unknown_choice("selector", selector, SELECTORS)
@@ -122,7 +128,7 @@ def cells(
         if selector not in named:
             raise TuneshotError(f"options for {selector!r}, which is not in the grid; add it")
     if min(ks) < 1:
-        raise TuneshotError(f"k must be 1 or more, not {min(ks)}; zero is in every grid anyway")
+        raise TuneshotError(f"k must be 1 or more, not {min(ks)}; the selector zero shows none")
     grid = [
         GridCell(
             task=task,
@@ -133,10 +139,11 @@ def cells(
             seed=seed,
             balance=_balance(selector, balance),
             order=_order(selector, order),
+            calibration=_calibration(selector, calibration),
             **settings,
         )
-        for seed, lm, task, selector, k, balance, order in product(
-            seeds, lms, tasks, named, ks, balances, orders
+        for seed, lm, task, selector, k, balance, order, calibration in product(
+            seeds, lms, tasks, named, ks, balances, orders, calibrations
         )
     ]
     return tuple({identity(cell.record): cell for cell in grid}.values())
@@ -152,6 +159,11 @@ def _order(selector: str, order: str) -> str:
     """``order``, or the usual one where it makes no difference to the answer."""
     fixed = SELECTORS[selector].votes or selector == "zero"
     return FewShotConfig().order if fixed else order
+
+
+def _calibration(selector: str, calibration: str) -> str:
+    """``calibration``, or the usual one where nothing is calibrated."""
+    return FewShotConfig().calibration if SELECTORS[selector].votes else calibration
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ def run_cell(
         **cell.record,
         "test": result.to_dict(),
         "shown": recorded.shown,
+        "right": "".join("01"[line["answer"] == line["label"]] for line in recorded.answers),
         **recorded.costs,
         "seconds": round(before + time.perf_counter() - start, 2),
         "answers": answers.name,

@@ -4,12 +4,12 @@ Rows are models and selectors, columns are tasks.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from statistics import mean
 from typing import Any
 
-from clfcore.evaluation.intervals import mean_of, over_seeds
+from clfcore.evaluation.intervals import mean_of, over_seeds, paired_over_seeds
 from clfcore.evaluation.records import Record
 from clfcore.evaluation.runner import RecordFormat, current
 from clfcore.evaluation.shown import labels_in_words, number_in_words, pooled
@@ -55,10 +55,12 @@ PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
     },
 }
 
-BASELINES = ("zero", "random", "knn")  # beside every other selector, always
+BASELINES = ("zero", "random", "knn")  # beside every other selector
+ZERO_SHOT = {"selector": "zero", "calibration": "none"}  # what every other row is compared with
 _FIRST = (*BASELINES, "topk", "votek", "mdl")
 _AXES = ("task", "lm", "selector", "options", "k", "seed")  # in every record
-_ARRANGED = ("balance", "order")  # shown beside the selector where they are not the usual ones
+# Shown beside the selector where they are not the usual ones.
+_ARRANGED = ("balance", "order", "calibration")
 _VARIED = (*_AXES, *_ARRANGED)  # within one section of the table
 _DRAWN = ("limit", "balanced")
 _OF_TASK = ("pool", "questions", "template", "embedder")  # the inputs that a task's column is about
@@ -75,6 +77,12 @@ _NOTES = """\
   overlap. To find out, compare them message by message; the answers are kept beside the records.
 - *zero* shows no examples; *random* shows k drawn from the pool, labels as they come; *knn* is the
   vote of the k most similar messages, without a language model."""
+
+_COMPARED = "Points of accuracy above zero-shot:"
+
+_PAIRED = """\
+- *above zero-shot*, without a calibration: compared message by message, with the 95 % interval of
+  Agresti & Min (2005); for several seeds as above."""
 
 _SHOWN = """\
 - *shown*: how many examples a prompt showed, on average and at least: fewer than k where they did
@@ -120,6 +128,8 @@ def table(records: Iterable[Record]) -> str:
     columns = {_task(record) for record in newest}
     parts = [f"## {settings}\n\n{_section(group)}" for settings, group in sections.items()]
     notes = [_NOTES]
+    if any(_COMPARED in part for part in parts):
+        notes.append(_PAIRED)
     if any(record.get("shown") for record in newest):
         notes.append(_SHOWN)
     if any(", before (" in part for part in parts):
@@ -191,7 +201,52 @@ def _section(records: Sequence[Record]) -> str:
                 if row
             ),
         )  # fmt: skip
-    return drawn
+    compared = differences(records)
+    return f"{drawn}\n\n{_COMPARED}\n\n{compared}" if compared else drawn
+
+
+def differences(records: Sequence[Record], reference: Mapping[str, Any] = ZERO_SHOT) -> str:
+    """How much more accurate each row is than another, message by message, as a Markdown table.
+
+    Args:
+        records: of one section; those from before single answers were recorded are left out.
+        reference: settings of the other row. It is that of the same model; a row without a model
+            is compared where there is one model only.
+
+    Returns:
+        Nothing, where there is no such row, or no other.
+    """
+    names = newest_plain((_task(record), _about(record)) for record in records)
+    records = [record for record in records if record.get("right")]
+    models = {record["config"]["lm"] for record in records} - {None}
+
+    def place(record: Record, lm: str) -> tuple[str, str, int, str]:
+        column = names[_task(record), _about(record)]
+        return column, lm, record["config"]["seed"], record["test"]["data_sha256"]
+
+    def is_other(record: Record) -> bool:
+        return reference.items() <= record["config"].items()
+
+    of_other = {place(r, r["config"]["lm"]): _right(r) for r in records if is_other(r)}
+    columns = [name for name in dict.fromkeys([*COLUMNS.values(), *names.values()])
+               if name in names.values()]  # fmt: skip
+    lines = []
+    for name, row in _rows(records).items():
+        pairs: dict[str, list[tuple[Sequence[bool], Sequence[bool]]]] = {}
+        for record in row:
+            lm = record["config"]["lm"] or (next(iter(models)) if len(models) == 1 else "")
+            if not is_other(record) and (there := place(record, lm)) in of_other:
+                pairs.setdefault(there[0], []).append((_right(record), of_other[there]))
+        gains = {column: paired_over_seeds(of_seeds) for column, of_seeds in pairs.items()}
+        if gains:
+            cells = (gains[n].points() if n in gains else "–" for n in columns)
+            lines.append([*name, *cells])
+    return markdown_table(["model", "selector", "k", *columns], lines) if lines else ""
+
+
+def _right(record: Record) -> list[bool]:
+    """Whether each message was answered right."""
+    return [answer == "1" for answer in record["right"]]
 
 
 def _shown_by(records: Sequence[Record]) -> dict[str, Any] | None:

@@ -79,3 +79,21 @@ def test_the_commands_of_a_page_have_the_options_they_name(page, command):
     for line in lines:
         words = shlex.split(line)
         assert command(main, *words, *(["--list"] if "--list" not in words else []))[0] == 0, line
+
+
+def test_the_command_that_measures_the_defaults_takes_every_task_that_it_names(command, tmp_path):
+    from icl.cli.icl import main
+    from icl.prompt.tasks import TASKS
+
+    text = (DOCS / "few-shot.md").read_text(encoding="utf-8")
+    section = text[text.index("## What the defaults are measured on") :].split("\n## ")[0]
+    (line,) = re.findall(r"^ {4}(icl grid .*\\\n.*)", section, re.M)
+    words = shlex.split(line.replace("\\\n", " "))
+    named = {words[words.index("--tasks") + 1], *re.findall(r"`(\w+)`", section)} - {"DATA"}
+    assert len(named) == 7
+    assert named <= TASKS.keys()
+    status, _, said = command(main, *words, "--table", "--out", tmp_path)
+    assert (status, said) == (
+        1, f"error: no records in {tmp_path}/records.jsonl; run the grid first, or choose another "
+        "--out\n",
+    )  # fmt: skip

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from clfcore.data.draw import draw
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
-from clfcore.evaluation.intervals import Share, over_seeds
+from clfcore.evaluation.intervals import Share, over_seeds, paired_over_seeds
 from clfcore.evaluation.records import append_lines
 from clfcore.evaluation.records import identity as record_identity
 from clfcore.evaluation.runner import read_records, remaining, run_cells, write_table
@@ -182,13 +182,14 @@ def test_options_go_to_their_selector_and_make_another_cell(monkeypatch):
         ({"tasks": ["sms"]}, "unknown task 'sms'; choose from sms_spam"),
         ({"selectors": ["topK"]}, "unknown selector 'topK'; choose from zero"),
         ({"options": {"top": {}}}, "options for 'top', which is not in the grid"),
-        ({"ks": [0, 4]}, "k must be 1 or more, not 0; zero is in every grid"),
+        ({"ks": [0, 4]}, "k must be 1 or more, not 0; the selector zero shows none"),
         ({"seeds": [-1]}, "seed must be 0 or more, not -1"),
         ({"limit": 0}, "limit must be 1 or more, not 0"),
         ({"balances": ["fair"]}, "unknown balance 'fair'; choose from none"),
         ({"orders": ["best"]}, "unknown order 'best'"),
+        ({"baselines": ["topk"]}, "unknown baseline 'topk'; choose from zero, random, knn"),
         ({"scoring": "max"}, "unknown scoring 'max'"),
-        ({"calibration": "some"}, "unknown calibration 'some'"),
+        ({"calibrations": ["some"]}, "unknown calibration 'some'"),
     ],
 )
 def test_nonsense_is_refused_in_one_line(changes, complaint):
@@ -220,6 +221,20 @@ def test_balance_and_order_are_axes_where_they_make_a_difference():
         ("equal", "similar_last"), ("equal", "random"),
         ("none", "similar_last"), ("none", "random"),
     }  # fmt: skip
+
+
+def test_calibration_is_an_axis_and_baselines_may_be_left_out():
+    some = cells(
+        ["sms_spam"], ["tiny"], ["topk"], calibrations=["none", "batch"], baselines=["zero", "knn"]
+    )
+    calibrated = Counter((cell.selector, cell.calibration) for cell in some)
+    usual = FewShotConfig().calibration
+    assert calibrated == {
+        ("zero", "none"): 1, ("zero", "batch"): 1, ("topk", "none"): 1, ("topk", "batch"): 1,
+        ("knn", usual): 1,
+    }  # fmt: skip
+    (alone,) = cells(["sms_spam"], ["tiny"], ["topk"], baselines=[])
+    assert alone.selector == "topk"
 
 
 @given(example_lists, st.integers(3, 15), st.booleans(), st.integers(0, 3))
@@ -270,6 +285,9 @@ def test_a_record_says_what_was_asked_and_measured(tmp_path):
     assert test["ms_per_message"] == pytest.approx(
         sum(line["ms"] for line in answers) / 30, abs=1e-3
     )
+    assert [answer == "1" for answer in record["right"]] == [
+        line["answer"] == line["label"] for line in answers
+    ]
     assert (record["prompt_tokens"], record["dollars"]) == (210, 15.0)
     assert record["answers"] == "a.jsonl"
     assert set(record["versions"]) == {"python", "tuneshot", "torch", "transformers"}
@@ -674,6 +692,8 @@ def recorded(task, lm, selector, seed, hits, k=4, sha="0", asked=300, **config):
 
 
 def rows_of(drawn):
+    """The rows of the first table."""
+    drawn = drawn[drawn.index("| ") :].split("\n\n")[0]
     lines = [line.strip("| ").split(" | ") for line in drawn.splitlines() if line.startswith("| ")]
     header, _, *rows = lines
     return [dict(zip(header, row, strict=True)) for row in rows]
@@ -716,6 +736,55 @@ def test_the_published_averages_are_those_of_the_published_figures():
     (ours,) = [row for row in rows if row["selector"] == "topk" and row["model"] == "m"]
     # each is 50.0 ± 9.6, so their mean is 50.0 ± 9.6 / √5
     assert ours["average"] == "50.0 [45.7, 54.3]"
+
+
+def answered(selector, right, task="sms_spam", lm="m", **changes):
+    record = recorded(task, lm, selector, changes.pop("seed", 0), right.count("1"), **changes)
+    return {**record, "right": right}
+
+
+def test_rows_are_compared_with_zero_shot_message_by_message():
+    zero = answered("zero", "1100" * 25, k=0)
+    records = [
+        zero,
+        answered("zero", "1110" * 25, k=0, calibration="batch"),
+        answered("topk", "0111" * 25, k=4),
+        answered("knn", "1111" * 25, lm=None),
+        answered("topk", "1111" * 25, k=8, sha="other messages"),
+        recorded("sms_spam", "m", "topk", 0, 50, k=2),  # from before answers were recorded
+    ]
+    drawn = table(records)
+    compared = drawn[drawn.index("Points of accuracy above zero-shot:") :].split("\n- ")[0]
+    rows = {(row["selector"], row["k"]): row["SMS"] for row in rows_of(compared)}
+    # By hand, of 100 pairs with 50 gains and 25 losses: 25/102 ± 1.96 · √(76 - 25²/102)/102.
+    assert rows == {
+        ("zero (calibration=batch)", "0"): "+25.0 [+15.9, +33.1]",
+        ("topk", "4"): "+25.0 [+8.4, +40.6]",
+        ("knn", "4"): "+50.0 [+39.1, +58.9]",
+    }
+    assert "- *above zero-shot*" in drawn
+    against_topk = survey.differences(records, {"selector": "topk", "k": 4})
+    assert {row["SMS"][:5] for row in rows_of(against_topk)} == {"-25.0", "+0.0 ", "+25.0"}
+    assert "above zero-shot" not in table([recorded("sms_spam", "m", "topk", 0, 50)])
+
+
+def test_a_vote_is_compared_where_there_is_one_model_only():
+    two = [answered("zero", "10" * 50, lm=lm, k=0) for lm in "ab"]
+    vote = answered("knn", "11" * 50, lm=None)
+    topk = answered("topk", "11" * 50, lm="b")
+    rows = rows_of(survey.differences([*two, vote, topk]))
+    assert [(row["model"], row["selector"]) for row in rows] == [("b", "topk")]
+
+
+pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1)
+
+
+@given(st.lists(pairs, min_size=1, max_size=3))
+def test_a_paired_interval_turns_around_with_the_pair_and_stays_between_all_and_nothing(seeds):
+    one = paired_over_seeds([tuple(zip(*seed, strict=True)) for seed in seeds])
+    other = paired_over_seeds([tuple(zip(*seed, strict=True))[::-1] for seed in seeds])
+    assert astuple(one) == pytest.approx((-other.value, -other.high, -other.low))
+    assert -1 <= one.low < one.high <= 1
 
 
 def test_without_a_task_of_the_survey_the_table_does_not_speak_of_it():
