@@ -26,6 +26,7 @@ from clfcore.data.columns import MESSAGES
 from clfcore.data.messages import DataSource
 from clfcore.data.quality import conflict_note
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.metrics import NBSP
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
 from clfcore.types import NO_ANSWER
@@ -259,7 +260,11 @@ def _command(**options: Any) -> str:  # noqa: ANN401
 
 
 def _print_summary(summary: "ComparisonSummary", out: Path) -> None:
-    """The answer in a few lines."""
+    """The figures with the most labels, and the verdict."""
+    from icl.report.findings import Findings
+    from icl.report.sentences import say
+    from icl.report.verdict import verdicts
+
     metric, last = summary["metric"], summary["budgets"][-1]
     names = {method["key"]: method["name"] for method in summary["methods"]}
     points = [p for p in summary["points"] if p["budget"] in (0, last) and p["metrics"][metric]]
@@ -281,6 +286,7 @@ def _print_summary(summary: "ComparisonSummary", out: Path) -> None:
         ],
         title=f"{metric.replace('_', ' ')}, {last:,} labelled messages",
     )
-    for crossing in summary["crossovers"]:
-        stdout.print(crossing["sentence"])
     stdout.print(f"{out / 'report.html'} ({duration(summary['seconds'])} of work)", soft_wrap=True)
+    findings = Findings(summary)
+    for line in say(findings, verdicts(findings)).lines:
+        stdout.print(printable(line.replace(NBSP, " ")), soft_wrap=True)

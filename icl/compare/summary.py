@@ -21,7 +21,8 @@ from icl.compare.plan import Plan
 from icl.compare.results import Results
 from icl.compare.robustness import memory, orders, robustness, second
 from icl.compare.task_split import TaskSplit
-from icl.report.findings import FORMAT
+from icl.report.findings import FORMAT, Findings
+from icl.report.sentences import verdict_record
 
 # Whose prices the same prompts are given: small models of three providers, in LiteLLM's names.
 PRICED_MODELS = ("gpt-4o-mini", "claude-haiku-4-5", "gemini/gemini-2.5-flash-lite")
@@ -59,7 +60,7 @@ def summarize(
         failed = records[0]["error"] if records else "nothing was run"
         raise TuneshotError(f"no method could be run: {failed}")
     results = Results(plan, split, worked, answers)
-    return {
+    summary: ComparisonSummary = {
         "format": FORMAT,
         "command": command,
         "config": {**asdict(plan), "test_size": len(split.test)},
@@ -114,6 +115,7 @@ def summarize(
         "disagreements": disagreements
         or {"a": "", "b": "", "budget": 0, "seed": 0, "count": 0, "items": []},
     }  # fmt: skip
+    return {**summary, "verdict": verdict_record(Findings(summary))}
 
 
 # --- parts of it ----------------------------------------------------------------------------------

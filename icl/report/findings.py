@@ -64,6 +64,17 @@ class Findings:
         """What kind of method it is."""
         return self.methods[key]["family"] if key in self.methods else "other"
 
+    def side(self, key: str) -> str:
+        """``fine_tuned``, ``prompt`` (zero-shot is one), or "" of what is neither."""
+        if self.family(key) == "baseline":
+            return "" if self.is_blind(key) else "prompt"
+        return {"fine_tuned": "fine_tuned", "few_shot": "prompt"}.get(self.family(key), "")
+
+    def is_blind(self, key: str) -> bool:
+        """Whether its answers look at no message: always the commonest label."""
+        reads = any(point["prompt_tokens"] for point in self.points.get(key, []))
+        return self.family(key) == "baseline" and not reads
+
     # --- figures ----------------------------------------------------------------------------
 
     @property
@@ -92,6 +103,18 @@ class Findings:
         for point in sorted(self.summary["points"], key=lambda point: point["budget"]):
             of_method.setdefault(point["method"], []).append(point)
         return {key: points for key, points in of_method.items() if points}
+
+    def at(self, labels: int) -> dict[str, MethodPoint]:
+        """Each method's point with so many labels, where its ``metric`` is defined.
+
+        What needs no labels is there with any number of them.
+        """
+        return {
+            key: point
+            for key, points in self.points.items()
+            for point in points
+            if point["budget"] in (0, labels) and self.quality(point)
+        }
 
     @cached_property
     def learners(self) -> dict[str, list[MethodPoint]]:
@@ -130,39 +153,6 @@ class Findings:
         if not point["prompt_tokens"]:
             return 0.0
         return self.spent.get(model, {}).get(point["method"], {}).get(point["budget"])
-
-    # --- in one sentence ----------------------------------------------------------------------
-
-    def answer(self) -> str:
-        """What was asked, in one sentence: from where on one beats the other, and what is best."""
-        first: dict[str, str] = {}  # family -> its best method
-        for key in self.last:
-            first.setdefault(self.family(key), key)
-        best_pair = (first.get("fine_tuned"), first.get("few_shot"))
-        parts = [c["sentence"].rstrip(".") for c in self.summary["crossovers"]
-                 if (c["of"], c["over"]) == best_pair][:1]  # fmt: skip
-        return (
-            capital("; ".join(filter(None, [*parts, self._best()])) or "nothing was measured") + "."
-        )
-
-    def _best(self) -> str:
-        measured = {k: q for k, p in self.last.items() if (q := self.quality(p)) is not None}
-        if not measured:
-            return ""
-        key, figure = next(iter(measured.items()))
-        sentence = (
-            f"with {count(self.most, 'labelled message')}, {self.name(key)} is best with "
-            f"{self.metric.name} {self.metric.interval(figure)}"
-        )
-        rivals = [
-            self.name(test["b"] if test["a"] == key else test["a"])
-            for test in self.tests(self.most)
-            if key in (test["a"], test["b"]) and test["p_holm"] >= SIGNIFICANT
-        ]
-        if not rivals:
-            return sentence
-        named = listed(rivals) if len(rivals) < 3 else f"{len(rivals)} others"
-        return f"{sentence}, though not told apart from {named}"
 
 
 # --- words ----------------------------------------------------------------------------------------

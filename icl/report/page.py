@@ -1,7 +1,8 @@
 """The report of a comparison: one HTML file that needs nothing else, not even a network.
 
-Data flows one way: the summary is read (findings.py), drawn (figures.py, crossover.py) and
-tabulated (tables.py), and assets/report.html says where all of it stands. Jinja escapes what it
+Data flows one way: the summary is read (findings.py), judged (verdict.py) and put into words
+(sentences.py), drawn (figures.py, crossover.py) and tabulated (tables.py), and assets/report.html
+says where all of it stands. Jinja escapes what it
 is given; what it is not to escape is made here, in four places marked ``Markup``.
 """
 
@@ -28,6 +29,8 @@ from icl.report import findings as words
 from icl.report import tables as report_tables
 from icl.report.crossover import crossings, crossover
 from icl.report.findings import Findings
+from icl.report.sentences import say
+from icl.report.verdict import verdicts
 
 with missing_extra_explained("a report"):
     from markupsafe import Markup
@@ -84,6 +87,7 @@ def report_page(summary: Mapping[str, Any]) -> bytes:
     }
     page = environment.get_template("report.html").render(
         findings=findings,
+        verdict=say(findings, verdicts(findings)),
         summary=findings.summary,
         look=report_figures.styles(findings),
         costs=costs,

@@ -19,9 +19,12 @@ from icl.report.findings import (
     Findings,
     MethodPoint,
     capital,
+    count,
     number,
     probability,
 )
+from icl.report.sentences import briefly, side_by_side
+from icl.report.verdict import verdicts
 
 MOST_LABELS = 12  # a matrix of more cannot be read; its most frequent mistakes can
 MISTAKES = 12
@@ -144,6 +147,28 @@ def cost_table(findings: Findings) -> Table:
     header = ["method", findings.metric.name, *(cost.name for cost in measured)]
     caption = f"Costs with {findings.most:,} labelled messages, the best method first"
     return Table(caption, header, rows)
+
+
+# --- with so many labels --------------------------------------------------------------------------
+
+
+def by_labels(findings: Findings) -> Table:
+    """The verdict for each number of labels."""
+    rows = [
+        plain_cells(
+            [
+                count(verdict.labels, "label"),
+                capital(briefly(findings, verdict)),
+                findings.metric.interval(
+                    findings.quality(findings.at(verdict.labels)[verdict.take])
+                ),
+                side_by_side(findings, verdict),
+            ]
+        )
+        for verdict in verdicts(findings)
+    ]
+    header = ["with", "verdict", f"its {findings.metric.name}", "fine-tuning or prompting?"]
+    return Table("The verdict for each number of labels", header, rows)
 
 
 # --- answers --------------------------------------------------------------------------------------

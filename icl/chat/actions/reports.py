@@ -12,6 +12,8 @@ from icl.report.crossover import crossover
 from icl.report.figures import cost_figure, costs
 from icl.report.findings import Findings
 from icl.report.page import latest, report_page, reports_folder
+from icl.report.sentences import say as say_verdict
+from icl.report.verdict import verdicts
 
 FILE_NAME = "report.html"
 
@@ -32,7 +34,8 @@ async def send_report() -> None:
         test=numeral(f"{data['test']:,}"),
         when=findings.summary["created"][:10],
     )
-    lines = [findings.answer()]
+    said = say_verdict(findings, verdicts(findings))
+    lines = [line for line in (said.headline, said.sides) if line]
     for name, drawing in pictures.items():
         await show(drawing, name, *lines)
         lines = []

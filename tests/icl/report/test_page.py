@@ -15,7 +15,9 @@ from icl.report.crossover import crossover
 from icl.report.figures import cost_figure, costs, pareto, styles
 from icl.report.findings import Findings, number
 from icl.report.page import latest, write_report
+from icl.report.sentences import say
 from icl.report.tables import confusions, everything, markdown, pairs, robustness
+from icl.report.verdict import verdicts
 from tests.support.summaries import HOSTILE, bare_summary, make_summary
 from tests.support.visits import CUT_OFF, LOOKS
 
@@ -187,15 +189,16 @@ def test_figures_are_said_in_a_sentence(tmp_path):
         assert re.fullmatch(r"[A-Z][^<>\n]*\.", drawing.description)
 
 
-def test_the_answer_is_one_sentence_with_the_crossing_the_best_and_its_rivals():
-    assert Findings(make_summary()).answer() == (
-        "Fine-tuned, last block beats few-shot, top-k from about 70 labels on (95 %: 31 to 180); "
-        "with 1,024 labelled messages, fine-tuned, last block is best with balanced accuracy "
-        "96.3\u00a0% (95.8 – 96.8), though not told apart from kNN vote."
-    )
-    assert Findings(make_summary() | {"points": [], "crossovers": []}).answer() == (
-        "Nothing was measured."
-    )
+def test_the_verdict_is_the_first_thing_that_is_said(tmp_path):
+    summary = make_summary()
+    verdict = say(Findings(summary), verdicts(Findings(summary)))
+    page = html.unescape(written(tmp_path, summary))
+    places = [page.index(line) for line in verdict.lines[:3]]
+    assert places == sorted(places)
+    assert page.index("<h1>") < places[0] < page.index("<nav")
+    for change in verdict.changes:
+        assert change in page
+    assert "The verdict for each number of labels" in page
 
 
 def test_where_less_is_better_the_smallest_is_best():
