@@ -36,8 +36,8 @@ from clfcore.model.precision import resolve
 from clfcore.model.spec import END_OF_TEXT, GPT_PRESETS, Reading
 from clfcore.model.tokenizer import encode, gpt2_encoding
 from clfcore.model.trainable import freeze_all_but
+from clfcore.training.classification import fit
 from clfcore.training.frozen import ActivationCache
-from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig
 from clfcore.weights.meta import Meta
 

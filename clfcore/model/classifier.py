@@ -35,7 +35,16 @@ class AppliedAdapter:
     tuner: Any
 
 
-class TextClassifier(nn.Module):
+class TrunkModel(nn.Module):
+    """A trunk, what its vectors are for, and the adapter it may carry."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.adapter: AppliedAdapter | None = None  # see clfcore/model/adapters.py
+
+
+class TextClassifier(TrunkModel):
     """A trunk and a head. (B, T) token ids -> (B, classes) logits.
 
     The forward pass is cut in two, ``below`` and ``above`` a number of blocks, because what lies
@@ -43,10 +52,8 @@ class TextClassifier(nn.Module):
     """
 
     def __init__(self, trunk: Trunk, reading: Reading) -> None:
-        super().__init__()
-        self.trunk = trunk
+        super().__init__(trunk)
         self.reading = reading
-        self.adapter: AppliedAdapter | None = None  # see clfcore/model/adapters.py
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Logits of the labels.

@@ -25,6 +25,11 @@ def find_accelerator() -> "Accelerator | None":
     return Accelerator(kwargs_handlers=[some_unused])
 
 
+def device_of(accelerator: "Accelerator | None") -> torch.device:
+    """Where to train; without an accelerator, on the CPU."""
+    return accelerator.device if accelerator else torch.device("cpu")
+
+
 def is_sharded(accelerator: "Accelerator | None") -> bool:
     """Whether every process holds only a part of each weight (FSDP)."""
     return accelerator is not None and accelerator.distributed_type == "FSDP"

@@ -1,8 +1,11 @@
 """The training loop: no files, no prints, no globals. Progress is reported through callbacks.
 
-One step takes ``batch_size * accumulate`` messages. However they are divided, into micro-batches
-to save memory or among processes to save time, the gradient is that of their mean loss, weighted
-where messages or labels have weights.
+What a row is, and what its loss is, an ``Objective`` says; a classifier's is in
+``classification.py``.
+
+One step takes ``batch_size * accumulate`` rows. However they are divided, into micro-batches to
+save memory or among processes to save time, the gradient is that of their mean loss, weighted
+where rows have weights.
 """
 
 import math
@@ -11,29 +14,50 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clfcore.data.balance import BALANCERS, balanced_rows, class_weights
 from clfcore.errors import TuneshotError
-from clfcore.model.batching import Batch, Encoded, by_length, of_equal_length, pad, shuffled
-from clfcore.model.classifier import TextClassifier, sentence_vectors
-from clfcore.model.precision import autocast, resolve
-from clfcore.model.trainable import frozen_depth
-from clfcore.training.distributed import distribute, is_sharded, local_shard
-from clfcore.training.frozen import ActivationCache, offloaded_below
-from clfcore.training.settings import TrainConfig
+from clfcore.model.batching import shuffled
+from clfcore.model.classifier import TrunkModel
+from clfcore.training.distributed import device_of, distribute, local_shard
+from clfcore.training.settings import LoopConfig
 from clfcore.types import ignore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-_VALIDATION_BATCH_SIZE = 64
+class Objective(Protocol):
+    """What is learned: rows, and the loss on them. It knows the model that it is about.
+
+    Attributes:
+        rows: those of an epoch; a row may stand there several times.
+        lengths: of every row, in tokens: rows of similar length share a step.
+    """
+
+    rows: Sequence[int]
+    lengths: Sequence[int]
+
+    def passes(self, rows: list[int]) -> list[list[int]]:
+        """The rows of a micro-batch that go through the model together; usually all of them."""
+
+    def weight(self, rows: list[int]) -> Tensor:
+        """How much ``rows`` count together: (), above 0."""
+
+    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
+        """Summed weighted loss of ``rows`` in nats, and how many of them are answered right.
+
+        Args:
+            model: the one it is about, or what several processes have wrapped around it.
+            rows: of the training part.
+        """
+
+    def validate(self) -> tuple[float, float]:
+        """Mean loss on the validation part in nats, and the share of it that is answered right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +65,8 @@ class StepMetrics:
     """The figures of an optimiser step; losses in nats.
 
     The last four are set when the step was followed by a validation. The training figures are
-    means over the messages since the previous validation, each as it was in its own step. A loss,
-    and the accuracy of a validation, count each message as often as its weight says.
+    means over the rows since the previous validation, each as it was in its own step. A loss,
+    and the accuracy of a validation, count each row as often as its weight says.
     """
 
     step: int
@@ -62,9 +86,9 @@ class TrainingState:
 
     Attributes:
         step: optimiser steps done.
-        examples_seen: messages trained on, repeats counted.
+        examples_seen: rows trained on, repeats counted.
         history: the validations so far.
-        tally: messages, summed loss and correct answers since the last validation.
+        tally: rows, summed loss and correct answers since the last validation.
         best_loss: smallest validation loss so far, in nats.
         since_best: validations since then.
         tensors: the trained weights (``weight/…``), the optimiser's moments (``moment/…``), the
@@ -80,11 +104,10 @@ class TrainingState:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-def fit(
-    model: TextClassifier,
-    train: Encoded,
-    val: Encoded,
-    config: TrainConfig,
+def learn(
+    model: TrunkModel,
+    objective: Objective,
+    config: LoopConfig,
     on_step: Callable[[StepMetrics], None] = ignore,
     *,
     accelerator: "Accelerator | None" = None,
@@ -95,9 +118,8 @@ def fit(
     """Trains the weights of ``model`` that require gradients, in place.
 
     Args:
-        model: a classifier; left on its device, in evaluation mode.
-        train: rows to train on; balancing draws from these only.
-        val: rows to validate on.
+        model: on the accelerator's device; left there, in evaluation mode.
+        objective: what it learns.
         config: the settings.
         on_step: called after every step.
         accelerator: on which device and among how many processes; default: alone, on the CPU.
@@ -110,10 +132,9 @@ def fit(
         The steps that were followed by a validation.
 
     Raises:
-        TuneshotError: a balancing strategy that these rows do not allow, or a loss that is no
-            longer a number.
+        TuneshotError: a loss that is no longer a number.
     """
-    run = _TrainingRun(model, train, val, config, accelerator, after_step)
+    run = _TrainingRun(model, objective, config, accelerator, after_step)
     if resume is not None:
         run.restore(resume)
     for step in run.steps():
@@ -123,14 +144,9 @@ def fit(
     return run.state.history
 
 
-def planned_steps(labels: Sequence[int], config: TrainConfig) -> int:
-    """Optimiser steps of a run; strategies that compare neighbours may leave out a few."""
-    rows = (
-        balanced_rows(labels, config.balance, config.seed, config.balance_ratio)
-        if BALANCERS[config.balance].kind == "rows"
-        else labels
-    )
-    return config.epochs * math.ceil(len(rows) / (config.batch_size * config.accumulate))
+def count_steps(rows: int, config: LoopConfig) -> int:
+    """Optimiser steps of a run with so many rows an epoch."""
+    return config.epochs * math.ceil(rows / (config.batch_size * config.accumulate))
 
 
 class _TrainingRun:
@@ -138,55 +154,23 @@ class _TrainingRun:
 
     def __init__(
         self,
-        model: TextClassifier,
-        train: Encoded,
-        val: Encoded,
-        config: TrainConfig,
+        model: TrunkModel,
+        objective: Objective,
+        config: LoopConfig,
         accelerator: "Accelerator | None",
         after_step: Callable[[int], None],
     ) -> None:
-        self.model, self.train, self.val, self.config = model, train, val, config
+        self.model, self.objective, self.config = model, objective, config
         self.accelerator, self.after_step = accelerator, after_step
         self.world = accelerator.num_processes if accelerator else 1
         self.rank = accelerator.process_index if accelerator else 0
-        self.device = accelerator.device if accelerator else torch.device("cpu")
-        self.precision = resolve(config.precision, self.device)
+        self.device = device_of(accelerator)
         self.state = TrainingState()
 
-        if not is_sharded(accelerator):  # shards are moved where they belong, not the whole
-            model.to(self.device)
-        vectors = (
-            sentence_vectors(model, train.tokens, self.precision)
-            if BALANCERS[config.balance].kind == "neighbours"
-            else None
-        )
-        self.rows = balanced_rows(
-            train.labels, config.balance, config.seed, config.balance_ratio, vectors
-        )
-        self.lengths = [len(ids) for ids in train.tokens]
-        widths = {"longest": max(self.lengths), "full_context": model.trunk.context_length}
-        self.width = widths.get(config.padding)  # of a training batch; None: of its longest message
         self.step_size = config.batch_size * config.accumulate
-        self.steps_an_epoch = math.ceil(len(self.rows) / self.step_size)
-        self.total = config.epochs * self.steps_an_epoch
+        self.total = count_steps(len(objective.rows), config)
+        self.steps_an_epoch = self.total // config.epochs
 
-        self.depth = frozen_depth(model.trunk)
-        self.cache = self.val_cache = None
-        both = [*train.tokens, *val.tokens]
-        if self.depth and self.world == 1 and ActivationCache.fits_in_memory(model, both):
-            with offloaded_below(model.trunk, self.depth):
-                self.cache, self.val_cache = (
-                    ActivationCache(model, part.tokens, self.depth, self.precision)
-                    for part in (train, val)
-                )
-
-        self.label_weights = torch.tensor(
-            class_weights(train.labels, config.balance, train.weights), device=self.device
-        )  # (classes,)
-        self.weights = torch.tensor(train.weights, device=self.device)  # (N,)
-        self.val_weights = torch.tensor(val.weights, device=self.device)
-        self.targets = torch.tensor(train.labels, device=self.device)  # (N,)
-        self.val_targets = torch.tensor(val.labels, device=self.device)
         self.wrapped: nn.Module = model
         self.optimizer, self.schedule = _optimizer(model, config, self.total)
         if accelerator is not None and self.world > 1:
@@ -201,7 +185,10 @@ class _TrainingRun:
             epoch, done = divmod(state.step, self.steps_an_epoch)
             # Seeded by the epoch, so that a resumed run finds its place in the same order.
             order = shuffled(
-                self.lengths, self.rows, self.step_size, np.random.default_rng([config.seed, epoch])
+                self.objective.lengths,
+                self.objective.rows,
+                self.step_size,
+                np.random.default_rng([config.seed, epoch]),
             )
             for rows in islice(order, done, None):
                 if 0 < config.patience <= state.since_best:
@@ -220,28 +207,22 @@ class _TrainingRun:
         self.wrapped.train()
         self.optimizer.zero_grad()
         micro_batches = self._micro_batches(rows)
-        weight = (self.label_weights[self.targets[rows]] * self.weights[rows]).sum()
+        weight = self.objective.weight(rows)
         loss_sum, right = 0.0, 0.0
         for number, micro_batch in enumerate(micro_batches, start=1):
             shard = micro_batch[self.rank :: self.world]
-            # A process without a message still takes part, but its loss counts for nothing.
+            # A process without a row still takes part, but its loss counts for nothing.
             shard, counts = (shard, 1) if shard else (micro_batch[:1], 0)
             with (
                 self.accelerator.no_sync(self.wrapped)
                 if self.accelerator and number < len(micro_batches)
                 else nullcontext()
             ):
-                batch = pad(self.train.tokens, shard, self.width)
-                logits = self._logits(self.wrapped, batch, self.cache)  # (B, classes)
-                y = self.targets[shard]
-                losses = F.cross_entropy(
-                    logits, y, self.label_weights, reduction="none",
-                    label_smoothing=self.config.label_smoothing,
-                )  # (B,)  # fmt: skip
-                loss = counts * (losses * self.weights[shard]).sum() / weight
+                summed, hits = self.objective.loss(self.wrapped, shard)
+                loss = counts * summed / weight
                 (loss * self.world).backward()  # processes average their gradients
             loss_sum += loss.item()
-            right += counts * int((logits.argmax(dim=-1) == y).sum())
+            right += counts * hits
         loss_sum, right = self._sum_over_processes(loss_sum, right)
         if not math.isfinite(loss_sum):
             raise TuneshotError(
@@ -260,16 +241,7 @@ class _TrainingRun:
         """The forward and backward passes of one step."""
         size = self.config.batch_size
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
-        if self.config.padding == "none":
-            return [group for rows in batches for group in of_equal_length(self.lengths, rows)]
-        return batches
-
-    def _logits(self, model: nn.Module, batch: Batch, cache: ActivationCache | None) -> Tensor:
-        """(B, classes) float32, from the cache where there is one."""
-        with autocast(self.precision, self.device):
-            if cache is not None:
-                return self.model.above(*cache.batch(batch.rows), self.depth).float()
-            return model(batch.ids.to(self.device), batch.lengths.to(self.device)).float()
+        return [part for batch in batches for part in self.objective.passes(batch)]
 
     @torch.no_grad()
     def _validated(self, step: StepMetrics) -> StepMetrics:
@@ -279,19 +251,11 @@ class _TrainingRun:
         """
         state = self.state
         self.wrapped.eval()
-        val_loss, val_right = 0.0, 0.0
-        for batch in by_length(self.val.tokens, _VALIDATION_BATCH_SIZE):
-            logits = self._logits(self.model, batch, self.val_cache)
-            y = self.val_targets[batch.rows]
-            w = self.val_weights[batch.rows]  # (B,)
-            val_loss += float((F.cross_entropy(logits, y, reduction="none") * w).sum())
-            val_right += float(((logits.argmax(dim=-1) == y) * w).sum())
-        total = float(self.val_weights.sum())
-        val_loss /= total
+        val_loss, val_accuracy = self.objective.validate()
         seen, loss, right = state.tally
         step = replace(
             step, train_loss=loss / seen, train_accuracy=right / seen,
-            val_loss=val_loss, val_accuracy=val_right / total,
+            val_loss=val_loss, val_accuracy=val_accuracy,
         )  # fmt: skip
         state.history.append(step)
         state.tally = (0, 0.0, 0)
@@ -355,7 +319,7 @@ class _TrainingRun:
 
 
 def _optimizer(
-    model: TextClassifier, config: TrainConfig, steps: int
+    model: TrunkModel, config: LoopConfig, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW over three groups: token embedding, matrices (decayed), vectors (not decayed)."""
     embedding = [weight for weight in model.trunk.tok_emb.parameters() if weight.requires_grad]

@@ -27,8 +27,9 @@ from clfcore.model.precision import resolve
 from clfcore.model.spec import GPTConfig, Reading
 from clfcore.model.trainable import count_parameters, freeze_all_but
 from clfcore.training.calibrate import calibrate, threshold_for
+from clfcore.training.classification import fit, planned_steps
 from clfcore.training.distributed import gather, is_sharded
-from clfcore.training.loop import StepMetrics, fit, planned_steps
+from clfcore.training.loop import StepMetrics
 from clfcore.training.resume import ResumableRun
 from clfcore.training.settings import NOTHING, TrainConfig
 from clfcore.types import Example, OnProgress, ignore

@@ -27,7 +27,8 @@ from clfcore.fine_tuned import FineTuned
 from clfcore.model.batching import Encoded
 from clfcore.model.trainable import count_parameters, freeze_all_but
 from clfcore.training.calibrate import calibrate
-from clfcore.training.loop import StepMetrics, fit, planned_steps
+from clfcore.training.classification import fit, planned_steps
+from clfcore.training.loop import StepMetrics
 from clfcore.training.settings import TrainConfig
 from clfcore.types import Example, ignore
 from clfcore.weights.bases import fingerprint

@@ -33,7 +33,54 @@ MODEL, LOOP, RUN = "What learns", "How it learns", "The run"
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig(Checked):
+class LoopConfig(Checked):
+    """How the training loop learns, whatever it is that is learned."""
+
+    epochs: int = setting(5, "Passes over the training part.", LOOP, bound=at_least(1))
+    batch_size: int = setting(8, "Messages in one pass.", LOOP, bound=at_least(1))
+    accumulate: int = setting(1, "Passes a step.", LOOP, bound=at_least(1))
+    learning_rate: float = setting(5e-5, "Peak learning rate.", LOOP, bound=FINITE)
+    embedding_learning_rate: float = setting(
+        5e-5,
+        "Peak learning rate of the token embedding, which knows more than it can learn here.",
+        LOOP,
+        bound=FINITE,
+    )
+    schedule: str = setting(
+        "constant",
+        "How the learning rate moves: one_cycle (Smith & Topin 2017), or a warm-up followed by a "
+        "line to zero, by half a cosine to zero, or by a constant.",
+        LOOP,
+        choices=SCHEDULES,
+    )
+    warmup: float = setting(
+        0.0,
+        "Share of the steps on the way up; one_cycle has its own.",
+        LOOP,
+        bound=SHARE_BELOW_1,
+    )
+    weight_decay: float = setting(
+        0.1, "Of matrices only (AdamW, Loshchilov & Hutter 2019).", LOOP, bound=at_least(0)
+    )
+    grad_clip: float = setting(1.0, "Largest gradient norm.", LOOP, bound=POSITIVE)
+    validate_every: int = setting(
+        0, "Steps between two validations; 0: once an epoch.", LOOP, bound=at_least(0)
+    )
+    keep: str = setting(
+        "last",
+        "Which weights are kept: those with the smallest validation loss, or the last.",
+        LOOP,
+        choices=KEPT_WEIGHTS,
+    )
+    patience: int = setting(
+        0, "Stop after so many validations without a gain; 0: never.", LOOP, bound=at_least(0)
+    )
+    precision: str = setting("auto", "How precise matrix products are.", LOOP, choices=PRECISIONS)
+    seed: int = setting(0, "The seed of everything else that is random.", RUN, bound=at_least(0))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig(LoopConfig):
     """How to fine-tune. The defaults are the lecture's, but for the position that is read."""
 
     weights: str = setting("pretrained", "What learning starts from.", MODEL, choices=WEIGHTS)
@@ -71,47 +118,8 @@ class TrainConfig(Checked):
     balance_ratio: float = setting(
         1.0, "Rare labels are brought to this share of the commonest.", LOOP, bound=SHARE_ABOVE_0
     )
-    epochs: int = setting(5, "Passes over the training part.", LOOP, bound=at_least(1))
-    batch_size: int = setting(8, "Messages in one pass.", LOOP, bound=at_least(1))
-    accumulate: int = setting(1, "Passes a step.", LOOP, bound=at_least(1))
-    learning_rate: float = setting(5e-5, "Peak learning rate.", LOOP, bound=FINITE)
-    embedding_learning_rate: float = setting(
-        5e-5,
-        "Peak learning rate of the token embedding, which knows more than it can learn here.",
-        LOOP,
-        bound=FINITE,
-    )
-    schedule: str = setting(
-        "constant",
-        "How the learning rate moves: one_cycle (Smith & Topin 2017), or a warm-up followed by a "
-        "line to zero, by half a cosine to zero, or by a constant.",
-        LOOP,
-        choices=SCHEDULES,
-    )
-    warmup: float = setting(
-        0.0,
-        "Share of the steps on the way up; one_cycle has its own.",
-        LOOP,
-        bound=SHARE_BELOW_1,
-    )
-    weight_decay: float = setting(
-        0.1, "Of matrices only (AdamW, Loshchilov & Hutter 2019).", LOOP, bound=at_least(0)
-    )
     label_smoothing: float = setting(
         0.0, "Share of the target spread over all labels.", LOOP, bound=SHARE_BELOW_1
-    )
-    grad_clip: float = setting(1.0, "Largest gradient norm.", LOOP, bound=POSITIVE)
-    validate_every: int = setting(
-        0, "Steps between two validations; 0: once an epoch.", LOOP, bound=at_least(0)
-    )
-    keep: str = setting(
-        "last",
-        "Which weights are kept: those with the smallest validation loss, or the last.",
-        LOOP,
-        choices=KEPT_WEIGHTS,
-    )
-    patience: int = setting(
-        0, "Stop after so many validations without a gain; 0: never.", LOOP, bound=at_least(0)
     )
     mix: float = setting(
         1.0,
@@ -130,11 +138,9 @@ class TrainConfig(Checked):
         LOOP,
         bound=SHARE,
     )
-    precision: str = setting("auto", "How precise matrix products are.", LOOP, choices=PRECISIONS)
     split_seed: int = setting(
         0, "Which messages are for training, validation and test.", RUN, bound=at_least(0)
     )
-    seed: int = setting(0, "The seed of everything else that is random.", RUN, bound=at_least(0))
 
     def contradictions(self) -> list[str]:
         with_texts = ", ".join(name for name, b in BALANCERS.items() if b.kind != "points")

@@ -15,8 +15,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 
 from clfcore.model.trainable import freeze_all_but
+from clfcore.training.classification import fit
 from clfcore.training.distributed import gather
-from clfcore.training.loop import fit
 from clfcore.training.settings import TrainConfig
 from tests.support.tiny import tiny, toy_data
 

@@ -32,7 +32,7 @@ def fine_tune(layers: str, inputs: MethodInput) -> Classifier:
 def fine_tune_with_history(layers: str, inputs: MethodInput) -> "TrainingResult":
     """As ``fine_tune``, with the history; needs two labels at least."""
     from clfcore.data.split import validation_split
-    from clfcore.training.loop import planned_steps
+    from clfcore.training.classification import planned_steps
     from clfcore.training.recipe import fine_tune_on
     from clfcore.weights.bases import load_base
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from clfcore.cli.clf import main
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.trainable import freeze_all_but
-from clfcore.training.loop import fit
+from clfcore.training.classification import fit
 from clfcore.training.settings import TrainConfig
 from tests.support.lazy import lazy
 from tests.support.tiny import tiny, toy_data

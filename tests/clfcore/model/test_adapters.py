@@ -20,7 +20,7 @@ from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.precision import autocast
 from clfcore.model.spec import POSITIONS, VIRTUAL_TOKENS, GPTConfig, Reading
 from clfcore.model.trainable import count_parameters, freeze_all_but, frozen_depth
-from clfcore.training.loop import fit
+from clfcore.training.classification import fit
 from clfcore.training.settings import TrainConfig
 from tests.support.lazy import lazy
 from tests.support.tiny import loss_and_accuracy, toy_data

@@ -8,7 +8,7 @@ import torch
 
 from clfcore.errors import TuneshotError
 from clfcore.model.adapters import ADAPTERS, Adapter, adapt, adapter_record, merge
-from clfcore.training.loop import fit
+from clfcore.training.classification import fit
 from clfcore.training.settings import LAYERS, TrainConfig, settings_for
 from tests.support.tiny import tiny, toy_data
 

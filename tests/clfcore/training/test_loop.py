@@ -21,8 +21,9 @@ from clfcore.model.classifier import class_logits
 from clfcore.model.spec import POSITIONS, GPTConfig, Reading
 from clfcore.model.trainable import TRAINABLE, freeze_all_but, frozen_depth
 from clfcore.training.calibrate import calibrate, threshold_for
+from clfcore.training.classification import fit
 from clfcore.training.frozen import ActivationCache, offloaded_below
-from clfcore.training.loop import TrainingState, fit
+from clfcore.training.loop import TrainingState
 from clfcore.training.recipe import mix_with
 from clfcore.training.settings import PADDINGS, SCHEDULES, SETTINGS, TrainConfig, settings_for
 from tests.support.tiny import CFG, all_logits, loss_and_accuracy, tiny, toy_data

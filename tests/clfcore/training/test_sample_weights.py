@@ -11,7 +11,7 @@ from clfcore.errors import TuneshotError
 from clfcore.model.batching import Encoded
 from clfcore.model.heads import fit_head
 from clfcore.training.calibrate import calibrate, threshold_for
-from clfcore.training.loop import fit
+from clfcore.training.classification import fit
 from clfcore.training.settings import TrainConfig
 from tests.support.tiny import all_logits, tiny, toy_data
 
