@@ -24,8 +24,8 @@ from icl.pool.pool import Pool
 from icl.prompt.prompt import build_prompt
 from icl.prompt.tasks import TASKS
 from icl.prompt.template import Demonstration
+from icl.reader import PromptReader
 from icl.selectors.mdl import MDL, entropy
-from icl.selectors.reader import PromptReader
 
 LABELS = [" ham", " spam"]
 QUERIES = 9

@@ -11,7 +11,7 @@ other answers of the same readings:
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ from icl.prompt.scoring import (
     softmax,
 )
 from icl.prompt.tasks import Task
-from icl.prompt.template import Demonstration, Template
+from icl.prompt.template import Demonstration, Template, Verbalizer
 from icl.selectors.base import PassedOver
 from icl.settings import FewShotConfig
 
@@ -66,12 +66,13 @@ class Reading:
 
     Attributes:
         text: the message.
-        ranked: what was selected, best first; a vote's neighbours.
+        ranked: what was selected, best first; where these vote, they are the answer.
         passed_over: what ranked high enough and was not selected, and why.
-        prompt: what was shown; its text is empty for a vote.
+        prompts: what was shown, one for each order of the examples; empty text for a vote.
         probes: what was read with the same demonstrations in the message's place.
         scored: what a model that scores was asked, and what it said; of the probes, too.
-        reply: of a model that only answers in words.
+        replies: of a model that only answers in words, one to each prompt.
+        neighbours: the most similar messages, nearest first, where their vote has a share.
         notes: what is unusual about the prompt.
         ms: wall-clock time of selecting and reading, in milliseconds.
     """
@@ -79,19 +80,20 @@ class Reading:
     text: str
     ranked: tuple[Demonstration, ...]
     passed_over: tuple[PassedOver, ...]
-    prompt: Prompt
+    prompts: tuple[Prompt, ...] = ()
     probes: tuple[str, ...] = ()
-    scored: Mapping[ScoringRequest, Scored] | None = None
-    reply: Generation | None = None
+    scored: Mapping[ScoringRequest, Scored] = field(default_factory=dict)
+    replies: tuple[Generation, ...] = ()
+    neighbours: tuple[Demonstration, ...] = ()
     notes: tuple[str, ...] = ()
     ms: float = 0.0
 
     @property
     def dollars(self) -> float | None:
         """What it cost; 0 for a local model, ``None`` if a price is unknown."""
-        if self.reply is not None:
-            return self.reply.dollars
-        return total_dollars(said.dollars for said in (self.scored or {}).values())
+        return total_dollars(
+            [*(each.dollars for each in self.scored.values()), *(r.dollars for r in self.replies)]
+        )
 
 
 def in_place_of_message(template: Template, prompt: Prompt, probe: str) -> Prompt:
@@ -129,16 +131,19 @@ class Answering:
         """The answer to the message of a reading.
 
         Raises:
-            TuneshotError: the scoring or the calibration needs what was not read.
+            TuneshotError: the scoring, the calibration or the vote needs what was not read.
         """
         start = time.perf_counter()
-        if reading.reply is not None:
-            outcome = self._from_words(reading.text, reading.reply)
-        elif reading.scored is not None:
+        if reading.replies:
+            outcome = self._from_words(reading)
+        elif reading.scored:
             outcome = self._from_scores(reading)
         else:
-            outcome = self._from_vote(reading.ranked)
-        prompt = reading.prompt
+            votes = self._vote(reading.ranked)
+            outcome = _Outcome(_most_probable(votes), votes)
+        if self.config.vote and outcome.label is not None:
+            outcome = self._with_vote(outcome, reading)
+        prompt = reading.prompts[0]
         return FewShotPrediction(
             label=outcome.label,
             probabilities=outcome.probabilities,
@@ -149,7 +154,7 @@ class Answering:
             prompt=as_text(prompt.text),
             prompt_tokens=outcome.prompt_tokens or prompt.tokens,
             dropped=prompt.dropped,
-            completion=reading.reply.text if reading.reply else "",
+            completion="\n".join(dict.fromkeys(reply.text for reply in reading.replies)),
             dollars=reading.dollars,
         )
 
@@ -165,37 +170,67 @@ class Answering:
         return Prior.of([self.label_scores(reading) for reading in readings])
 
     def label_scores(self, reading: Reading) -> np.ndarray:
-        """Label scores in nats, not calibrated, (C,) float64; raises as ``answer``."""
-        return self._combined(reading, reading.prompt)[0]
+        """Label scores in nats, not calibrated: (C,) float64; raises as ``answer``.
+
+        Of several prompts, the logarithms of the mean probabilities.
+        """
+        return self._over_prompts(reading, reading.prompts)
+
+    def log_probabilities(self, reading: Reading) -> np.ndarray:
+        """Log-probabilities of the labels in nats, as the calibration has them: (C,) float64.
+
+        Raises:
+            TuneshotError: as ``answer``.
+        """
+        scores, prior = self.label_scores(reading), self._prior(reading)
+        if prior is None:
+            return log_softmax(scores)
+        if self.config.shares == "equal":
+            return prior.calibrate(scores)
+        counts = np.array([self.counts.get(label, 0) for label in self.task.labels])  # (C,)
+        return prior.calibrate(scores, counts / counts.sum())
 
     # --- an answer of each kind -------------------------------------------------------------------
 
-    def _from_vote(self, ranked: Sequence[Demonstration]) -> _Outcome:
-        similarities = [shown.similarity or 0.0 for shown in ranked]
-        votes = neighbour_vote(self.task.labels, [shown.label for shown in ranked], similarities)
-        return _Outcome(_most_probable(votes), votes)
-
     def _from_scores(self, reading: Reading) -> _Outcome:
-        """From the scores of the labels, without the prompt's own bias."""
-        scores, results = self._combined(reading, reading.prompt)
-        prior = self._prior(reading)
-        if prior is None:
-            log_p = log_softmax(scores)
-        elif self.config.shares == "equal":
-            log_p = prior.calibrate(scores)
-        else:
-            counts = np.array([self.counts.get(label, 0) for label in self.task.labels])  # (C,)
-            log_p = prior.calibrate(scores, counts / counts.sum())
+        """From the scores of the labels, without the prompts' own bias."""
+        log_p = self.log_probabilities(reading)  # (C,)
         probabilities = softmax(dict(zip(self.task.labels, log_p.tolist(), strict=True)))
-        notes = []
+        _, results = self._combined(reading, reading.prompts[0])
+        notes: tuple[str, ...] = ()
         template = self.task.template
         if not template.choices:  # else the words differ from message to message
             hint = scoring_hint(self.config.scoring, template.words, results[0])
-            notes = [hint] if hint else []
+            notes = (hint,) if hint else ()
         tokens = max(result.prompt_tokens for result in results)
-        return _Outcome(_most_probable(probabilities), probabilities, tuple(notes), tokens)
+        return _Outcome(_most_probable(probabilities), probabilities, notes, tokens)
+
+    def _vote(self, neighbours: Sequence[Demonstration]) -> dict[str, float]:
+        similarities = [shown.similarity or 0.0 for shown in neighbours]
+        return neighbour_vote(self.task.labels, [shown.label for shown in neighbours], similarities)
+
+    def _with_vote(self, outcome: _Outcome, reading: Reading) -> _Outcome:
+        """An answer of which the neighbours' vote has its share."""
+        if not reading.neighbours:
+            raise TuneshotError(
+                "a vote needs the most similar messages, which were not looked for; read again "
+                "with vote above 0"
+            )
+        voters, share = reading.neighbours[: self.config.voters], self.config.vote
+        votes = self._vote(voters)
+        probabilities = {
+            label: (1 - share) * p + share * votes[label]
+            for label, p in outcome.probabilities.items()
+        }
+        note = f"{share:.0%} of the probabilities are the vote of the {len(voters)} most similar"
+        return outcome._replace(
+            label=_most_probable(probabilities),
+            probabilities=probabilities,
+            notes=(*outcome.notes, note),
+        )
 
     def _prior(self, reading: Reading) -> Prior | None:
+        """What is taken out of the scores of a reading."""
         calibration = CALIBRATIONS[self.config.calibration]
         if calibration.batch:
             return self.prior
@@ -206,28 +241,54 @@ class Answering:
                 f"calibration {self.config.calibration} needs answers to messages without "
                 "content, which were not read; read again with it"
             )
-        probed = [
-            in_place_of_message(self.task.template, reading.prompt, probe)
-            for probe in reading.probes
-        ]
-        return Prior.of([self._combined(reading, prompt)[0] for prompt in probed])
+        template = self.task.template
+        return Prior.of(
+            [
+                self._over_prompts(
+                    reading,
+                    [in_place_of_message(template, prompt, probe) for prompt in reading.prompts],
+                )
+                for probe in reading.probes
+            ]
+        )
+
+    def _over_prompts(self, reading: Reading, prompts: Sequence[Prompt]) -> np.ndarray:
+        """Label scores in nats, (C,): of one prompt its own, of several those of the mean."""
+        scores = [self._combined(reading, prompt)[0] for prompt in prompts]
+        if len(scores) == 1:
+            return scores[0]
+        return np.logaddexp.reduce(log_softmax(scores), axis=0) - np.log(len(scores))
 
     def _combined(self, reading: Reading, prompt: Prompt) -> tuple[np.ndarray, list[Scored]]:
         """Label scores of one prompt in nats, (C,), and what they are made of."""
         scoring, words = SCORINGS[self.config.scoring], self.task.template.words_for(reading.text)
-        said = reading.scored or {}
         requests = scoring.requests(self.task.template, prompt, words)
-        if any(request not in said for request in requests):
+        if any(request not in reading.scored for request in requests):
             raise TuneshotError(
                 f"scoring {self.config.scoring} asks the language model something that was not "
                 "read; read again with it"
             )
-        results = [said[request] for request in requests]
+        results = [reading.scored[request] for request in requests]
         return scoring.combine(results, words), results
 
-    def _from_words(self, text: str, reply: Generation) -> _Outcome:
-        """From a reply in words: these say which label it is, the tokens how probable it is."""
-        labels, words = self.task.labels, self.task.template.words_for(text)
+    def _from_words(self, reading: Reading) -> _Outcome:
+        """The mean over the replies that name a label; of one reply, what it says."""
+        words = self.task.template.words_for(reading.text)
+        outcomes = [self._from_reply(reply, words) for reply in reading.replies]
+        answers = [outcome for outcome in outcomes if outcome.label is not None]
+        if len(outcomes) == 1 or not answers:
+            return outcomes[0]
+        probabilities = {
+            label: sum(answer.probabilities[label] for answer in answers) / len(answers)
+            for label in self.task.labels
+        }
+        notes = dict.fromkeys(note for outcome in outcomes for note in outcome.notes)
+        tokens = outcomes[0].prompt_tokens
+        return _Outcome(_most_probable(probabilities), probabilities, tuple(notes), tokens)
+
+    def _from_reply(self, reply: Generation, words: Verbalizer) -> _Outcome:
+        """What it says is the label; its tokens say how probable each label is."""
+        labels = self.task.labels
         label = parse_label(reply.text, words)
         if label is None:
             probabilities = dict.fromkeys(labels, 1 / len(labels))

@@ -1,15 +1,14 @@
 """The few-shot classifier: select, balance, arrange, prompt, read, and answer what was read."""
 
+import copy
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
 
-from clfcore.data.draw import generator
 from clfcore.data.labels import unknown_labels
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
@@ -19,23 +18,19 @@ from icl.lm.open import open_lm
 from icl.pool.embed import Embedder, SentenceEmbedder
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS, Prior
-from icl.prompt.prompt import Arrange, Prompt, build_prompt
+from icl.prompt.orders import ENTROPIES, ORDER_MESSAGES, ORDERS_TRIED, different_orders
+from icl.prompt.prompt import Prompt
 from icl.prompt.scoring import SCORINGS, ScoringRequest, continuations
 from icl.prompt.tasks import TASKS, Task
 from icl.prompt.template import Demonstration
-from icl.selectors.arrange import (
-    ARRANGEMENTS,
-    BALANCES,
-    demonstration_hints,
-    in_order,
-    too_few,
-)
+from icl.reader import PromptReader
 from icl.selectors.base import PassedOver, Selection
 from icl.selectors.filters import Filters
-from icl.selectors.reader import PromptReader
+from icl.selectors.similar import KNN
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 from icl.shared import shared
+from icl.showing import Showing, demonstrations_of
 
 LEAST_MESSAGE_TOKENS = 16  # room for a message's two ends
 _BATCH_PRIOR_MESSAGES = 32  # of the pool; their mean answer is batch calibration's prior
@@ -68,6 +63,9 @@ class FewShot:
 
     selector: Any
     pool: Pool
+    _prior: Prior | None
+    _orders: list[tuple[int, ...]]
+    _voters: KNN | None
 
     def __init__(
         self,
@@ -85,7 +83,6 @@ class FewShot:
         self.config = FewShotConfig(selector=selector, **settings)
         self.embedder = embedder or shared(SentenceEmbedder)
         self.votes = SELECTORS[selector].votes
-        self.balance = SELECTORS[selector].balance or self.config.balance
         self.lm: LM | None = None
         self.prompt_limit, self.chat = 0, False
         if not self.votes:
@@ -93,7 +90,6 @@ class FewShot:
             self.prompt_limit = self.lm.prompt_limit(self.config.prompt_tokens)
             chat = self.config.chat
             self.chat = self.lm.prefers_chat if chat is None else chat
-        self._prior: Prior | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -116,17 +112,24 @@ class FewShot:
         calibration = CALIBRATIONS[config.calibration]
         probes = calibration.probes
         self._probes = probes(self.pool.texts, config.seed) if probes else []
+        self._prior, self._orders, self._voters = None, [], None
+        self.selector = SELECTORS[config.selector](seed=config.seed, **config.options)
         reader = None
         if self.lm is not None:
             self._check_language_model(self.lm)
             if self.lm.scores:
-                reader = PromptReader(self.task.template, self.pool, self.lm, self._fit_prompt)
-        make = SELECTORS[config.selector]
+                build = self._showing.fit_prompt
+                reader = PromptReader(self.task.template, self.pool, self.lm, build)
         filters = Filters(config.near)
         if self.lm is not None:
             filters = Filters(config.near, config.longest, self.lm.count_tokens)
-        selector = make(seed=config.seed, **config.options)
-        self.selector = selector.fit(self.pool, reader, filters)
+        self.selector.fit(self.pool, reader, filters)
+        if config.vote and not self.votes:
+            if len(self.pool.representatives) < 2:
+                raise TuneshotError("vote needs two different messages in the pool; leave it out")
+            self._voters = KNN().fit(self.pool, filters=filters)
+        if config.chooses_order:
+            self._orders = self._orders_by_entropy()
         if calibration.batch and not self.votes:
             self._prior = self._batch_prior()
         return self
@@ -154,8 +157,12 @@ class FewShot:
             if not template.choices:  # else the words differ from message to message
                 lm.read(prompt, words)  # a server says only now that it gives no scores
             return
-        for setting, default in (("scoring", "sum"), ("calibration", "none")):
-            if getattr(config, setting) != default:
+        for setting, impossible in (
+            ("scoring", config.scoring != "sum"),
+            ("calibration", config.calibration != "none"),
+            ("order", config.order in ENTROPIES),
+        ):
+            if impossible:
                 raise TuneshotError(
                     f"{lm.name} answers in words and gives no log-probabilities, so {setting} "
                     f"{getattr(config, setting)} cannot be computed; leave it out, or choose a "
@@ -163,10 +170,35 @@ class FewShot:
                 )
 
     def _batch_prior(self) -> Prior:
-        """The mean answer to some messages of the pool; their labels are not looked at."""
+        """The mean answer to some messages of the pool."""
+        return self.answering.prior_of(self.read(self._unlabelled(_BATCH_PRIOR_MESSAGES)))
+
+    def _orders_by_entropy(self) -> list[tuple[int, ...]]:
+        """Orders of k examples, as places in ``similar_last``; the most promising first."""
+        config, rng = self.config, np.random.default_rng(self.config.seed)
+        tried = different_orders(config.k, max(ORDERS_TRIED, config.orders), rng)
+        asked = copy.copy(self)
+        asked.config = replace(config, orders=len(tried), calibration="none", vote=0.0)
+        asked._orders, asked._probes, asked._voters = tried, [], None
+        readings = asked.read(self._unlabelled(ORDER_MESSAGES))
+        p = [
+            [
+                np.exp(asked.answering.log_probabilities(replace(reading, prompts=(prompt,))))
+                for prompt in reading.prompts
+            ]
+            for reading in readings
+            if len(reading.prompts) == len(tried)  # where all of the examples had room
+        ]
+        if not p:
+            return tried
+        promise = ENTROPIES[config.order](np.array(p)).round(9)  # ties stay ties
+        return [tried[place] for place in np.argsort(-promise, kind="stable").tolist()]
+
+    def _unlabelled(self, count: int) -> list[str]:
+        """Some messages of the pool, of which the labels are not looked at."""
         rng = np.random.default_rng(self.config.seed)
-        rows = rng.permutation(self.pool.representatives)[:_BATCH_PRIOR_MESSAGES]
-        return self.answering.prior_of(self.read([self.pool.texts[row] for row in rows]))
+        rows = rng.permutation(self.pool.representatives)[:count]
+        return [self.pool.texts[row] for row in rows]
 
     # --- predict --------------------------------------------------------------------------------
 
@@ -184,6 +216,13 @@ class FewShot:
         """What makes an answer of a reading; costs no language model's time."""
         return Answering(self.task, self.config, self._counts, self._prior)
 
+    @property
+    def _showing(self) -> Showing:
+        return Showing(
+            self.task, self.config, self.pool, self._counts, self.selector, self.lm,
+            self.prompt_limit, self.chat, self._probes, self._orders,
+        )  # fmt: skip
+
     def read(self, texts: Sequence[str]) -> list[Reading]:
         """What is shown for each of ``texts``, in input order, and what the model says to it.
 
@@ -193,151 +232,90 @@ class FewShot:
         if not texts:
             return []
         start = time.perf_counter()
-        selections = self._select(texts)
+        selections, neighbours = self._select(texts), self._neighbours(texts)
         selecting = 1000 * (time.perf_counter() - start) / len(texts)
         return [
-            self._read(text, selection, selecting)
-            for text, selection in zip(texts, selections, strict=True)
+            self._read(text, selection, nearest, selecting)
+            for text, selection, nearest in zip(texts, selections, neighbours, strict=True)
         ]
 
     def prompt(self, text: str) -> Prompt:
         """What the language model would read for ``text``; raises as ``predict`` does."""
         (selection,) = self._select([text])
-        return self._build(text, selection)
+        return self._showing.prompts(text, selection)[0]
 
     def select(self, text: str) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
         """What would be shown for ``text``, best first, and what was passed over."""
         (selection,) = self._select([text])
-        return self._shown(selection)
+        return self._showing.shown(selection), selection.passed_over
 
     def _select(self, texts: Sequence[str]) -> list[Selection]:
         needed = self.selector.needs_vectors
         vectors = self.embedder.embed(texts) if needed else np.empty((len(texts), 0), np.float32)
         return list(self.selector.select(texts, vectors, self.config.k))
 
-    # --- what is shown --------------------------------------------------------------------------
-
-    def _shown(self, selection: Selection) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
-        """The demonstrations, best first."""
-        rows = selection.rows
-        similarities: Sequence[float | None] = selection.similarities or [None] * len(rows)
-        scores: Sequence[float | None] = selection.scores or [None] * len(rows)
-        ranked = [
-            Demonstration(self.pool.texts[row], self.pool.labels[row], similarity, row, score)
-            for row, similarity, score in zip(rows, similarities, scores, strict=True)
-        ]
-        if selection.order is not None:
-            return ranked, selection.passed_over
-        return BALANCES[self.balance](ranked, self.config.k, self._counts), selection.passed_over
-
-    def _build(self, text: str, selection: Selection, limit: int | None = None) -> Prompt:
-        def arrange(ranked: Sequence[Demonstration]) -> list[Demonstration]:
-            # A new generator at every call: the order depends on the message, not on the calls.
-            return ARRANGEMENTS[self.config.order](ranked, generator(self.config.seed, text))
-
-        given = selection.order
-        ranked, _ = self._shown(selection)
-        return self._fit_prompt(ranked, text, arrange if given is None else in_order(given), limit)
-
-    def _fit_prompt(
-        self,
-        ranked: Sequence[Demonstration],
-        text: str,
-        arrange: Arrange,
-        limit: int | None = None,
-    ) -> Prompt:
-        """As much of ``ranked``, best first, as the language model has room for.
-
-        There is room for the message and for each probe that is read in its place.
-        """
-        assert self.lm is not None
-        build = partial(
-            build_prompt,
-            self.task.template,
-            arrange=arrange,
-            count_tokens=self.lm.count_tokens,
-            max_tokens=self.prompt_limit if limit is None else limit,
-            chat=self.chat,
-            as_read=SCORINGS[self.config.scoring].as_read,
-        )
-        fitting = list(ranked)
-        for asked in (*self._probes, text):
-            prompt = build(fitting, asked)
-            fitting = [shown for shown in fitting if shown in prompt.demonstrations]
-        return replace(prompt, dropped=len(ranked) - len(fitting))
+    def _neighbours(self, texts: Sequence[str]) -> list[tuple[Demonstration, ...]]:
+        """The messages that vote beside the prompt, nearest first; none without such a vote."""
+        if self._voters is None:
+            return [()] * len(texts)
+        count = min(self.config.voters, len(self.pool.representatives) - 1)
+        found = self._voters.select(texts, self.embedder.embed(texts), count)
+        return [tuple(demonstrations_of(self.pool, selection)[:count]) for selection in found]
 
     # --- what the language model says -------------------------------------------------------------
 
-    def _read(self, text: str, selection: Selection, selecting: float) -> Reading:
+    def _read(
+        self,
+        text: str,
+        selection: Selection,
+        neighbours: tuple[Demonstration, ...],
+        selecting: float,
+    ) -> Reading:
         start = time.perf_counter()
-        ranked, passed_over = self._shown(selection)
+        ranked = tuple(self._showing.shown(selection))
+        reading = Reading(text, ranked, selection.passed_over, neighbours=neighbours)
         limit = self.prompt_limit
         if self.lm is None:
-            prompt = Prompt("", 0, tuple(ranked[::-1]), dropped=0, query=text)
-            reading = Reading(text, tuple(ranked), passed_over, prompt)
+            vote = Prompt("", 0, ranked[::-1], dropped=0, query=text)
+            reading = replace(reading, prompts=(vote,))
         else:
-            reading, limit = self._ask(self.lm, text, selection)
-        notes = tuple(self._notes(text, ranked, reading.prompt, limit))
+            reading, limit = self._ask(self.lm, reading, selection)
+        notes = tuple(self._showing.notes(reading, limit))
         return replace(reading, notes=notes, ms=selecting + 1000 * (time.perf_counter() - start))
 
-    def _ask(self, lm: LM, text: str, selection: Selection) -> tuple[Reading, int]:
-        """What was asked and what came back, and how long the prompt was allowed to be.
+    def _ask(self, lm: LM, reading: Reading, selection: Selection) -> tuple[Reading, int]:
+        """What was asked and what came back, and how long a prompt was allowed to be.
 
         Only a server knows how many tokens it makes of a prompt. One that it finds too long loses
         its least similar examples, as any other does.
         """
-        ranked, passed_over = self._shown(selection)
         limit = self.prompt_limit
         while True:
-            prompt = self._build(text, selection, limit)
-            reading = Reading(text, tuple(ranked), passed_over, prompt)
+            prompts = self._showing.prompts(reading.text, selection, limit)
+            reading = replace(reading, prompts=prompts)
             try:
                 if lm.scores:
-                    scored = self._score(lm, text, prompt)
+                    scored = self._score(lm, reading.text, prompts)
                     return replace(reading, probes=tuple(self._probes), scored=scored), limit
-                return replace(reading, reply=lm.generate(prompt.text, stop=("\n",))), limit
+                replies = tuple(lm.generate(prompt.text, stop=("\n",)) for prompt in prompts)
+                return replace(reading, replies=replies), limit
             except PromptTooLongError as error:
-                limit = int(min(limit, prompt.tokens) * error.share)
+                limit = int(min(limit, prompts[0].tokens) * error.share)
                 if limit < LEAST_MESSAGE_TOKENS:
                     raise
 
-    def _score(self, lm: LM, text: str, prompt: Prompt) -> dict[ScoringRequest, Scored]:
+    def _score(self, lm: LM, text: str, prompts: Sequence[Prompt]) -> dict[ScoringRequest, Scored]:
         """All that the scoring asks, of the message and of the probes, each once."""
         template, scoring = self.task.template, SCORINGS[self.config.scoring]
         words = template.words_for(text)
         said: dict[ScoringRequest, Scored] = {}
-        probed = (in_place_of_message(template, prompt, probe) for probe in self._probes)
-        for asked in (prompt, *probed):
-            for request in scoring.requests(template, asked, words):
-                if request not in said:
-                    said[request] = lm.read(*request)
+        for prompt in prompts:
+            probed = (in_place_of_message(template, prompt, probe) for probe in self._probes)
+            for asked in (prompt, *probed):
+                for request in scoring.requests(template, asked, words):
+                    if request not in said:
+                        said[request] = lm.read(*request)
         return said
-
-    def _notes(
-        self, text: str, ranked: Sequence[Demonstration], prompt: Prompt, limit: int
-    ) -> Iterator[str]:
-        ranked_labels = [shown.label for shown in ranked]
-        counts = {label: ranked_labels.count(label) for label in self.labels}
-        if self.balance == "equal" and max(counts.values()) - min(counts.values()) > 1:
-            short = min(counts, key=counts.__getitem__)
-            if where := too_few(self.selector, text, short, counts[short]):
-                shares = ", ".join(f"{count} {label}" for label, count in counts.items())
-                yield f"{where} {short} messages for an equal share: {shares}"
-        filters = str(self.selector.filters)
-        if filters and len(ranked) < self.config.k and self.config.selector != "zero":
-            yield f"{len(ranked)} examples: no more messages qualify ({filters})"
-        if not self.votes:
-            vectors = self.pool.vectors[[shown.row for shown in prompt.demonstrations]]
-            yield from demonstration_hints(
-                prompt.demonstrations, self.labels, self.task.template, vectors
-            )
-        if prompt.dropped:
-            yield (
-                f"{prompt.dropped} of {len(ranked)} examples were left out: "
-                f"the prompt may have {limit} tokens"
-            )
-        if prompt.query_cut:
-            yield "the message is long: the language model read its two ends only"
 
 
 def _opened(lm: LM | str | None, base_url: str | None, chat: bool | None) -> LM:

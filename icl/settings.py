@@ -1,17 +1,22 @@
 """Every choice of a few-shot answer, in one frozen dataclass."""
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from clfcore.config import SHARE_ABOVE_0, Checked, at_least, read_value, setting
+from clfcore.config import SHARE, SHARE_ABOVE_0, Checked, at_least, read_value, setting
 from clfcore.errors import TuneshotError
 from icl.prompt.calibration import CALIBRATIONS
+from icl.prompt.orders import ENTROPIES, ORDER_MESSAGES, ORDERS_TRIED
 from icl.prompt.scoring import SCORINGS
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
 
 Option = int | float | bool | str
+
+# How the examples stand in the prompt: by a rule, or as it promises the best answers.
+ORDERS: Mapping[str, Any] = ChainMap(ENTROPIES, ARRANGEMENTS)
 
 # Which label shares a calibrated answer expects.
 SHARES = ("equal", "pool")
@@ -40,7 +45,19 @@ class FewShotConfig(Checked):
         page=True,
     )
     order: str = setting(
-        "similar_last", "Their order in the prompt.", EXAMPLES, choices=ARRANGEMENTS, page=True
+        "similar_last",
+        f"Their order in the prompt. Before the first answer, the entropies read {ORDERS_TRIED} "
+        f"orders with {ORDER_MESSAGES} messages of the pool.",
+        EXAMPLES,
+        choices=ORDERS,
+        page=True,
+    )
+    orders: int = setting(
+        1,
+        "Over how many orders the answer is averaged, the chosen one first; each is a prompt that "
+        "is read.",
+        EXAMPLES,
+        bound=at_least(1),
     )
     near: float = setting(
         1.0,
@@ -79,7 +96,26 @@ class FewShotConfig(Checked):
         ANSWER,
         choices=SHARES,
     )
+    vote: float = setting(
+        0.0,
+        "Which share of an answer's probabilities is a vote of the most similar messages.",
+        ANSWER,
+        bound=SHARE,
+    )
+    voters: int = setting(8, "How many messages vote in it.", ANSWER, bound=at_least(1))
     seed: int = setting(0, "The seed of everything random.", bound=at_least(0))
+
+    @property
+    def shown_balance(self) -> str:
+        """The balance of what is shown: the selector's own, if it has one."""
+        return SELECTORS[self.selector].balance or self.balance
+
+    @property
+    def chooses_order(self) -> bool:
+        """Whether some messages are read in many orders before the first answer."""
+        selector = SELECTORS[self.selector]
+        has_order = self.k > 1 and self.selector != "zero" and not selector.votes
+        return self.order in ENTROPIES and has_order and not selector.arranges
 
     def contradictions(self) -> list[str]:
         selector = SELECTORS[self.selector]

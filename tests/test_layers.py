@@ -24,7 +24,7 @@ LAYERS = {
         {"prompt"},
         {"selectors"},
         {"settings", "figures"},
-        {"answering", "recipe"},
+        {"answering", "showing", "reader", "recipe"},
         {"few_shot", "grid", "report"},
         {"tuning"},
         {"compare", "estimator"},

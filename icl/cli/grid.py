@@ -32,9 +32,9 @@ from icl.cli.few_shot import (
 from icl.cli.options import Balanced, ModelChoice, Questions, TaskSource
 from icl.grid.table import BASELINES
 from icl.prompt.calibration import CALIBRATIONS
-from icl.selectors.arrange import ARRANGEMENTS, BALANCES
+from icl.selectors.arrange import BALANCES
 from icl.selectors.table import SELECTORS
-from icl.settings import EXAMPLES, FewShotConfig, read_option
+from icl.settings import EXAMPLES, ORDERS, FewShotConfig, read_option
 
 if TYPE_CHECKING:
     from icl.few_shot import FewShot
@@ -80,7 +80,7 @@ def grid(
         str, typer.Option("--k", help="Numbers, separated by commas.", rich_help_panel=CELLS)
     ] = "4",
     balances: Annotated[str, _axis("--balance", BALANCES)] = FewShotConfig().balance,
-    orders: Annotated[str, _axis("--order", ARRANGEMENTS)] = FewShotConfig().order,
+    arrangements: Annotated[str, _axis("--order", ORDERS)] = FewShotConfig().order,
     calibrations: Annotated[
         str, _axis("--calibration", CALIBRATIONS)
     ] = FewShotConfig().calibration,
@@ -144,9 +144,9 @@ def grid(
         of_selector.setdefault(selector, {}).update([read_option(selector, rest)])
     grid_cells = cells(
         tasks=_names(tasks), lms=_names(lms), selectors=_names(selectors), ks=_numbers(ks),
-        balances=_names(balances), orders=_names(orders), calibrations=_names(calibrations),
-        baselines=_names(baselines), seeds=range(seeds), options=of_selector, limit=limit,
-        balanced=balanced, **settings,
+        balances=_names(balances), arrangements=_names(arrangements),
+        calibrations=_names(calibrations), baselines=_names(baselines), seeds=range(seeds),
+        options=of_selector, limit=limit, balanced=balanced, **settings,
     )  # fmt: skip
     records = run_grid(grid_cells, source, data, models, out, ray)
     failed = [record for record in records if "error" in record]

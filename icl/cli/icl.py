@@ -211,7 +211,7 @@ def evaluate(
         **settings.to_dict(),
         "chat": few_shot.chat,
         "k": 0 if settings.selector == "zero" else settings.k,
-        "balance": few_shot.balance,
+        "balance": few_shot.config.shown_balance,
         "task": task.name,
         "lm": None if few_shot.lm is None else few_shot.lm.name,
         "embedder": few_shot.embedder.name,

@@ -16,9 +16,9 @@ from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.lm.open import lm_record
 from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.tasks import TASKS, Task
-from icl.selectors.arrange import ARRANGEMENTS, BALANCES
+from icl.selectors.arrange import BALANCES
 from icl.selectors.table import SELECTORS
-from icl.settings import FewShotConfig, Option
+from icl.settings import ORDERS, FewShotConfig, Option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ def cells(
     ks: Sequence[int] = (4,),
     seeds: Sequence[int] = (0,),
     balances: Sequence[str] = ("equal",),
-    orders: Sequence[str] = ("similar_last",),
+    arrangements: Sequence[str] = ("similar_last",),
     calibrations: Sequence[str] = ("none",),
     baselines: Sequence[str] = BASELINES,
     options: Mapping[str, Mapping[str, Option]] | None = None,
@@ -97,7 +97,7 @@ def cells(
         ks: each at least 1.
         seeds: each at least 0.
         balances: keys of ``BALANCES``.
-        orders: keys of ``ARRANGEMENTS``.
+        arrangements: keys of ``ORDERS``: their orders.
         calibrations: keys of ``CALIBRATIONS``.
         baselines: those of ``BASELINES`` that are wanted.
         options: selector -> its options.
@@ -108,12 +108,12 @@ def cells(
             ``GridCell`` refuses.
     """
     axes = {"task": tasks, "model": lms, "selector": selectors, "k": ks, "seed": seeds,
-            "balance": balances, "order": orders, "calibration": calibrations}  # fmt: skip
+            "balance": balances, "order": arrangements, "calibration": calibrations}  # fmt: skip
     for what, values in axes.items():
         if not values:
             raise TuneshotError(f"a grid needs at least one {what}; name one")
     for what, names, choices in (
-        ("balance", balances, BALANCES), ("order", orders, ARRANGEMENTS),
+        ("balance", balances, BALANCES), ("order", arrangements, ORDERS),
         ("calibration", calibrations, CALIBRATIONS), ("baseline", baselines, BASELINES),
     ):  # fmt: skip
         for name in names:
@@ -143,7 +143,7 @@ def cells(
             **settings,
         )
         for seed, lm, task, selector, k, balance, order, calibration in product(
-            seeds, lms, tasks, named, ks, balances, orders, calibrations
+            seeds, lms, tasks, named, ks, balances, arrangements, calibrations
         )
     ]
     return tuple({identity(cell.record): cell for cell in grid}.values())

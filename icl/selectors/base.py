@@ -116,6 +116,7 @@ class Selector(Checked, ABC):
         needs_vectors: whether ``select`` reads the queries' vectors.
         votes: whether the candidates' labels are the answer, without a language model.
         balance: the only ``BALANCES`` entry that makes sense with it; ``None`` = the user's choice.
+        arranges: whether it says in which order its candidates stand, whatever the order setting.
         in_chat: whether ``fit`` is quick enough to wait for in a chat.
         pool, filters: what it was fitted to.
 
@@ -129,6 +130,7 @@ class Selector(Checked, ABC):
     needs_vectors: ClassVar[bool] = False
     votes: ClassVar[bool] = False
     balance: ClassVar[str | None] = None
+    arranges: ClassVar[bool] = False
     in_chat: ClassVar[bool] = True
     seed: int = setting(0, "The seed of everything random.")
 

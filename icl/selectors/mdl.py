@@ -132,6 +132,7 @@ class MDL(
     """
 
     needs_vectors: ClassVar[bool] = True
+    arranges: ClassVar[bool] = True
     candidates: int = setting(
         30,
         "How many of the nearest messages lists are drawn from; shared equally by the labels in a "

@@ -9,6 +9,7 @@ from clfcore.config import Bound, Setting, setting
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.tasks import TASKS
+from icl.selectors.arrange import ARRANGEMENTS
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, Option
 
@@ -46,6 +47,8 @@ class Settings(FewShotConfig):
         bound=Bound(f"a number from 0 to {MAX_K}", lambda k: 0 <= k <= MAX_K),
         page=True,
     )
+    # A visitor does not wait for an order to be chosen.
+    order: str = setting("similar_last", "Their order.", choices=ARRANGEMENTS, page=True)
     task: str = setting("sms_spam", "What the labels are.", choices=TASKS, page=True)
     lm: str = setting("", "What reads the prompt; empty: the first.", page=True)
     checkpoint: str = setting("", "Empty: the first that knows the task's labels.", page=True)

@@ -5,7 +5,6 @@ examples and got anything from chance to the best answers. This asks again, abou
 """
 
 import copy
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
@@ -19,6 +18,7 @@ from icl.answering import FewShotPrediction
 from icl.few_shot import FewShot
 from icl.pool.pool import Pool
 from icl.prompt.calibration import CALIBRATIONS
+from icl.prompt.orders import different_orders
 from icl.selectors.base import Selection
 from icl.selectors.filters import NO_FILTERS, Filters
 
@@ -138,7 +138,9 @@ def sweep(
     )
     other_ks = sorted({*ks} - {config.k})
     other_orders = (
-        [] if few_shot.votes else _orders(len(places), orders, generator(config.seed, text))[1:]
+        []
+        if few_shot.votes
+        else different_orders(len(places), orders, generator(config.seed, text))[1:]
     )
     questions = 1 + len(other_ks) + len(other_orders)
     on_progress("sweep", 1, questions, f"k = {config.k}: {_figures(present)}")
@@ -172,16 +174,19 @@ def _with_k(few_shot: FewShot, k: int) -> FewShot:
     """The same method with another k.
 
     A fitted selector is asked for k at every query, so it can be shared: some take a second or
-    hundreds of questions to fit. Only the prior of batch calibration belongs to one k.
+    hundreds of questions to fit. Only the prior of batch calibration and an order chosen by entropy
+    belong to one k.
     """
     other = copy.copy(few_shot)
-    other.config = replace(few_shot.config, k=k)
-    return other.fit(few_shot.pool) if CALIBRATIONS[other.config.calibration].batch else other
+    other.config = config = replace(few_shot.config, k=k)
+    of_one_k = CALIBRATIONS[config.calibration].batch or config.chooses_order
+    return other.fit(few_shot.pool) if of_one_k else other
 
 
 def _with_rows(few_shot: FewShot, rows: Sequence[int]) -> FewShot:
     """The same method, which always shows these rows of the pool, in this order."""
     other = copy.copy(few_shot)
+    other.config = replace(few_shot.config, orders=1)
     other.selector = _FixedSelector(rows, few_shot.pool)
     return other
 
@@ -197,15 +202,6 @@ class _FixedSelector:
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
         return [Selection(list(self.rows), order=tuple(self.rows)) for _ in texts]
-
-
-def _orders(n: int, count: int, rng: np.random.Generator) -> list[tuple[int, ...]]:
-    """Different orders of n things, ``count`` or all: as they are, reversed, then at random."""
-    present = tuple(range(n))
-    orders = dict.fromkeys([present, present[::-1]])  # in this order, without duplicates
-    while len(orders) < min(count, math.factorial(n)):
-        orders[tuple(rng.permutation(n).tolist())] = None
-    return list(orders)[:count]
 
 
 def _figures(answer: FewShotPrediction) -> str:

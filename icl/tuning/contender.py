@@ -54,7 +54,7 @@ class Contender:
 
     def ways(self, default: FewShotConfig) -> list[dict[str, Any]]:
         """The settings of an answer that can be tried on what was read, see ``ways_to_answer``."""
-        return ways_to_answer(default, scores=self.readings[0].scored is not None)
+        return ways_to_answer(default, scores=bool(self.readings[0].scored))
 
     def answers(self, ways: Sequence[Mapping[str, Any]], questions: Questions) -> np.ndarray:
         """What it answers in each of some ways.
@@ -67,7 +67,7 @@ class Contender:
             (W, M, C) float64 probabilities.
         """
         few_shot = self._few_shot
-        if self.readings[0].scored is None:  # a vote, or answers in words: one way
+        if not self.readings[0].scored:  # a vote, or answers in words: one way
             own = [few_shot.answering.answer(reading).probabilities for reading in self.readings]
             return np.array([[[each[name] for name in few_shot.labels] for each in own]])
         scores = {name: self._scores(name) for name in {way["scoring"] for way in ways}}

@@ -97,6 +97,19 @@ class CountingLM:
         )
 
 
+class LastLabelLM(CountingLM):
+    """Says what the last example says, two to one: the order is all that matters."""
+
+    def read(
+        self, prompt: PromptText, continuations: Sequence[str], since: int | None = None
+    ) -> Scored:
+        text = as_text(prompt)
+        self.prompts.append(text)
+        last = max(continuations, key=lambda word: text.rfind("Type:" + word))
+        scores = [float(np.log(2.0 if word == last else 1.0)) for word in continuations]
+        return Scored(tuple((i,) for i, _ in enumerate(scores)), tuple((s,) for s in scores))
+
+
 class AnsweringLM:
     """A model behind an API: it answers in words, and its server counts more tokens than we do.
 

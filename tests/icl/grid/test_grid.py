@@ -186,7 +186,7 @@ def test_options_go_to_their_selector_and_make_another_cell(monkeypatch):
         ({"seeds": [-1]}, "seed must be 0 or more, not -1"),
         ({"limit": 0}, "limit must be 1 or more, not 0"),
         ({"balances": ["fair"]}, "unknown balance 'fair'; choose from none"),
-        ({"orders": ["best"]}, "unknown order 'best'"),
+        ({"arrangements": ["best"]}, "unknown order 'best'"),
         ({"baselines": ["topk"]}, "unknown baseline 'topk'; choose from zero, random, knn"),
         ({"scoring": "max"}, "unknown scoring 'max'"),
         ({"calibrations": ["some"]}, "unknown calibration 'some'"),
@@ -209,7 +209,7 @@ example_lists = st.lists(
 def test_balance_and_order_are_axes_where_they_make_a_difference():
     some = cells(
         ["sms_spam"], ["tiny"], ["topk"], balances=["equal", "none"],
-        orders=["similar_last", "random"],
+        arrangements=["similar_last", "random"],
     )  # fmt: skip
     of = {
         name: [c for c in some if c.selector == name] for name in ("zero", "random", "knn", "topk")

@@ -1,31 +1,24 @@
 """How a few-shot answer changes with the number and the order of its examples."""
 
 import json
-import math
 
 import pytest
 
 from clfcore.errors import TuneshotError
 from icl.few_shot import FewShot
-from icl.lm.base import Scored
 from icl.lm.local import LocalLM
-from icl.prompt.prompt import as_text
 from icl.selectors.table import SELECTORS
 from icl.session.sweep import sweep
-from tests.support.doubles import EXAMPLES, CountingLM, HashedWords, few_shot, save_tiny_lm
+from tests.support.doubles import (
+    EXAMPLES,
+    CountingLM,
+    HashedWords,
+    LastLabelLM,
+    few_shot,
+    save_tiny_lm,
+)
 
 TEXT = "win a free prize now, see you at dinner"
-
-
-class LastLabelLM(CountingLM):
-    """Says what the last example says, two to one: the order is all that matters."""
-
-    def read(self, prompt, continuations, since=None):
-        text = as_text(prompt)
-        self.prompts.append(text)
-        last = max(continuations, key=lambda word: text.rfind("Type:" + word))
-        scores = [math.log(2.0 if word == last else 1.0) for word in continuations]
-        return Scored(tuple((i,) for i, _ in enumerate(scores)), tuple((s,) for s in scores))
 
 
 @pytest.fixture(scope="module")
