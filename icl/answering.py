@@ -190,6 +190,19 @@ class Answering:
         counts = np.array([self.counts.get(label, 0) for label in self.task.labels])  # (C,)
         return prior.calibrate(scores, counts / counts.sum())
 
+    def neighbours_vote(self, reading: Reading) -> dict[str, float]:
+        """What the most similar messages vote, beside the prompt.
+
+        Raises:
+            TuneshotError: they were not looked for.
+        """
+        if not reading.neighbours:
+            raise TuneshotError(
+                "a vote needs the most similar messages, which were not looked for; read again "
+                "with vote above 0"
+            )
+        return self._vote(reading.neighbours[: self.config.voters])
+
     # --- an answer of each kind -------------------------------------------------------------------
 
     def _from_scores(self, reading: Reading) -> _Outcome:
@@ -211,18 +224,13 @@ class Answering:
 
     def _with_vote(self, outcome: _Outcome, reading: Reading) -> _Outcome:
         """An answer of which the neighbours' vote has its share."""
-        if not reading.neighbours:
-            raise TuneshotError(
-                "a vote needs the most similar messages, which were not looked for; read again "
-                "with vote above 0"
-            )
-        voters, share = reading.neighbours[: self.config.voters], self.config.vote
-        votes = self._vote(voters)
+        share, votes = self.config.vote, self.neighbours_vote(reading)
+        voters = min(self.config.voters, len(reading.neighbours))
         probabilities = {
             label: (1 - share) * p + share * votes[label]
             for label, p in outcome.probabilities.items()
         }
-        note = f"{share:.0%} of the probabilities are the vote of the {len(voters)} most similar"
+        note = f"{share:.0%} of the probabilities are the vote of the {voters} most similar"
         return outcome._replace(
             label=_most_probable(probabilities),
             probabilities=probabilities,

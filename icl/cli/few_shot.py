@@ -13,7 +13,7 @@ from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record
 from clfcore.types import Example
-from icl.cli.options import ModelChoice, TaskSource
+from icl.cli.options import FewShotOptions, ModelChoice, TaskSource
 from icl.lm.open import check_lm, open_lm
 from icl.prompt.tasks import TASKS, Task, task_from_file
 from icl.selectors.table import SELECTORS
@@ -46,7 +46,7 @@ def check_models(models: ModelChoice, settings: FewShotConfig) -> None:
         check_lm(models.lm, models.base_url)
 
 
-def load_few_shot(source: TaskSource, models: ModelChoice, settings: FewShotConfig) -> "FewShot":
+def load_few_shot(source: TaskSource, models: ModelChoice, settings: FewShotOptions) -> "FewShot":
     """The classifier of ``icl classify`` and the like; says on stderr where its pool is from.
 
     Raises:
@@ -54,6 +54,7 @@ def load_few_shot(source: TaskSource, models: ModelChoice, settings: FewShotConf
     """
     check_models(models, settings)
     task = task_named(source.task, source)
+    settings.check_task(task)
     if source.task == "sms_spam" or source.pool is not None:
         messages = load_pool(source.pool, source.text_column, source.label_column)
         examples, name = messages.examples, messages.name

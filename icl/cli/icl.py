@@ -45,12 +45,20 @@ from icl.cli.few_shot import (
     task_named,
 )
 from icl.cli.grid import grid
-from icl.cli.options import Balanced, ModelChoice, Questions, TaskSource, with_few_shot_settings
+from icl.cli.options import (
+    Balanced,
+    FewShotOptions,
+    ModelChoice,
+    Questions,
+    TaskSource,
+    with_few_shot_settings,
+)
+from icl.cli.tune import tune
 from icl.lm.open import API
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.tasks import TASKS
 from icl.selectors.table import SELECTORS
-from icl.settings import FewShotConfig, options_of
+from icl.settings import options_of
 
 if TYPE_CHECKING:
     from icl.answering import FewShotPrediction
@@ -70,7 +78,7 @@ app = new_app("Classify messages by showing a language model a few labelled exam
 )
 @with_few_shot_settings
 def classify(
-    settings: FewShotConfig,
+    settings: FewShotOptions,
     source: TaskSource,
     models: ModelChoice,
     texts: Texts = None,
@@ -99,7 +107,7 @@ def classify(
 )
 @with_few_shot_settings
 def show_prompt(
-    settings: FewShotConfig,
+    settings: FewShotOptions,
     source: TaskSource,
     models: ModelChoice,
     text: Annotated[str, typer.Argument(help="The message to classify.")],
@@ -124,7 +132,7 @@ def show_prompt(
 )
 @with_few_shot_settings
 def select(
-    settings: FewShotConfig,
+    settings: FewShotOptions,
     source: TaskSource,
     models: ModelChoice,
     text: Annotated[str, typer.Argument(help="The message to choose examples for.")],
@@ -165,7 +173,7 @@ def select(
 )
 @with_few_shot_settings
 def evaluate(
-    settings: FewShotConfig,
+    settings: FewShotOptions,
     source: TaskSource,
     models: ModelChoice,
     data: Questions = None,
@@ -183,6 +191,7 @@ def evaluate(
     """
     check_models(models, settings)
     task = task_named(source.task, source)
+    settings.check_task(task)
     examples, questions = pool_and_questions(task, source, data)
     questions = draw(questions, limit, balanced, settings.seed)
     if sentence := fewer_asked(questions, limit, balanced):
@@ -286,6 +295,7 @@ def list_selectors() -> None:
 
 
 app.command()(grid)
+app.command()(tune)
 
 
 def main() -> None:

@@ -1,21 +1,26 @@
 """Command-line options that several commands share, as settings dataclasses."""
 
+import inspect
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from clfcore.cli.options import with_config
+from clfcore.cli.options import with_config, with_settings
 from clfcore.cli.terminal import Command
 from clfcore.config import DEFAULT_LM, setting
 from clfcore.data.columns import MESSAGES, Columns
-from clfcore.errors import unknown_choice
+from clfcore.errors import TuneshotError, unknown_choice
 from icl.lm.connection import Connection
 from icl.lm.open import API
 from icl.pool.embed import DEFAULT_EMBEDDER
+from icl.prompt.tasks import Task
+from icl.recipe import Recipe
 from icl.selectors.table import SELECTORS
-from icl.settings import FewShotConfig, read_option
+from icl.settings import EXAMPLES, FewShotConfig, Option, read_option
 
 TASK, LM = "The task", "The language model"  # headings of --help
 
@@ -75,17 +80,67 @@ class ModelChoice(Connection):
         return replace(self, lm=lm, base_url=self.base_url if lm.startswith(API) else None)
 
 
+@dataclass(frozen=True, slots=True)
+class FewShotOptions(FewShotConfig):
+    """The settings of a command line, and the recipe that some of them come from."""
+
+    recipe: str = setting(
+        "",
+        "Settings that icl tune has chosen, a JSON file; options that are given beside it win.",
+        EXAMPLES,
+    )
+
+    def check_task(self, task: Task) -> None:
+        """Raises ``TuneshotError`` if the recipe is for other labels than the task's."""
+        if self.recipe:
+            Recipe.read(Path(self.recipe)).check_labels(task.labels)
+
+
 def with_few_shot_settings(command: Command) -> Command:
-    """Gives a command options for a ``TaskSource``, a ``ModelChoice`` and a ``FewShotConfig``.
+    """Gives a command options for a ``TaskSource``, a ``ModelChoice`` and ``FewShotOptions``.
 
     Its parameters are ``source``, ``models`` and ``settings``.
     """
-    command = with_config(FewShotConfig, "settings", _few_shot_config)(command)
-    return with_config(TaskSource, "source")(with_config(ModelChoice, "models")(command))
+
+    @wraps(command)
+    def with_recipe(context: typer.Context, settings: dict[str, Any], **others: Any) -> None:  # noqa: ANN401
+        sources = {name: context.get_parameter_source(name) for name in settings}
+        given = {name for name, source in sources.items() if source and source.name != "DEFAULT"}
+        try:
+            made = _few_shot_options(given, **settings)
+        except TuneshotError as error:
+            raise typer.BadParameter(str(error)) from error
+        command(settings=made, **others)
+
+    own = inspect.signature(command)
+    context = inspect.Parameter(
+        "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    with_recipe.__signature__ = own.replace(parameters=[context, *own.parameters.values()])  # type: ignore[attr-defined]
+    with_options = with_settings(FewShotOptions, defaults=True)(with_recipe)
+    return with_config(TaskSource, "source")(with_config(ModelChoice, "models")(with_options))
 
 
-def _few_shot_config(selector: str, options: Any = (), **settings: Any) -> FewShotConfig:  # noqa: ANN401
-    if selector not in SELECTORS:  # else its options could not be read
-        raise unknown_choice("selector", selector, SELECTORS)
-    read = dict(read_option(selector, each) for each in options)
-    return FewShotConfig(selector=selector, options=read, **settings)
+def _few_shot_options(
+    given: Collection[str],
+    recipe: str,
+    options: Iterable[str] = (),
+    **settings: Any,  # noqa: ANN401
+) -> FewShotOptions:
+    """The settings of a command line.
+
+    Args:
+        given: those that a person has chosen; the rest are defaults, and a recipe's win over them.
+        recipe: the name of its file, or nothing.
+        options: of the selector, as they are written.
+        settings: the other fields.
+    """
+    kept: Mapping[str, Option] = {}
+    if recipe:
+        chosen = Recipe.read(Path(recipe)).settings
+        settings |= {name: getattr(chosen, name) for name in settings if name not in given}
+        kept = chosen.options if settings["selector"] == chosen.selector else {}
+    if settings["selector"] not in SELECTORS:  # else its options could not be read
+        raise unknown_choice("selector", settings["selector"], SELECTORS)
+    read = dict(read_option(settings["selector"], each) for each in options)
+    return FewShotOptions(recipe=recipe, options={**kept, **read}, **settings)

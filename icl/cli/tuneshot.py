@@ -38,10 +38,15 @@ from icl.chat import serve as page
 from icl.chat.__main__ import chat
 from icl.cli.compare import compare
 from icl.cli.few_shot import load_few_shot, note_unanswered
-from icl.cli.options import TASK, ModelChoice, TaskSource, with_few_shot_settings
+from icl.cli.options import (
+    TASK,
+    FewShotOptions,
+    ModelChoice,
+    TaskSource,
+    with_few_shot_settings,
+)
 from icl.lm.loopback import is_loopback
 from icl.session.login_codes import login_configured
-from icl.settings import FewShotConfig
 
 SHUTDOWN_SECONDS = 5  # open pages are let go after this long when the server stops
 ADDRESS = "Address"  # a heading of --help
@@ -120,7 +125,7 @@ def serve(
 )
 @with_few_shot_settings
 def classify(
-    settings: FewShotConfig,
+    settings: FewShotOptions,
     source: TaskSource,
     models: ModelChoice,
     texts: Texts = None,

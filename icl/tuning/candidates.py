@@ -12,6 +12,8 @@ from typing import Any
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
+TUNED = ("selector", "options", "k", "balance", "order", "scoring", "calibration", "vote")
+
 # Settings of ``FewShotConfig``; what is not named is as in the settings that are tuned. The votes
 # ask no language model.
 VOTES: tuple[Mapping[str, Any], ...] = (
@@ -30,17 +32,13 @@ PROMPTS: tuple[Mapping[str, Any], ...] = (
     {"selector": "topk", "k": 16, "balance": "none"},
     {"selector": "balanced_random", "k": 8},
     {"selector": "mmr", "k": 8, "balance": "none"},
-    {"selector": "bm25", "k": 4, "balance": "none"},
-    {"selector": "hybrid", "k": 8, "balance": "none"},
-    {"selector": "topk", "k": 1, "balance": "none"},
-    {"selector": "topk", "k": 4, "balance": "none", "order": "similar_first"},
     {"selector": "topk", "k": 8, "balance": "none", "order": "similar_first"},
-    {"selector": "topk", "k": 8, "balance": "equal", "order": "interleave"},
 )
 
 # Of these, all that is asked is the prompt followed by each label: one read serves them all.
 SCORINGS_OF_ONE_READ = ("sum", "mean", "constrained", "first_token")
 CALIBRATIONS_WITHOUT_READS = ("none", "batch")
+VOTE_SHARES = (0.0, 0.25, 0.5, 0.75)  # all of it is a prompt of ``VOTES``
 
 
 def candidate_prompts(default: FewShotConfig, most: int, vote: bool) -> list[FewShotConfig]:
@@ -60,19 +58,31 @@ def candidate_prompts(default: FewShotConfig, most: int, vote: bool) -> list[Few
     ]
 
 
-def ways_to_answer(default: FewShotConfig, scores: bool) -> list[dict[str, Any]]:
+def ways_to_answer(default: FewShotConfig, scores: bool, vote: bool) -> list[dict[str, Any]]:
     """The settings of an answer that are tried with every prompt; the default's first.
 
     Args:
         default: the settings that are tuned.
-        scores: whether there are log-probabilities; votes and answers in words have one way.
+        scores: whether the language model gives log-probabilities, or answers in words.
+        vote: whether the vote of the nearest may have a share.
     """
-    if not scores:
-        return [{"scoring": "sum", "calibration": "none"}]
-    own = {"scoring": default.scoring, "calibration": default.calibration}
-    pairs = product(CALIBRATIONS_WITHOUT_READS, SCORINGS_OF_ONE_READ)
-    ways = [{"scoring": scoring, "calibration": calibration} for calibration, scoring in pairs]
-    return [own, *(way for way in ways if way != own)]
+    own = {"scoring": default.scoring, "calibration": default.calibration, "vote": default.vote}
+    ways = [
+        {"scoring": scoring, "calibration": calibration, "vote": share}
+        for share, calibration, scoring in product(
+            VOTE_SHARES if vote else (0.0,),
+            CALIBRATIONS_WITHOUT_READS if scores else ("none",),
+            SCORINGS_OF_ONE_READ if scores else ("sum",),
+        )
+    ]
+    return [own, *(way for way in ways if way != own)] if own in ways else ways
+
+
+def reads_a_message(settings: FewShotConfig) -> int:
+    """How often the language model is asked about one message."""
+    if SELECTORS[settings.selector].votes:
+        return 0
+    return settings.orders if settings.k > 1 else 1
 
 
 def _alike(a: FewShotConfig, b: FewShotConfig) -> bool:
@@ -82,8 +92,7 @@ def _alike(a: FewShotConfig, b: FewShotConfig) -> bool:
 
 def _shown(settings: FewShotConfig) -> Sequence[Any]:
     selector = SELECTORS[settings.selector]
-    balance = selector.balance or settings.balance
     if settings.selector == "zero":
         return (settings.selector,)
     order = "" if selector.votes else settings.order
-    return settings.selector, dict(settings.options), settings.k, balance, order
+    return settings.selector, dict(settings.options), settings.k, settings.shown_balance, order

@@ -1,8 +1,8 @@
 """A prompt that is tried: what it has read, and its answers in every way that costs no more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from functools import cache
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from icl.tuning.questions import Questions
 
 # With these, ``FewShot`` reads each prompt once, and nothing else; see ``ways_to_answer``.
 ONE_READ = {"scoring": "sum", "calibration": "none"}
+SOME_VOTE = 0.5  # any share makes it look for the nearest
 
 
 class Contender:
@@ -28,6 +29,7 @@ class Contender:
 
     Args:
         settings: those of the prompt; of the answer, all ways are tried.
+        vote: whether the vote of the nearest may have a share in them.
         task: labels and prompt format.
         pool: the labelled messages.
         lm: the language model.
@@ -40,51 +42,70 @@ class Contender:
     """
 
     def __init__(
-        self, settings: FewShotConfig, task: Task, pool: Pool, lm: LM, embedder: Embedder
+        self,
+        settings: FewShotConfig,
+        vote: bool,
+        task: Task,
+        pool: Pool,
+        lm: LM,
+        embedder: Embedder,
     ) -> None:
         self.settings = settings
         self.votes = SELECTORS[settings.selector].votes
         self.readings: list[Reading] = []
         values = {each.name: getattr(settings, each.name) for each in fields(FewShotConfig)}
-        self._few_shot = FewShot(task, lm=lm, embedder=embedder, **{**values, **ONE_READ}).fit(pool)
+        values |= {**ONE_READ, "vote": SOME_VOTE if vote and not self.votes else 0.0}
+        self._few_shot = FewShot(task, lm=lm, embedder=embedder, **values).fit(pool)
 
     def read(self, texts: Sequence[str]) -> None:
         """Asks about the next questions."""
         self.readings += self._few_shot.read(texts)
 
-    def ways(self, default: FewShotConfig) -> list[dict[str, Any]]:
-        """The settings of an answer that can be tried on what was read, see ``ways_to_answer``."""
-        return ways_to_answer(default, scores=bool(self.readings[0].scored))
-
-    def answers(self, ways: Sequence[Mapping[str, Any]], questions: Questions) -> np.ndarray:
-        """What it answers in each of some ways.
+    def answers(
+        self, default: FewShotConfig, questions: Questions
+    ) -> Iterator[tuple[FewShotConfig, np.ndarray]]:
+        """What it answers in every way that costs no further read, see ``ways_to_answer``.
 
         Args:
-            ways: W of them.
+            default: the settings that are tuned.
             questions: the M that it was asked.
 
-        Returns:
-            (W, M, C) float64 probabilities.
+        Yields:
+            All settings, and (M, C) float64 probabilities; a vote has one way.
         """
-        few_shot = self._few_shot
-        if not self.readings[0].scored:  # a vote, or answers in words: one way
-            own = [few_shot.answering.answer(reading).probabilities for reading in self.readings]
-            return np.array([[[each[name] for name in few_shot.labels] for each in own]])
-        scores = {name: self._scores(name) for name in {way["scoring"] for way in ways}}
-        return np.exp(
-            [
-                _without_prior(scores[way["scoring"]], questions.for_prior)
-                if CALIBRATIONS[way["calibration"]].batch
-                else log_softmax(scores[way["scoring"]])
-                for way in ways
-            ]
-        )
+        first = self.readings[0]
+        if self.votes:
+            yield self.settings, self._probabilities()
+            return
+        votes = self._votes() if first.neighbours else np.zeros(())
+        scores = cache(self._scores)
+        for way in ways_to_answer(default, bool(first.scored), bool(first.neighbours)):
+            if not first.scored:
+                p = self._probabilities()
+            elif CALIBRATIONS[way["calibration"]].batch:
+                p = np.exp(_without_prior(scores(way["scoring"]), questions.for_prior))
+            else:
+                p = np.exp(log_softmax(scores(way["scoring"])))
+            yield replace(self.settings, **way), (1 - way["vote"]) * p + way["vote"] * votes
 
     def _scores(self, scoring: str) -> np.ndarray:
         """Label scores in nats, (M, C)."""
         config = replace(self._few_shot.config, scoring=scoring)
         answering = replace(self._few_shot.answering, config=config)
         return np.array([answering.label_scores(reading) for reading in self.readings])
+
+    def _probabilities(self) -> np.ndarray:
+        """What it answers without a share of the nearest, (M, C)."""
+        config = replace(self._few_shot.config, vote=0.0)
+        answering = replace(self._few_shot.answering, config=config)
+        answers = [answering.answer(reading).probabilities for reading in self.readings]
+        return np.array([[each[name] for name in self._few_shot.labels] for each in answers])
+
+    def _votes(self) -> np.ndarray:
+        """What the nearest vote, (M, C)."""
+        answering = self._few_shot.answering
+        votes = [answering.neighbours_vote(reading) for reading in self.readings]
+        return np.array([[each[name] for name in self._few_shot.labels] for each in votes])
 
 
 def _without_prior(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

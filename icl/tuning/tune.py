@@ -21,21 +21,18 @@ from icl.pool.embed import Embedder
 from icl.pool.pool import Pool
 from icl.prompt.tasks import Task
 from icl.recipe import Recipe
-from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
-from icl.tuning.candidates import candidate_prompts
+from icl.tuning.candidates import TUNED, candidate_prompts, reads_a_message
 from icl.tuning.choice import choose, losses
 from icl.tuning.contender import Contender
 from icl.tuning.metered import MeteredLM, PoolEmbedder
 from icl.tuning.questions import Questions
-from icl.tuning.race import Round, plan_race, reads_of
+from icl.tuning.race import USUAL_READS, Round, plan_race, reads_of
 
 USUAL_SETTINGS = FewShotConfig()
-USUAL_READS = 600
 LEAST_MESSAGES = 16  # different ones: fewer cannot tell settings apart
 IN_A_ROW = 4  # messages that one prompt reads before the next does: their beginnings are read once
 READS_OF_FIT = 1  # ``FewShot.fit`` makes sure once that the language model can be asked
-TUNED = ("selector", "options", "k", "balance", "order", "scoring", "calibration")
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ def tune(
         reads: how often the language model may be asked, at most.
         vote: whether the vote of the nearest may be chosen, which asks no language model.
         note: told in one line what will be done, before the first read.
-        on_progress: called with ("tune", prompts read, prompts in all, "").
+        on_progress: called with ("tune", reads done, reads at most, "").
 
     Raises:
         TuneshotError: too few reads, no labelled message, labels that the task does not have, or a
@@ -97,16 +94,18 @@ def tune(
         return Tuned(replace(recipe, basis={**basis, "summary": f"default: {reason}"}), ())
 
     settings = candidate_prompts(default, len(questions) - 1, vote)
-    paying = [each for each in settings if not SELECTORS[each.selector].votes]
-    rounds = plan_race([1] * len(paying), len(questions), reads - READS_OF_FIT)
-    note(_what_is_done(rounds, len(questions), lm))
+    paying = [each for each in settings if reads_a_message(each)]
+    prices = [reads_a_message(each) for each in paying]
+    rounds = plan_race(prices, len(questions), reads - READS_OF_FIT)
+    most = reads_of(rounds, prices[: rounds[0].prompts])
+    note(_what_is_done(rounds, most + READS_OF_FIT, len(questions), lm))
     metered, near = MeteredLM(lm, reads), PoolEmbedder(embedder, pool)
     contenders = [
-        Contender(each, task, pool, metered, near)
+        Contender(each, vote, task, pool, metered, near)
         for each in settings
         if each not in paying[rounds[0].prompts :]
     ]
-    _race(contenders, rounds, questions, default, on_progress)
+    _race(contenders, rounds, questions, default, lambda done: on_progress("tune", done, most, ""))
 
     asked = questions.first(rounds[-1].messages)
     trials = [
@@ -115,6 +114,8 @@ def tune(
         for trial in _trials(contender, questions.first(len(contender.readings)), default)
     ]
     finals = [trial for trial in trials if trial.messages == len(asked)]
+    # The default first, then the simplest: what asks no language model, then what asks it.
+    finals[1:] = sorted(finals[1:], key=lambda trial: reads_a_message(trial.settings) > 0)
     choice = choose(np.stack([trial.losses for trial in finals]), asked.for_labels, default.seed)
     chosen = finals[choice.candidate]
     basis |= {
@@ -140,11 +141,11 @@ def _race(
     rounds: Sequence[Round],
     questions: Questions,
     default: FewShotConfig,
-    on_progress: OnProgress,
+    on_reads: Callable[[int], object],
 ) -> None:
     """Lets the contenders read as the rounds say; those that ask no language model, everything."""
     racing = [each for each in contenders if not each.votes]
-    total, done, before = reads_of(rounds, [1] * len(racing)), 0, 0
+    done, before = 0, 0
     for size, messages in rounds:
         if before:
             asked = questions.first(before)
@@ -156,8 +157,8 @@ def _race(
             texts = questions.texts[start : min(start + IN_A_ROW, messages)]
             for contender in racing:
                 contender.read(texts)
-                done += len(texts)
-                on_progress("tune", done, total, "")
+                done += len(texts) * reads_a_message(contender.settings)
+                on_reads(done)
         before = messages
     for contender in contenders:
         if contender.votes:
@@ -195,18 +196,11 @@ class _Trial(NamedTuple):
 
 def _trials(contender: Contender, asked: Questions, default: FewShotConfig) -> list[_Trial]:
     """Every way to answer with a prompt that has been asked these questions."""
-    ways, weights = contender.ways(default), asked.for_labels
-    trials = []
-    for way, p in zip(ways, contender.answers(ways, asked), strict=True):
+    weights, trials = asked.for_labels, []
+    for settings, p in contender.answers(default, asked):
         of_each = losses(p, asked.right, weights)
-        trials.append(
-            _Trial(
-                replace(contender.settings, **way),
-                of_each,
-                float(of_each @ weights),
-                float((p.argmax(axis=1) == asked.right) @ weights),
-            )
-        )
+        accuracy = (p.argmax(axis=1) == asked.right) @ weights
+        trials.append(_Trial(settings, of_each, float(of_each @ weights), float(accuracy)))
     return trials
 
 
@@ -225,13 +219,12 @@ def _too_few(questions: Questions) -> str:
     return ""
 
 
-def _what_is_done(rounds: Sequence[Round], labelled: int, lm: LM) -> str:
+def _what_is_done(rounds: Sequence[Round], reads: int, labelled: int, lm: LM) -> str:
     first, last = rounds[0], rounds[-1]
     some = f"{first.messages} to {last.messages}" if len(rounds) > 1 else f"{last.messages}"
-    most = reads_of(rounds, [1] * first.prompts) + READS_OF_FIT
     return (
         f"{first.prompts} prompts are compared on {some} of {labelled:,} labelled messages: at "
-        f"most {most:,} reads of {lm.name}"
+        f"most {reads:,} reads of {lm.name}"
     )
 
 

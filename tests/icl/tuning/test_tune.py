@@ -11,7 +11,7 @@ from icl.few_shot import FewShot
 from icl.lm.base import Scored
 from icl.prompt.tasks import task_with_labels
 from icl.settings import FewShotConfig
-from icl.tuning.candidates import candidate_prompts, ways_to_answer
+from icl.tuning.candidates import candidate_prompts
 from icl.tuning.contender import Contender
 from icl.tuning.questions import Questions
 from icl.tuning.tune import LEAST_MESSAGES, tune
@@ -215,13 +215,13 @@ def test_the_answers_that_are_compared_are_those_the_classifier_would_give():
     pool = make_pool([e.text for e in examples], [e.label for e in examples])
     questions = Questions.of(pool, LABELS, seed=0)
     lm = Oracle(lambda *_: True, bias=0.5)
-    contender = Contender(FewShotConfig(), TASK, pool, lm, HashedWords())
+    contender = Contender(FewShotConfig(), True, TASK, pool, lm, HashedWords())
     contender.read(questions.texts)
-    ways = ways_to_answer(FewShotConfig(), scores=True)
-    for way, answers in zip(ways, contender.answers(ways, questions), strict=True):
+    for settings, answers in contender.answers(FewShotConfig(), questions):
+        way = {name: getattr(settings, name) for name in ("scoring", "calibration", "vote")}
         few_shot = FewShot(TASK, lm=lm, embedder=HashedWords(), **way).fit(pool)
         own = [list(p.probabilities.values()) for p in few_shot.predict(questions.texts)]
-        same = way["calibration"] == "none"
+        same = settings.calibration == "none"
         assert answers == pytest.approx(np.array(own), abs=1e-9 if same else 0.1)
 
 
