@@ -346,5 +346,10 @@ def print_evaluation(evaluation: "Evaluation", title: str) -> None:
         for key, value in m.figures.items()
         if not math.isnan(value)
     ]
+    rows += [
+        (f"accuracy of the surest {each['coverage']:.0%}", f"{each['accuracy']:.4f}", "")
+        for each in evaluation.coverage
+        if each["coverage"] in (0.8, 0.5)
+    ]
     print_table("figure", "value", "95 % interval", rows=rows, title=title)
     stdout.print(f"{evaluation.ms_per_message:.2f} ms a message, in batches")

@@ -8,8 +8,9 @@ from typing import Any
 from clfcore.data.labels import unknown_labels
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.coverage import accuracy_by_coverage
 from clfcore.evaluation.intervals import Share
-from clfcore.evaluation.metrics import Metrics, measure
+from clfcore.evaluation.metrics import LabelledPredictions, Metrics, measure
 from clfcore.types import Classifier, Example, Prediction, ignore
 
 
@@ -19,6 +20,7 @@ class Evaluation:
 
     Attributes:
         majority: what always answering the commonest label would score.
+        coverage: see ``accuracy_by_coverage``.
         ms_per_message: mean wall-clock milliseconds.
         data_sha256: ``content_hash`` of the messages.
         predictions: one a message, in order.
@@ -26,6 +28,7 @@ class Evaluation:
 
     metrics: Metrics
     majority: Share
+    coverage: list[dict[str, float]]
     ms_per_message: float
     data_sha256: str
     predictions: list[Prediction]
@@ -35,6 +38,7 @@ class Evaluation:
         return {
             **self.metrics.to_dict(),
             "majority": asdict(self.majority),
+            "coverage": self.coverage,
             "ms_per_message": round(self.ms_per_message, 3),
             "data_sha256": self.data_sha256,
         }
@@ -95,9 +99,11 @@ def _measured(
 ) -> Evaluation:
     truth = [example.label for example in examples]
     counts = Counter(truth)
+    run = LabelledPredictions.of(truth, predictions, classifier.labels)
     return Evaluation(
         metrics=measure(truth, predictions, classifier.labels),
         majority=Share.count(max(counts.values()), len(examples)),
+        coverage=accuracy_by_coverage([run]),
         ms_per_message=sum(p.ms for p in predictions) / len(predictions),
         data_sha256=content_hash(examples),
         predictions=predictions,

@@ -51,6 +51,15 @@ class LabelledPredictions:
             np.array([column[label] for label in truth], np.int64),
         )
 
+    @classmethod
+    def of(
+        cls, truth: Sequence[str], predictions: Sequence[Prediction], labels: Sequence[str]
+    ) -> "LabelledPredictions":
+        """The same from the predictions of a classifier."""
+        return cls.from_labels(
+            truth, [p.label for p in predictions], [p.probabilities for p in predictions], labels
+        )
+
     @property
     def answered(self) -> np.ndarray:
         """(N,) bool, whether there is an answer."""
@@ -315,9 +324,7 @@ def measure(
     truth: Sequence[str], predictions: Sequence[Prediction], labels: tuple[str, ...]
 ) -> Metrics:
     """Metrics of ``predictions`` against ``truth``, both in the same order."""
-    run = LabelledPredictions.from_labels(
-        truth, [p.label for p in predictions], [p.probabilities for p in predictions], labels
-    )
+    run = LabelledPredictions.of(truth, predictions, labels)
     no_answer = int((~run.answered).sum())
     table = np.zeros((len(labels), len(labels) + bool(no_answer)), int)
     np.add.at(table, (run.truth, run.predicted), 1)  # -1 is the last column

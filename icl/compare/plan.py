@@ -22,6 +22,9 @@ from icl.pool.embed import DEFAULT_EMBEDDER
 
 COMPARED_LM = BF16 + DEFAULT_LM
 DEMONSTRATION_ORDERS = 4  # random ones, of the same demonstrations
+HELD_OUT = "held out"
+HELD_OUT_SHARE = 0.25  # of the labelled messages, to choose a threshold on
+LEAST_HELD_OUT, MOST_HELD_OUT = 20, 128  # of fewer, no threshold can be sure of 95 %
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +45,11 @@ class ComparisonCell(Checked):
         chat: whether the prompt is a chat; ``None``: as the model prefers.
         prompt_tokens: how long a prompt may be; 0: as the model likes it.
         embedder: what finds similar messages.
-        more: what else is measured: ``memory``; ``second``, the other corpus; ``hard``, some test
-            messages as they are; a key of ``PERTURBATIONS``, the same in other words; ``order 1``,
-            ``order 2``, …: the same with the demonstrations in other orders.
+        more: what else is measured: ``memory``; ``held out``, labelled messages that were put
+            aside, answered by the same method after learning from the others; ``second``, the
+            other corpus; ``hard``, some test messages as they are; a key of ``PERTURBATIONS``, the
+            same in other words; ``order 1``, ``order 2``, …: the same with the demonstrations in
+            other orders.
         inputs: what all this is applied to: hashes of the messages, of the prompt's format and of
             the models' files.
         connection: how the server of a model behind an API is reached; the records name its
@@ -180,7 +185,7 @@ class Plan(Checked):
             if not method.chooses:  # nothing depends on budget or seed
                 seed, budget = self.seeds[0], 0
             has_more = self.robust and seed == self.seeds[0] and budget in (0, largest)
-            more = _more(method, split) if has_more else ()
+            more = _more(method, split, budget) if has_more else ()
             # A model that a method does not use makes no other cell of it.
             base = self.base if method.family == "fine_tuned" else ""
             lm = self.lm if method.asks_lm else ""
@@ -206,11 +211,18 @@ class Plan(Checked):
         return tuple(dict.fromkeys(cells))
 
 
-def _more(method: Method, split: TaskSplit) -> tuple[str, ...]:
+def _more(method: Method, split: TaskSplit, budget: int) -> tuple[str, ...]:
     """What is measured beside the test part, see ``ComparisonCell``."""
+    learns = method.family != "baseline"
+    held_out = [HELD_OUT] if learns and held_out_of(budget) >= LEAST_HELD_OUT else []
     orders = range(1, DEMONSTRATION_ORDERS + 1) if method.family == "few_shot" else ()
     second = ["second"] if split.second else []
-    return ("memory", "hard", *PERTURBATIONS, *(f"order {n}" for n in orders), *second)
+    return ("memory", *held_out, "hard", *PERTURBATIONS, *(f"order {n}" for n in orders), *second)
+
+
+def held_out_of(labelled: int) -> int:
+    """How many of the labelled messages are put aside where a threshold is chosen."""
+    return min(round(HELD_OUT_SHARE * labelled), MOST_HELD_OUT)
 
 
 def budgets_of(text: str, pool: int) -> tuple[int, ...]:

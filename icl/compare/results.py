@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from clfcore.evaluation.coverage import accuracy_by_coverage
 from clfcore.evaluation.intervals import Interval
 from clfcore.evaluation.metrics import METRICS, LabelledPredictions, added_up, reliability
 from clfcore.evaluation.paired import (
@@ -106,6 +107,7 @@ class Results:
                 "no_answer": sum(test.get("no_answer", 0) for test in tests),
                 "confusion": added_up([test["confusion"] for test in tests]),
                 "reliability": reliability(point.runs[: len(point.records)]),
+                "coverage": accuracy_by_coverage(point.runs[: len(point.records)]),
                 "learn_seconds": mean(record["learn_seconds"] for record in point.records),
                 "ms": mean(test["ms_per_message"] for test in tests),
                 "prompt_tokens": sum(record["prompt_tokens"] for record in point.records)

@@ -1,13 +1,16 @@
-"""What only the largest budget has: memory, other words, other orders, another corpus."""
+"""What only the largest budget has: memory, thresholds, other words and orders, another corpus."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from clfcore.data.split import content_hash
+from clfcore.evaluation.coverage import TARGETS, above_threshold, choose_threshold
 from clfcore.evaluation.metrics import METRICS
 from clfcore.evaluation.paired import difference, estimate, resamples
 from clfcore.evaluation.perturb import PERTURBATIONS
+from icl.compare.plan import HELD_OUT
 from icl.compare.results import Results, figure_of, interval_of
 
 
@@ -15,6 +18,29 @@ def memory(results: Results) -> dict[str, float]:
     """Method -> megabytes."""
     peaks = {key: record["more"].get("memory") for key, record in results.robust.items()}
     return {key: m["megabytes"] for key, m in peaks.items() if m and m["megabytes"]}
+
+
+def thresholds(results: Results) -> dict[str, Any]:
+    """What a method answers if it is to be right so often, and how often it then is.
+
+    The threshold is chosen on labelled messages that were put aside; what it does is measured on
+    the test messages, with the method that learned from all labelled ones.
+    """
+    rows, held_out = [], 0
+    for key, record in results.robust.items():
+        if HELD_OUT not in record["more"]:
+            continue
+        aside, test = (results.predictions(record, about) for about in (HELD_OUT, "test"))
+        held_out = len(aside.truth)
+        for target in TARGETS:
+            threshold = choose_threshold(aside, target)
+            row: dict[str, Any] = {"method": key, "target": target, "threshold": threshold}
+            if threshold is not None:
+                coverage, accuracy = above_threshold(test, threshold)
+                row |= {"coverage": asdict(coverage)}
+                row |= {"accuracy": asdict(accuracy) if accuracy.of else None}
+            rows.append(row)
+    return {"budget": results.plan.budgets[-1], "held_out": held_out, "rows": rows}
 
 
 def robustness(results: Results) -> dict[str, Any]:

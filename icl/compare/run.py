@@ -32,7 +32,7 @@ from clfcore.types import Classifier, Example, OnProgress, ignore
 from icl.compare.learn.embedding import pool_of, seconds_to_embed, vectors_of
 from icl.compare.learn.inputs import MethodInput
 from icl.compare.methods import METHODS
-from icl.compare.plan import ComparisonCell, Plan
+from icl.compare.plan import HELD_OUT, ComparisonCell, Plan, held_out_of
 from icl.compare.task_split import TaskSplit
 from icl.pool.embed import DEFAULT_EMBEDDER
 from icl.selectors.votek import VoteKPool
@@ -108,30 +108,33 @@ def run_cell(
         seconds += seconds_to_embed([example.text for example in inputs.labelled], cell.embedder)
 
     def ask(
-        classifier: Classifier, examples: Sequence[Example], about: str
+        classifier: Classifier, examples: Sequence[Example], about: str, rows: Sequence[int]
     ) -> tuple[Evaluation, Recorded]:
-        recorded = Recorded(classifier, examples, answers, {"asked": about}, inputs.rows)
+        recorded = Recorded(classifier, examples, answers, {"asked": about}, rows)
         total = len(examples)
         result = evaluate(
             recorded, examples, lambda n: on_progress("evaluate", n, total, cell.name), BATCH
         )
         return result, recorded
 
-    test, recorded = ask(classifier, split.test, "test")
+    test, recorded = ask(classifier, split.test, "test", inputs.rows)
     more: dict[str, Any] = {}
     for what in cell.more:
         if what == "memory":
             more[what] = {"megabytes": peak_memory(cell, split)}
             continue
-        again, examples = classifier, split.balanced_sample
-        if what == "second":
+        again, examples, rows = classifier, split.balanced_sample, inputs.rows
+        if what == HELD_OUT:
+            rest, examples = hold_out(inputs)
+            again, rows = method.learn(rest), rest.rows
+        elif what == "second":
             examples = split.second
         elif what in PERTURBATIONS:
             examples = tuple(perturbed(what, split.balanced_sample, split.words, split.split_seed))
         elif what.startswith("order "):
             number = int(what.removeprefix("order "))
             again = method.learn(replace(inputs, order="random", seed=number))
-        result, _ = ask(again, examples, what)
+        result, _ = ask(again, examples, what, rows)
         more[what] = {"accuracy": result.metrics.accuracy.value}
     return {
         **cell.record,
@@ -146,6 +149,19 @@ def run_cell(
         "answers": answers.name,
         **about_this_run(),
     }
+
+
+def hold_out(inputs: MethodInput) -> tuple[MethodInput, tuple[Example, ...]]:
+    """What is left to learn from when some labelled messages are put aside, and these."""
+    order = np.random.default_rng(inputs.seed).permutation(len(inputs.labelled)).tolist()
+    aside = set(order[: held_out_of(len(order))])
+    kept = [row for row in range(len(order)) if row not in aside]
+    rest = replace(
+        inputs,
+        labelled=tuple(inputs.labelled[row] for row in kept),
+        rows=tuple(inputs.rows[row] for row in kept),
+    )
+    return rest, tuple(inputs.labelled[row] for row in sorted(aside))
 
 
 # --- memory -------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from clfcore.evaluation.records import Record
 from icl.compare.methods import METHODS
 from icl.compare.plan import Plan
 from icl.compare.results import Results
-from icl.compare.robustness import memory, orders, robustness, second
+from icl.compare.robustness import memory, orders, robustness, second, thresholds
 from icl.compare.task_split import TaskSplit
 from icl.report.findings import FORMAT, Findings
 from icl.report.sentences import verdict_record
@@ -106,6 +106,7 @@ def summarize(
         ],
         "points": list(results.points()),
         "memory_mb": memory(results),
+        "thresholds": thresholds(results),
         "tests": list(results.tests()),
         "crossovers": list(results.crossovers()),
         "robustness": robustness(results),

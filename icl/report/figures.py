@@ -226,3 +226,50 @@ def _reliability(name: str, bins: Iterable[Mapping[str, float]], style: Style) -
     figure.update_yaxes(range=[low - 0.04, 1.04], tickformat=".0%", title_text="right", nticks=5)
     shares = [f"{share(each['confidence'])} sure, {share(each['accuracy'])} right" for each in bins]
     return described(figure, f"{capital(name)}: {'; '.join(shares)}.")
+
+
+# --- answering only when sure ---------------------------------------------------------------------
+
+
+def coverage(findings: Findings) -> Drawing | None:
+    """For each method, with the most labels: the accuracy where only the surest are answered."""
+    look, figure = styles(findings), new_figure(height=430)
+    curves = {key: point["coverage"] for key, point in findings.last.items()
+              if point.get("coverage")}  # fmt: skip
+    if not curves:  # summaries of earlier versions do not say
+        return None
+    for key, curve in curves.items():
+        name = escaped(findings.name(key))
+        figure.add_scatter(
+            x=[each["coverage"] for each in curve],
+            y=[each["accuracy"] for each in curve],
+            mode="lines+markers",
+            name=name,
+            legendgroup=key,
+            line={"color": look[key].color, "width": 2.5, "dash": look[key].dash},
+            marker={"symbol": look[key].symbol, "size": 9},
+            hovertext=[
+                f"<b>{name}</b><br>the surest {each['coverage']:.0%}: {share(each['accuracy'])}"
+                for each in curve
+            ],
+            hoverinfo="text",
+        )
+    scale_up(
+        figure, METRICS["accuracy"], [e["accuracy"] for curve in curves.values() for e in curve]
+    )
+    figure.update_xaxes(
+        range=[1.04, 0.06],
+        tickformat=".0%",
+        dtick=0.1,
+        title_text="messages answered, the surest first",
+    )
+    said = [
+        f"{findings.name(key)} from {share(curve[0]['accuracy'])} of all to "
+        f"{share(_half(curve))} of the surest half"
+        for key, curve in curves.items()
+    ]
+    return described(figure, f"Accuracy by the share that is answered: {'; '.join(said)}.")
+
+
+def _half(curve: Sequence[Mapping[str, float]]) -> float:
+    return min(curve, key=lambda each: abs(each["coverage"] - 0.5))["accuracy"]

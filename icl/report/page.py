@@ -61,6 +61,8 @@ def report_page(summary: Mapping[str, Any]) -> bytes:
     costs = report_figures.costs(findings)
     figures = {"crossover": crossover(findings)}
     figures |= {f"cost {n}": report_figures.cost_figure(findings, c) for n, c in enumerate(costs)}
+    if sure := report_figures.coverage(findings):
+        figures["coverage"] = sure
     curves = report_figures.reliability(findings)
     figures |= {f"reliability {key}": drawing for key, drawing in curves.items()}
 

@@ -28,6 +28,7 @@ from icl.report.verdict import verdicts
 
 MOST_LABELS = 12  # a matrix of more cannot be read; its most frequent mistakes can
 MISTAKES = 12
+SUREST = (1.0, 0.8, 0.5)  # shares of the messages
 
 ACCURACY = METRICS["accuracy"]
 
@@ -233,6 +234,42 @@ def reliability_table(findings: Findings) -> Table:
     ]
     header = ["method", "how sure", "right", "answers"]
     return Table("How often an answer is right, by how sure it is", header, rows)
+
+
+def surest(findings: Findings) -> Table:
+    """Accuracy of the surest answers, and what thresholds chosen on labelled messages do."""
+    found = (findings.summary.get("thresholds") or {"rows": []})["rows"]
+    chosen = {(row["method"], row["target"]): row for row in found}
+    targets = list(dict.fromkeys(target for _, target in chosen))
+    rows = [
+        [
+            TableCell(findings.name(key)),
+            *plain_cells(
+                ACCURACY.show(each["accuracy"])
+                for each in point["coverage"]
+                if each["coverage"] in SUREST
+            ),
+            *(_threshold(chosen.get((key, target))) for target in targets),
+        ]
+        for key, point in findings.last.items()
+        if point.get("coverage")
+    ]
+    header = [
+        "method",
+        *("all" if coverage == 1 else f"surest {coverage:.0%}" for coverage in SUREST),
+        *(f"to be right in {target:.0%}" for target in targets),
+    ]
+    return Table("Accuracy of the surest answers, and what thresholds do", header, rows)
+
+
+def _threshold(row: Mapping[str, Any] | None) -> TableCell:
+    """What is answered from a threshold on, and how often that is right."""
+    if row is None:
+        return TableCell("–")
+    if row["threshold"] is None:
+        return TableCell("–", "not within reach")
+    answered = f"answers {ACCURACY.show(row['coverage']['value'])}"
+    return TableCell(answered, f"right in {ACCURACY.interval(row['accuracy'])}")
 
 
 # --- what shakes it -------------------------------------------------------------------------------

@@ -60,6 +60,10 @@ def make_point(method, budget, labels, seeds, base, gain, half_at):
             {"confidence": c, "accuracy": round(c**1.4, 3), "count": round(10 + 90 * c)}
             for c in (0.55, 0.65, 0.75, 0.85, 0.95)
         ],
+        "coverage": [
+            {"coverage": n / 10, "accuracy": value + (1 - value) * (10 - n) / 12}
+            for n in range(10, 0, -1)
+        ],
         "learn_seconds": 0.0 if budget == 0 or asks else 0.3 + budget / 100,
         "ms": 520.0 if asks else 2.9 if method == "fine_tuned" else 9.5,
         "prompt_tokens": (210.5 if budget else 40.0) if asks else 0.0,
@@ -103,6 +107,14 @@ def make_summary(
         "failures": [{"method": "knn", "budget": 16, "seed": 1, "error": "too few <labels>"}],
         "points": points,
         "memory_mb": {"fine_tuned": 812.0, "few_shot_topk": 1430.5},
+        "thresholds": {
+            "budget": last, "held_out": 128,
+            "rows": [
+                {"method": key, "target": target, "threshold": None if target > 0.98 else 0.9,
+                 "coverage": interval(0.8), "accuracy": interval(0.96)}
+                for key in learning for target in (0.95, 0.99)
+            ],
+        },
         "tests": [
             {"budget": budget, "a": a, "b": b, "only_a": 20 + n, "only_b": 12,
              "p": [0.0004, 0.03, 0.4][n % 3], "p_holm": [0.0012, 0.06, 0.8][n % 3],
@@ -169,8 +181,10 @@ def bare_summary():
     for point in summary["points"]:
         point["reliability"] = []
         point["dollars"] = None
+        del point["coverage"]
         point["metrics"]["balanced_accuracy"] = interval(0.8) | {"seeds": [0.8]}
     return summary | {
+        "thresholds": {"budget": 64, "held_out": 0, "rows": []},
         "failures": [], "memory_mb": {}, "tests": [], "crossovers": [], "second": None,
         "robustness": {"budget": 64, "messages": 0, "rows": []},
         "orders": {"budget": 64, "messages": 0, "rows": []},

@@ -15,7 +15,7 @@ import pytest
 
 from clfcore.cli.terminal import print_evaluation
 from clfcore.data.messages import LabelledMessages, sample_messages
-from clfcore.data.split import normal_form
+from clfcore.data.split import content_hash, normal_form
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.evaluation.metrics import METRICS, Metric
@@ -27,8 +27,11 @@ from icl.compare import run as compare
 from icl.compare.disagreements import explain
 from icl.compare.learn import fine_tuning
 from icl.compare.learn.labels import MajorityClass, WithAllLabels
+from icl.compare.learn.others import tfidf
 from icl.compare.methods import METHODS, Method
 from icl.compare.plan import ComparisonCell, Plan, budgets_of
+from icl.compare.results import Results
+from icl.compare.robustness import thresholds
 from icl.compare.run import method_input, run_cell
 from icl.compare.summary import summarize
 from icl.compare.task_split import find_task, split_task
@@ -125,7 +128,8 @@ def test_what_needs_no_labels_is_asked_once_and_only_the_largest_budget_has_more
     assert Counter(c.method for c in some) == {"zero": 1, "few_shot_topk": 4, "tfidf": 4}
     more = {(c.method, c.budget, c.seed): c.more for c in some if c.more}
     assert list(more) == [("zero", 0, 0), ("few_shot_topk", 140, 0), ("tfidf", 140, 0)]
-    assert set(more["tfidf", 140, 0]) == {"memory", "hard", "second", *PERTURBATIONS}
+    assert set(more["tfidf", 140, 0]) == {"memory", "held out", "hard", "second", *PERTURBATIONS}
+    assert "held out" not in more["zero", 0, 0]  # it learns nothing
     orders = {"order 1", "order 2", "order 3", "order 4"}
     assert set(more["few_shot_topk", 140, 0]) - set(more["tfidf", 140, 0]) == orders
 
@@ -258,6 +262,43 @@ def test_a_record_says_what_a_method_has_chosen_for_itself(tmp_path, monkeypatch
             cell(split, name, 8, test_size=40), split, answers=tmp_path / f"{name}.jsonl"
         )
         assert record["chosen"] == (None if name == "nothing" else {"k": 7})
+
+
+def test_a_threshold_is_chosen_on_messages_that_the_method_has_not_learned_from(
+    tmp_path, monkeypatch
+):
+    learned = []
+
+    def learn(inputs):
+        learned.append(inputs)
+        return tfidf(inputs)
+
+    monkeypatch.setitem(METHODS, "tfidf", replace(METHODS["tfidf"], learn=learn))
+    split = split_task(MESSAGES, test_size=40)
+    some = plan(methods=("tfidf",), budgets=(8, 120), seeds=(3,), robust=True)
+    cells = [replace(cell, more=("held out",)) for cell in some.cells(split) if cell.more]
+    (record,) = [run_cell(each, split, answers=tmp_path / "a.jsonl") for each in cells]
+    everything, rest = learned
+    assert (len(everything.labelled), len(rest.labelled)) == (120, 90)
+    aside = [line for line in read_lines(tmp_path / "a.jsonl") if line["asked"] == "held out"]
+    assert len(aside) == 30
+    kept = {content_hash([example])[:16] for example in rest.labelled}
+    assert not kept & {line["message"] for line in aside}
+    assert [split.pool[row] for row in rest.rows] == list(rest.labelled)
+    results = Results(some, split, [record], tmp_path)
+    found = thresholds(results)
+    assert found["held_out"] == 30
+    by_target = {row["target"]: row for row in found["rows"]}
+    assert by_target[0.9]["accuracy"]["of"] == by_target[0.9]["coverage"]["hits"]
+    assert by_target[0.99]["threshold"] is None  # 30 messages cannot tell
+    (point,) = results.points()
+    assert point["coverage"][0]["accuracy"] == pytest.approx(point["metrics"]["accuracy"]["value"])
+
+
+def test_few_labels_are_all_needed_to_learn():
+    split = split_task(MESSAGES, test_size=40)
+    (few,) = plan(methods=("tfidf",), budgets=(60,), seeds=(0,), robust=True).cells(split)
+    assert "held out" not in few.more
 
 
 @pytest.mark.slow

@@ -149,7 +149,7 @@ def test_every_number_of_the_first_figure_stands_in_a_table(tmp_path, make):
 def test_the_parts_come_in_order_and_the_crossover_first(tmp_path):
     page = written(tmp_path, make_summary())
     parts = re.findall(r'<h2 id="([^"]+)">', page)
-    assert parts == ["labels", "cost", "reliability", "confusion", "robustness", "tests",
+    assert parts == ["labels", "cost", "reliability", "sure", "confusion", "robustness", "tests",
                      "disagreements", "figures-all", "again"]  # fmt: skip
     assert [f"#{part}" for part in parts] == re.findall(r'<li><a href="([^"]+)">', page)
     assert re.findall(r'data-figure="([^"]+)"', page)[0] == "crossover"
