@@ -26,7 +26,7 @@ LAYERS = {
         {"settings", "figures"},
         {"answering", "showing", "reader", "recipe"},
         {"few_shot", "grid", "report"},
-        {"tuning"},
+        {"instruction", "tuning"},
         {"compare", "estimator"},
         {"session"},
         {"batch", "service"},

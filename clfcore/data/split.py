@@ -13,6 +13,8 @@ from clfcore.errors import TuneshotError
 from clfcore.types import Example
 
 MIN_PER_LABEL = 10  # different messages, for a split into three parts
+SPARED_SHARE = 0.1  # of labelled messages, to validate on, where there are enough of them
+ENOUGH_PER_LABEL = 10  # different messages of a label, of which some can be spared
 
 
 def normal_form(text: str) -> str:
@@ -161,6 +163,26 @@ def validation_split(
         [example for row, example in enumerate(examples) if row not in val],
         [example for row, example in enumerate(examples) if row in val],
     )
+
+
+def spare_some(examples: list[Example], seed: int) -> tuple[list[Example], list[Example]]:
+    """A tenth of the messages to validate on, if every label has enough; else all serve for both.
+
+    Args:
+        examples: labelled messages.
+        seed: the same seed gives the same parts.
+
+    Returns:
+        Messages to learn from, and messages to validate on.
+
+    Raises:
+        TuneshotError: one label only, or no message.
+    """
+    counts = distinct_per_label(examples)
+    _check_two_labels(counts)
+    if min(counts.values()) < ENOUGH_PER_LABEL:
+        return examples, examples
+    return validation_split(examples, SPARED_SHARE, seed)
 
 
 def _check_two_labels(counts: Collection[str]) -> None:

@@ -20,7 +20,7 @@ from clfcore.types import ignore
 if TYPE_CHECKING:  # settings choose from this table, and a wrong choice is refused without torch
     from torch import nn
 
-    from clfcore.model.classifier import TextClassifier, Trunk
+    from clfcore.model.classifier import Trunk, TrunkModel
 
 Linears = Mapping[str, "nn.Linear"]  # layers by their name in the trunk
 Settings = Callable[["Trunk", Linears, AdapterSpec], dict[str, Any]]
@@ -272,7 +272,7 @@ ADAPTERS: dict[str, Adapter] = {
 
 
 @missing_extra_explained("an adapter")
-def adapt(model: "TextClassifier", name: str, rank: int, total_steps: int, seed: int) -> None:
+def adapt(model: "TrunkModel", name: str, rank: int, total_steps: int, seed: int) -> None:
     """Puts an adapter into ``model``; from then on only the adapter and the head are trained.
 
     The same arguments give the same adapter. So the weights that require gradients are all that
@@ -319,13 +319,13 @@ def adapt(model: "TextClassifier", name: str, rank: int, total_steps: int, seed:
     model.adapter = AppliedAdapter(spec, tuner)
 
 
-def adapter_record(model: "TextClassifier") -> dict[str, Any]:
+def adapter_record(model: "TrunkModel") -> dict[str, Any]:
     """What ``adapt`` needs, as plain values, to make the adapter of ``model`` again."""
     assert model.adapter is not None
     return asdict(model.adapter.spec)
 
 
-def after_step(model: "TextClassifier") -> Callable[[int], None]:
+def after_step(model: "TrunkModel") -> Callable[[int], None]:
     """What to call with the number of each optimiser step, from 1, while its gradients are there.
 
     Does something for adalora only: it prunes itself.
@@ -333,7 +333,7 @@ def after_step(model: "TextClassifier") -> Callable[[int], None]:
     return getattr(model.adapter and model.adapter.tuner, "update_and_allocate", ignore)
 
 
-def merge(model: "TextClassifier") -> None:
+def merge(model: "TrunkModel") -> None:
     """Makes the adapter a part of the trunk's weights: a plain trunk again, with equal logits.
 
     Raises:

@@ -43,6 +43,10 @@ class TrunkModel(nn.Module):
         self.trunk = trunk
         self.adapter: AppliedAdapter | None = None  # see clfcore/model/adapters.py
 
+    def below(self, ids: Tensor, lengths: Tensor, depth: int) -> Tensor:
+        """The residual stream after the first ``depth`` blocks: (B, T) -> (B, T, C)."""
+        return self.trunk.lower(ids, depth)
+
 
 class TextClassifier(TrunkModel):
     """A trunk and a head. (B, T) token ids -> (B, classes) logits.

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from clfcore.model.batching import by_length
-from clfcore.model.classifier import TextClassifier, Trunk
+from clfcore.model.classifier import TextClassifier, Trunk, TrunkModel
 from clfcore.model.precision import autocast
 from clfcore.paths import cache_dir, can_keep, say_not_kept
 
@@ -23,7 +23,8 @@ class ActivationCache:
     """The residual stream of each message at the cut between frozen and trained blocks.
 
     Frozen layers have no dropout and give the same output every epoch, so one pass over length
-    buckets replaces all of them. If no block is trained, only the position that is read is kept.
+    buckets replaces all of them. If no block is trained, only the position that a classifier reads
+    is kept.
 
     Args:
         model: no weight below ``depth`` is trained.
@@ -33,11 +34,12 @@ class ActivationCache:
     """
 
     def __init__(
-        self, model: TextClassifier, tokens: Sequence[Sequence[int]], depth: int, precision: str
+        self, model: TrunkModel, tokens: Sequence[Sequence[int]], depth: int, precision: str
     ) -> None:
         device = next(model.parameters()).device
         self.depth = depth
-        one_position = depth == len(model.trunk.trf_blocks) and model.reading.position != "mean"
+        reads_one = isinstance(model, TextClassifier) and model.reading.position != "mean"
+        one_position = reads_one and depth == len(model.trunk.trf_blocks)
         lengths = [1 if one_position else len(ids) for ids in tokens]
         self._lengths = torch.tensor(lengths, device=device)  # (N,)
         self._starts = self._lengths.cumsum(0) - self._lengths  # (N,)
@@ -49,14 +51,14 @@ class ActivationCache:
             for cpu_batch in by_length(tokens, _BATCH_SIZE):
                 batch = cpu_batch.to(device)
                 x = model.below(batch.ids, batch.lengths, depth)  # (B, T, C)
-                if one_position:
+                if one_position and isinstance(model, TextClassifier):
                     x = x[torch.arange(len(x), device=device), model.where(batch.lengths)][:, None]
                 for row, stream in zip(batch.rows, x, strict=True):
                     start, length = int(self._starts[row]), lengths[row]
                     self._cache[start : start + length] = stream[:length]
 
     @staticmethod
-    def fits_in_memory(model: TextClassifier, tokens: Sequence[Sequence[int]]) -> bool:
+    def fits_in_memory(model: TrunkModel, tokens: Sequence[Sequence[int]]) -> bool:
         """Whether the cache for ``tokens`` is small enough to be worth it."""
         return 4 * model.trunk.emb_dim * sum(map(len, tokens)) <= _MAX_CACHE_BYTES
 

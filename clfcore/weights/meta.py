@@ -83,14 +83,23 @@ def trained_columns(path: Path | None) -> dict[str, object]:
         return {}
 
 
-def check_free(folder: Path) -> None:
-    """Raises ``TuneshotError`` if a checkpoint cannot be written to ``folder``."""
-    if os.path.exists(folder) and not os.path.exists(folder / "meta.json"):
-        raise TuneshotError(f"{folder} exists and is not a checkpoint; choose another --out")
+def check_free(folder: Path, mark: str = "meta.json", what: str = "a checkpoint") -> None:
+    """Refuses a folder that cannot be written, or that something else would be lost with.
+
+    Args:
+        folder: where a model is to be written.
+        mark: a file that such models have: one of them may be replaced.
+        what: such a model, for the error message.
+
+    Raises:
+        TuneshotError: it cannot be.
+    """
+    if os.path.exists(folder) and not os.path.exists(folder / mark):
+        raise TuneshotError(f"{folder} exists and is not {what}; choose another --out")
     above = next(path for path in (*folder.parents, Path()) if os.path.exists(path))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        what = "cannot be written" if above.is_dir() else "is a file, not a folder"
-        raise TuneshotError(f"{above.absolute()} {what}; choose another --out")
+        why = "cannot be written" if above.is_dir() else "is a file, not a folder"
+        raise TuneshotError(f"{above.absolute()} {why}; choose another --out")
 
 
 def checkpoint_path(path: Path | None) -> Path:

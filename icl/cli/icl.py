@@ -53,6 +53,7 @@ from icl.cli.options import (
     TaskSource,
     with_few_shot_settings,
 )
+from icl.cli.train import train
 from icl.cli.tune import tune
 from icl.lm.open import API
 from icl.prompt.free_prompts import FREE_PROMPTS
@@ -295,6 +296,7 @@ def list_selectors() -> None:
 
 
 app.command()(grid)
+app.command()(train)
 app.command()(tune)
 
 

@@ -2,8 +2,8 @@
 
 import inspect
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import wraps
+from dataclasses import dataclass, fields, replace
+from functools import partial, wraps
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,6 +23,11 @@ from icl.selectors.table import SELECTORS
 from icl.settings import EXAMPLES, FewShotConfig, Option, read_option
 
 TASK, LM = "The task", "The language model"  # headings of --help
+
+# What a prompt shows; how many examples, and the seed, are for the command itself to say.
+PROMPT_FIELDS = (
+    "selector", "options", "balance", "order", "near", "longest", "chat", "prompt_tokens",
+)  # fmt: skip
 
 Questions = Annotated[
     Path | None,
@@ -119,6 +124,13 @@ def with_few_shot_settings(command: Command) -> Command:
     with_recipe.__signature__ = own.replace(parameters=[context, *own.parameters.values()])  # type: ignore[attr-defined]
     with_options = with_settings(FewShotOptions, defaults=True)(with_recipe)
     return with_config(TaskSource, "source")(with_config(ModelChoice, "models")(with_options))
+
+
+def with_prompt_settings(command: Command) -> Command:
+    """Gives a command options for what a prompt shows; its parameter is ``prompt``."""
+    others = [each.name for each in fields(FewShotConfig) if each.name not in PROMPT_FIELDS]
+    make = partial(_few_shot_options, (), "")
+    return with_config(FewShotConfig, "prompt", make, without=others)(command)
 
 
 def _few_shot_options(

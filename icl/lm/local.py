@@ -84,6 +84,17 @@ class LocalLM(Shared):
         with self._lock:
             return len(self._ids(prompt))
 
+    def tokens(self, prompt: PromptText, continuation: str) -> tuple[list[int], list[int]]:
+        """The tokens of a prompt and of what comes after it, as ``read`` scores them.
+
+        Raises:
+            TuneshotError: as ``check``.
+        """
+        with self._lock:
+            ids = self._ids(prompt)
+            (tail,) = self._tails(prompt, ids, [continuation])
+            return ids, tail
+
     def check(self, prompt: PromptText, continuations: Sequence[str]) -> None:
         with self._lock:
             self._tails(prompt, self._ids(prompt), continuations)

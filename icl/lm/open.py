@@ -76,6 +76,14 @@ def check_lm(name: str, base_url: str | None = None) -> None:
         check_source(name.removeprefix(BF16))
 
 
+def no_weights_here(name: str) -> TuneshotError:
+    """The error for a model behind an API where one is to be tuned."""
+    return TuneshotError(
+        f"{name} has no weights on this machine that could be tuned; name a folder, a GGUF file or "
+        "a model on Hugging Face"
+    )
+
+
 def refuse_address(name: str | None, base_url: str | None) -> None:
     """Refuses the address of a server for a model that is on this machine.
 

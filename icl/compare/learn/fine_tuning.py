@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clfcore.data.split import content_hash, distinct_per_label
+from clfcore.data.split import content_hash, spare_some
 from clfcore.training.settings import settings_for
 from clfcore.types import Classifier
 from icl.compare.learn.inputs import MethodInput
@@ -13,33 +13,27 @@ if TYPE_CHECKING:
     from clfcore.training.recipe import TrainingResult
 
 LEAST_STEPS = 100  # of gradient descent, however few the messages; see ``fine_tune``
-CALIBRATION_SHARE = 0.1  # of the labelled messages, where there are enough of them
-ENOUGH_PER_LABEL = 10  # different messages of a label, of which some can be spared to calibrate
 
 
 def fine_tune(layers: str, inputs: MethodInput) -> Classifier:
     """Fine-tunes the base on the labelled messages.
 
-    Nothing but these may be used, so the part to calibrate on is taken from them. Of fewer than
-    ``ENOUGH_PER_LABEL`` of a label no part can be spared: the model is then calibrated on what it
-    has learned from, which Platt's targets, (n + 1) / (n + 2) of n messages, keep from being too
-    sure. Few messages are shown more often, as so few steps would teach nothing (Mosbach et al.
-    2021).
+    Nothing but these may be used, so the part to calibrate on is taken from them, see
+    ``spare_some``. Where none can be spared, the model is calibrated on what it has learned from,
+    which Platt's targets, (n + 1) / (n + 2) of n messages, keep from being too sure. Few messages
+    are shown more often, as so few steps would teach nothing (Mosbach et al. 2021).
     """
     return fine_tune_with_history(layers, inputs).classifier
 
 
 def fine_tune_with_history(layers: str, inputs: MethodInput) -> "TrainingResult":
     """As ``fine_tune``, with the history; needs two labels at least."""
-    from clfcore.data.split import validation_split
     from clfcore.training.classification import planned_steps
     from clfcore.training.recipe import fine_tune_on
     from clfcore.weights.bases import load_base
 
     examples, labels = list(inputs.labelled), inputs.seen
-    train, val = examples, examples
-    if min(distinct_per_label(examples).values()) >= ENOUGH_PER_LABEL:
-        train, val = validation_split(examples, CALIBRATION_SHARE, inputs.seed)
+    train, val = spare_some(examples, inputs.seed)
     # Undersampling, the lecture's way, would throw away labels that were paid for.
     config = settings_for(
         inputs.base, layers=layers, seed=inputs.seed, balance="oversample", balance_ratio=0.5
