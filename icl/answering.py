@@ -34,6 +34,7 @@ from icl.prompt.scoring import (
 from icl.prompt.tasks import Task
 from icl.prompt.template import Demonstration, Template, Verbalizer
 from icl.selectors.base import PassedOver
+from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
 
@@ -141,7 +142,8 @@ class Answering:
         else:
             votes = self._vote(reading.ranked)
             outcome = _Outcome(_most_probable(votes), votes)
-        if self.config.vote and outcome.label is not None:
+        is_knn = not SELECTORS[self.config.selector].asks_lm
+        if self.config.vote and outcome.label is not None and not is_knn:
             outcome = self._with_vote(outcome, reading)
         prompt = reading.prompts[0]
         return FewShotPrediction(

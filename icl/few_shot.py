@@ -11,7 +11,7 @@ import numpy as np
 
 from clfcore.data.labels import unknown_labels
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import Example
+from clfcore.types import Example, OnProgress, ignore
 from icl.answering import Answering, FewShotPrediction, Reading, in_place_of_message
 from icl.lm.base import LM, PromptTooLongError, Scored
 from icl.lm.open import open_lm
@@ -46,7 +46,7 @@ class FewShot:
         selector: a key of ``SELECTORS``. The random ones and the vote have a balance of their
             own, which wins; one that arranges has its order, too.
         lm: what scores the labels, or what ``open_lm`` makes it of; default: the bundled model.
-            A selector that votes needs none.
+            ``knn`` needs none.
         base_url: of the server that has the model named ``lm``, see ``open_lm``.
         embedder: embeds pool and queries; default: the bundled one.
         settings: further fields of ``FewShotConfig``.
@@ -54,7 +54,7 @@ class FewShot:
     Attributes:
         config: all settings.
         selector: fitted; see its class for what can be inspected.
-        prompt_limit: tokens that a prompt may have; 0 of a vote.
+        prompt_limit: tokens that a prompt may have; 0 without a language model.
         chat: whether the prompt is a chat: as the settings say, else as the model prefers.
 
     Raises:
@@ -85,7 +85,7 @@ class FewShot:
         self.votes = SELECTORS[selector].votes
         self.lm: LM | None = None
         self.prompt_limit, self.chat = 0, False
-        if not self.votes:
+        if SELECTORS[selector].asks_lm:
             self.lm = _opened(lm, base_url, self.config.chat)
             self.prompt_limit = self.lm.prompt_limit(self.config.prompt_tokens)
             chat = self.config.chat
@@ -97,8 +97,13 @@ class FewShot:
 
     # --- fit ------------------------------------------------------------------------------------
 
-    def fit(self, pool: Pool | Sequence[Example]) -> Self:
+    def fit(self, pool: Pool | Sequence[Example], on_progress: OnProgress = ignore) -> Self:
         """Takes ``pool`` as what may be shown. Nothing is trained.
+
+        Args:
+            pool: the labelled messages.
+            on_progress: called while a selector asks about them, with (stage, done, total,
+                figures).
 
         Raises:
             TuneshotError: labels the task does not have; a pool, or a language model, that the
@@ -119,12 +124,12 @@ class FewShot:
             self._check_language_model(self.lm)
             if self.lm.scores:
                 build = self._showing.fit_prompt
-                reader = PromptReader(self.task.template, self.pool, self.lm, build)
+                reader = PromptReader(self.task.template, self.pool, self.lm, build, on_progress)
         filters = Filters(config.near)
         if self.lm is not None:
             filters = Filters(config.near, config.longest, self.lm.count_tokens)
         self.selector.fit(self.pool, reader, filters)
-        if config.vote and not self.votes:
+        if config.vote and SELECTORS[config.selector].asks_lm:
             if len(self.pool.representatives) < 2:
                 raise TuneshotError("vote needs two different messages in the pool; leave it out")
             self._voters = KNN().fit(self.pool, filters=filters)
@@ -275,7 +280,7 @@ class FewShot:
         ranked = tuple(self._showing.shown(selection))
         reading = Reading(text, ranked, selection.passed_over, neighbours=neighbours)
         limit = self.prompt_limit
-        if self.lm is None:
+        if self.lm is None or self.votes:
             vote = Prompt("", 0, ranked[::-1], dropped=0, query=text)
             reading = replace(reading, prompts=(vote,))
         else:

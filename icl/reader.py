@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from clfcore.types import OnProgress, ignore
 from icl.lm.base import LM
 from icl.pool.pool import Pool
 from icl.prompt.prompt import Arrange, Prompt
@@ -22,6 +23,7 @@ class PromptReader:
         lm: a model that ``scores``.
         build: makes the prompt that is shown: demonstrations, best first, and the query and the
             order -> as much of them as fits.
+        on_progress: as the protocol says.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class PromptReader:
         pool: Pool,
         lm: LM,
         build: Callable[[Sequence[Demonstration], str, Arrange], Prompt],
+        on_progress: OnProgress = ignore,
     ) -> None:
         self.template, self.pool, self.lm, self.build = template, pool, lm, build
+        self.on_progress = on_progress
 
     def fitting(self, query: str, ranked: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
         """As the protocol says."""
@@ -51,6 +55,11 @@ class PromptReader:
         as_shown = self._as_shown(query)
         texts = [self._prompt(rows, as_shown) for rows in lists]
         return [-sum(self.lm.read(text, (), since).prompt) for text, since in texts]
+
+    def next_tokens(self, query: str, rows: Sequence[int]) -> np.ndarray:
+        """As the protocol says."""
+        prompt, _ = self._prompt(rows, self._as_shown(query))
+        return self.lm.next_tokens(prompt)
 
     def _read(self, query: str, words: Verbalizer, rows: Sequence[int], whole: bool) -> ListScore:
         prompt, since = self._prompt(rows, query)

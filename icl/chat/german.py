@@ -130,6 +130,10 @@ TRANSLATIONS: dict[str, str] = {
     "Those after which your message is least surprising": (
         "Die, nach denen Ihre Nachricht am wenigsten überrascht"
     ),
+    "kNN prompting": "kNN-Prompting",
+    "The messages after which the language model expects the same words vote": (
+        "Die Nachrichten, nach denen das Sprachmodell dieselben Wörter erwartet, stimmen ab"
+    ),
     "kNN vote": "kNN-Abstimmung",
     "The most similar messages vote; no language model": (
         "Die ähnlichsten Nachrichten stimmen ab; ohne Sprachmodell"

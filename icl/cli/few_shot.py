@@ -5,14 +5,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clfcore.cli.terminal import print_note, printable, stderr
+from clfcore.cli.terminal import ProgressBars, print_note, printable, stderr
 from clfcore.data.columns import Columns
 from clfcore.data.messages import load_messages, load_pool
 from clfcore.data.quality import conflict_note
 from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record
-from clfcore.types import Example
+from clfcore.types import Example, OnProgress, ignore
 from icl.cli.options import FewShotOptions, ModelChoice, TaskSource
 from icl.lm.open import check_lm, open_lm
 from icl.prompt.tasks import TASKS, Task, task_from_file
@@ -42,7 +42,7 @@ def check_models(models: ModelChoice, settings: FewShotConfig) -> None:
     Raises:
         TuneshotError: as ``check_lm``.
     """
-    if not SELECTORS[settings.selector].votes:
+    if SELECTORS[settings.selector].asks_lm:
         check_lm(models.lm, models.base_url)
 
 
@@ -62,13 +62,18 @@ def load_few_shot(source: TaskSource, models: ModelChoice, settings: FewShotOpti
         examples, name = task.load("train", source.folder), f"{task.name}, training part"
     stderr.print(f"examples from: {printable(name)} ({len(examples):,} messages)")
     print_conflicts(examples)
-    return build_few_shot(task, examples, models, settings)
+    with ProgressBars() as bars:
+        return build_few_shot(task, examples, models, settings, bars)
 
 
 def build_few_shot(
-    task: Task, pool: Sequence[Example], models: ModelChoice, settings: FewShotConfig
+    task: Task,
+    pool: Sequence[Example],
+    models: ModelChoice,
+    settings: FewShotConfig,
+    on_progress: OnProgress = ignore,
 ) -> "FewShot":
-    """A classifier that shows messages of ``pool``.
+    """A classifier that shows messages of ``pool``; ``on_progress`` as for ``FewShot.fit``.
 
     Raises:
         TuneshotError: no such language model, or settings that suit neither it nor the pool.
@@ -78,15 +83,18 @@ def build_few_shot(
             f"cannot show k={settings.k} examples: the pool has {len(pool)} messages; choose k "
             f"from 0 to {len(pool)}"
         )
-    if not SELECTORS[settings.selector].votes:
+    if SELECTORS[settings.selector].asks_lm:
         task.check_prompt()
     from icl.few_shot import FewShot
     from icl.pool.embed import SentenceEmbedder
 
-    votes = SELECTORS[settings.selector].votes
-    lm = None if votes else open_lm(models.lm, chat=settings.chat, **models.given)
+    lm = None
+    if SELECTORS[settings.selector].asks_lm:
+        lm = open_lm(models.lm, chat=settings.chat, **models.given)
     values = {field.name: getattr(settings, field.name) for field in fields(FewShotConfig)}
-    return FewShot(task, lm=lm, embedder=SentenceEmbedder(models.embedder), **values).fit(pool)
+    return FewShot(task, lm=lm, embedder=SentenceEmbedder(models.embedder), **values).fit(
+        pool, on_progress
+    )
 
 
 def pool_and_questions(

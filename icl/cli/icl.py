@@ -116,7 +116,7 @@ def show_prompt(
     """Prints the exact text the language model reads."""
     if SELECTORS[settings.selector].votes:
         raise TuneshotError(
-            f"selector {settings.selector!r} asks no language model, so it has no prompt"
+            f"selector {settings.selector!r} votes, so it has no prompt; choose another selector"
         )
     prompt = load_few_shot(source, models, settings).prompt(text)
     from icl.prompt.prompt import as_text
@@ -197,7 +197,8 @@ def evaluate(
     questions = draw(questions, limit, balanced, settings.seed)
     if sentence := fewer_asked(questions, limit, balanced):
         print_note(sentence)
-    few_shot = build_few_shot(task, examples, models, settings)
+    with ProgressBars() as bars:
+        few_shot = build_few_shot(task, examples, models, settings, bars)
     from clfcore.evaluation.evaluate import EndedEarlyError
     from clfcore.evaluation.evaluate import evaluate as measure
     from clfcore.evaluation.shown import labels_in_words, number_in_words, shown_together

@@ -59,6 +59,7 @@ _SELECTOR_NAMES = {
     "dpp": "DPP",
     "bm25": "BM25",
     "mdl": "MDL",
+    "knn_prompting": "kNN prompting",
     "cone": "ConE",
     "kcenter": "k-center",
 }

@@ -49,7 +49,7 @@ class GridCell(FewShotConfig):
             problems.append(f"unknown task {self.task!r}; choose from {choices}, or a file")
         if (self.k == 0) != (self.selector == "zero"):
             problems.append(f"k must not be {self.k} for {self.selector}; zero is the one with k=0")
-        if not self.lm and not SELECTORS[self.selector].votes:
+        if not self.lm and SELECTORS[self.selector].asks_lm:
             problems.append(f"selector {self.selector!r} needs a language model; name one")
         return problems
 
@@ -132,7 +132,7 @@ def cells(
     grid = [
         GridCell(
             task=task,
-            lm=None if SELECTORS[selector].votes else lm,
+            lm=lm if SELECTORS[selector].asks_lm else None,
             selector=selector,
             options=options.get(selector, {}),
             k=0 if selector == "zero" else k,

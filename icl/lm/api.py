@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
 from clfcore.model.tokenizer import encode
@@ -138,6 +140,17 @@ class ApiLM(Shared):
         if isinstance(prompt, str):
             return len(encode(prompt))
         return sum(len(encode(message.content)) + 4 for message in prompt)
+
+    def next_tokens(self, prompt: PromptText) -> np.ndarray:
+        """A server names some tokens at most.
+
+        Raises:
+            TuneshotError: always.
+        """
+        raise TuneshotError(
+            f"{self.name} does not say how probable each token of its vocabulary is; choose a "
+            "model on this machine, or another selector"
+        )
 
     # --- an answer in words ---------------------------------------------------------------------
 

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from clfcore.errors import TuneshotError
 
 
@@ -175,6 +177,14 @@ class LM(Protocol):
 
         Raises:
             TuneshotError: as ``check``; or the prompt is too long.
+        """
+
+    def next_tokens(self, prompt: PromptText) -> np.ndarray:
+        """Log-probabilities of the next token: (V,) float32, nats, over the whole vocabulary.
+
+        Raises:
+            TuneshotError: the prompt is too long; or it is a model behind an API, which names some
+                tokens at most.
         """
 
     def generate(

@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.types import without_lone_surrogates
@@ -118,6 +120,13 @@ class LocalLM(Shared):
                 ),
                 prompt=tuple(_pick(log_p, ids[first:])),
             )
+
+    def next_tokens(self, prompt: PromptText) -> np.ndarray:
+        with self._lock:
+            ids = self._ids(prompt)
+            self._check_length(len(ids))
+            log_p, _ = self._after(ids)
+            return np.asarray(log_p[-1].cpu())
 
     def generate(
         self, prompt: PromptText, max_tokens: int = 32, stop: Sequence[str] = ()

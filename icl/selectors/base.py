@@ -17,6 +17,7 @@ import numpy as np
 from clfcore.config import Checked, setting
 from clfcore.data.quality import Conflict
 from clfcore.errors import TuneshotError
+from clfcore.types import OnProgress
 from icl.pool.pool import Pool
 from icl.selectors.filters import NO_FILTERS, Filters
 
@@ -74,7 +75,13 @@ class ListScore:
 
 
 class Reader(Protocol):
-    """A language model behind a prompt format, handed to selectors that ask it."""
+    """A language model behind a prompt format, handed to selectors that ask it.
+
+    Attributes:
+        on_progress: called by selectors whose ``fit`` asks it often.
+    """
+
+    on_progress: OnProgress
 
     def fitting(self, query: str, ranked: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
         """The rows of ``order`` that the prompt for ``query`` has room for.
@@ -96,6 +103,20 @@ class Reader(Protocol):
             whole: score the query's own tokens as well, which costs a quarter more.
         """
 
+    def next_tokens(self, query: str, rows: Sequence[int]) -> np.ndarray:
+        """What the language model expects after a list of demonstrations and the query.
+
+        Args:
+            query: as for ``read``.
+            rows: of the pool, in prompt order, that are ``fitting``.
+
+        Returns:
+            (V,) float32 log-probabilities of the next token, in nats.
+
+        Raises:
+            TuneshotError: the model does not say.
+        """
+
     def code_lengths(self, query: str, lists: Sequence[Sequence[int]]) -> list[float]:
         """How surprising the query itself is after each list: minus its log-probability, in nats.
 
@@ -114,10 +135,12 @@ class Selector(Checked, ABC):
         title, description: its name and what it shows, as pages and ``icl selectors`` say it.
         source: the paper it comes from; empty without one.
         needs_vectors: whether ``select`` reads the queries' vectors.
-        votes: whether the candidates' labels are the answer, without a language model.
+        votes: whether the candidates' labels are the answer, without a prompt.
+        asks_lm: whether a language model is needed, for a prompt or to choose.
         balance: the only ``BALANCES`` entry that makes sense with it; ``None`` = the user's choice.
         arranges: whether it says in which order its candidates stand, whatever the order setting.
         in_chat: whether ``fit`` is quick enough to wait for in a chat.
+        part_option: the option that says how large a part of the pool is chosen from.
         pool, filters: what it was fitted to.
 
     Raises:
@@ -129,9 +152,11 @@ class Selector(Checked, ABC):
     source: ClassVar[str]
     needs_vectors: ClassVar[bool] = False
     votes: ClassVar[bool] = False
+    asks_lm: ClassVar[bool] = True
     balance: ClassVar[str | None] = None
     arranges: ClassVar[bool] = False
     in_chat: ClassVar[bool] = True
+    part_option: ClassVar[str] = "annotate"
     seed: int = setting(0, "The seed of everything random.")
 
     def __init_subclass__(cls, title: str = "", description: str = "", source: str = "") -> None:
@@ -239,7 +264,7 @@ class Selector(Checked, ABC):
         usable = total - (own is not None) if groups is None else len(groups) - (own in groups)
         if not 0 <= k <= usable:
             is_part = k > 0 and groups is not None and len(groups) < total
-            advice = "larger annotate or longest" if self.filters.longest else "larger annotate"
+            advice = f"larger {self.part_option}" + " or longest" * bool(self.filters.longest)
             raise TuneshotError(
                 f"cannot show k={k} examples: the {'chosen part of the ' if is_part else ''}pool "
                 f"has {usable} different messages besides this one; choose k from 0 to {usable}"

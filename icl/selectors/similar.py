@@ -136,6 +136,7 @@ class KNN(
     """The vote of the k most similar messages: the baseline that needs no language model."""
 
     votes: ClassVar[bool] = True
+    asks_lm: ClassVar[bool] = False
     balance: ClassVar[str | None] = "none"
 
 

@@ -3,6 +3,7 @@
 from icl.selectors.base import Selector
 from icl.selectors.cone import ConE
 from icl.selectors.diverse import DPP, MMR, Facility, KCenter
+from icl.selectors.knn_prompting import KNNPrompting
 from icl.selectors.lexical import BM25, Hybrid
 from icl.selectors.mdl import MDL
 from icl.selectors.similar import KNN, BalancedRandom, Random, TopK, Zero
@@ -24,5 +25,6 @@ SELECTORS: dict[str, type[Selector]] = {
     "votek_two_stage": VoteKTwoStage,
     "mdl": MDL,
     "cone": ConE,
+    "knn_prompting": KNNPrompting,
     "knn": KNN,
 }

@@ -91,7 +91,7 @@ def open_session(
     def few_shot(settings: Settings) -> Model:
         classifier = FewShot(
             settings.task,
-            lm=None if SELECTORS[settings.selector].votes else language_model(settings),
+            lm=language_model(settings) if SELECTORS[settings.selector].asks_lm else None,
             embedder=embedder,
             **{
                 **{each.name: getattr(settings, each.name) for each in fields(FewShotConfig)},

@@ -54,6 +54,13 @@ class MeteredLM:
             self._count(self._scored[asked].dollars)
         return self._scored[asked]
 
+    def next_tokens(self, prompt: PromptText) -> np.ndarray:
+        """As ``LM.next_tokens``; not remembered, for a vocabulary is large."""
+        self._check_left()
+        log_p = self._lm.next_tokens(prompt)
+        self._count(0.0)
+        return log_p
+
     def generate(
         self, prompt: PromptText, max_tokens: int = 32, stop: Sequence[str] = ()
     ) -> Generation:

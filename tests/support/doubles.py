@@ -96,6 +96,13 @@ class CountingLM:
             prompt=() if since is None else (-1.0,) * len(text[since:]),
         )
 
+    def next_tokens(self, prompt: PromptText) -> np.ndarray:
+        """Expects the words of the message, whatever the examples were."""
+        text = as_text(prompt)
+        self.prompts.append(text)
+        (vector,) = HashedWords().embed([text.rpartition("SMS: ")[2]])
+        return (vector - np.log(np.exp(vector).sum())).astype(np.float32)
+
 
 class LastLabelLM(CountingLM):
     """Says what the last example says, two to one: the order is all that matters."""

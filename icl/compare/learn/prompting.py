@@ -10,11 +10,9 @@ from icl.selectors.table import SELECTORS
 
 def few_shot(selector: str, inputs: MethodInput) -> Classifier:
     """Shows the language model some of the labelled messages, chosen by a selector."""
-    lm = (
-        None
-        if SELECTORS[selector].votes
-        else open_lm(inputs.lm, chat=inputs.chat, **inputs.connection.given)
-    )
+    lm = None
+    if SELECTORS[selector].asks_lm:
+        lm = open_lm(inputs.lm, chat=inputs.chat, **inputs.connection.given)
     # A pool is never empty; zero-shot shows nothing of it.
     labelled = inputs.labelled or (Example("-", inputs.task.labels[0]),)
     k = 0 if selector == "zero" else min(inputs.k, len(inputs.labelled))
