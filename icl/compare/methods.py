@@ -33,6 +33,7 @@ class Method:
         asks_lm: whether a language model reads prompts.
         embeds: whether it uses vectors of the labelled messages.
         most: labelled messages with which it is still run.
+        ordered: whether it shows examples, whose order may matter.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Method:
     asks_lm: bool = False
     embeds: bool = False
     most: int = sys.maxsize
+    ordered: bool = False
 
     @property
     def uses_vectors(self) -> bool:
@@ -91,6 +93,7 @@ METHODS: dict[str, Method] = {
             partial(few_shot, selector),
             asks_lm=True,
             embeds=True,
+            ordered=not SELECTORS[selector].votes,
         )
         for selector in SELECTORS
         if selector not in ("zero", "knn", "votek_pool")
@@ -102,6 +105,7 @@ METHODS: dict[str, Method] = {
         chooses="votek",
         asks_lm=True,
         embeds=True,
+        ordered=True,
     ),
     "knn": Method("vote of the nearest", "other", partial(few_shot, "knn"), embeds=True),
     "knn_votek": Method(

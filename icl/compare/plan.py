@@ -215,7 +215,7 @@ def _more(method: Method, split: TaskSplit, budget: int) -> tuple[str, ...]:
     """What is measured beside the test part, see ``ComparisonCell``."""
     learns = method.family != "baseline"
     held_out = [HELD_OUT] if learns and held_out_of(budget) >= LEAST_HELD_OUT else []
-    orders = range(1, DEMONSTRATION_ORDERS + 1) if method.family == "few_shot" else ()
+    orders = range(1, DEMONSTRATION_ORDERS + 1) if method.ordered else ()
     second = ["second"] if split.second else []
     return ("memory", *held_out, "hard", *PERTURBATIONS, *(f"order {n}" for n in orders), *second)
 

@@ -39,7 +39,8 @@ class KNNPrompting(
     prefix is an anchor, too: whatever is read, the prefix shows no copy of it, but another example
     of its label.
 
-    ``fit`` asks the model once for each anchor. ``Selection.similarities`` are exp(-KL).
+    ``fit`` asks the model once for each anchor; a query that is one of them is not read again.
+    ``Selection.similarities`` are exp(-KL).
     """
 
     votes: ClassVar[bool] = True
@@ -73,9 +74,10 @@ class KNNPrompting(
         kept = [self._kept(log_p) for log_p in whole]
         kept += map(self._kept, self._read(read, len(kept), len(read)))
         order = np.argsort(read)
-        self.rows, log_p = read[order], np.stack(kept)[order]  # (A,), (A, T + 1)
-        self._p = np.exp(log_p)
-        self._negative_entropies = (self._p * log_p).sum(axis=1)  # (A,)
+        self.rows, self._log_p = read[order], np.stack(kept)[order]  # (A,), (A, T + 1)
+        self._p = np.exp(self._log_p)
+        self._negative_entropies = (self._p * self._log_p).sum(axis=1)  # (A,)
+        self._places = {pool.texts[row]: place for place, row in enumerate(self.rows.tolist())}
         return self
 
     def select(self, texts: Sequence[str], vectors: np.ndarray, k: int) -> list[Selection]:
@@ -83,7 +85,11 @@ class KNNPrompting(
 
     def divergences(self, text: str) -> np.ndarray:
         """KL(anchor || query) of each of ``rows``, in nats: (A,) float64."""
-        log_p = self._kept(self._expected(text, self.pool.group_of(text)))  # (T + 1,)
+        own, place = self.pool.group_of(text), self._places.get(text)
+        if place is not None and own == self.pool.groups[self.rows[place]]:
+            log_p = self._log_p[place]  # an anchor, which was read in the same way
+        else:
+            log_p = self._kept(self._expected(text, own))  # (T + 1,)
         return np.maximum(self._negative_entropies - self._p @ log_p, 0.0)
 
     def _select(self, text: str, k: int) -> Selection:

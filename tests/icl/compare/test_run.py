@@ -122,16 +122,16 @@ def test_vote_k_chooses_by_texts_alone_and_differently_from_seed_to_seed():
 
 def test_what_needs_no_labels_is_asked_once_and_only_the_largest_budget_has_more():
     split = split_task(MESSAGES, test_size=20, second=MESSAGES)
-    some = Plan(methods=("zero", "few_shot_topk", "tfidf"), budgets=(8, 140), seeds=(0, 1)).cells(
-        split
-    )
-    assert Counter(c.method for c in some) == {"zero": 1, "few_shot_topk": 4, "tfidf": 4}
+    methods = ("zero", "few_shot_topk", "few_shot_knn_prompting", "tfidf")
+    some = Plan(methods=methods, budgets=(8, 140), seeds=(0, 1)).cells(split)
+    assert Counter(c.method for c in some) == dict(zip(methods, (1, 4, 4, 4), strict=True))
     more = {(c.method, c.budget, c.seed): c.more for c in some if c.more}
-    assert list(more) == [("zero", 0, 0), ("few_shot_topk", 140, 0), ("tfidf", 140, 0)]
+    assert list(more) == [("zero", 0, 0), *((name, 140, 0) for name in methods[1:])]
     assert set(more["tfidf", 140, 0]) == {"memory", "held out", "hard", "second", *PERTURBATIONS}
     assert "held out" not in more["zero", 0, 0]  # it learns nothing
     orders = {"order 1", "order 2", "order 3", "order 4"}
     assert set(more["few_shot_topk", 140, 0]) - set(more["tfidf", 140, 0]) == orders
+    assert more["few_shot_knn_prompting", 140, 0] == more["tfidf", 140, 0]  # it shows none
 
 
 def test_what_a_comparison_is_about_decides_its_records(tmp_path):

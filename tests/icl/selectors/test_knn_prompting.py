@@ -92,7 +92,7 @@ def test_no_message_is_read_after_its_own_copy():
     reader = Expecting()
     selector = fitted(reader)
     for text in POOL.texts:
-        selected(selector, text)
+        selected(selector, f"{text} ")  # a copy, but not the same text, which is known already
     prefixes = Counter(rows for _, rows in reader.asked)
     for text, rows in reader.asked:
         assert text not in [POOL.texts[row] for row in rows]
@@ -100,6 +100,15 @@ def test_no_message_is_read_after_its_own_copy():
     (_, usual), *others = prefixes.most_common()
     assert usual == 2 * (len(POOL) - 2)
     assert [count for _, count in others] == [2, 2], "each of its two examples, read as any other"
+
+
+def test_a_message_that_was_read_is_not_read_again_and_found_as_if_it_were():
+    reader, copies = Expecting(), Expecting()
+    selector, other = fitted(reader), fitted(copies)
+    for text in POOL.texts:
+        assert selected(selector, text).rows == selected(other, f"{text} ").rows
+    assert len(reader.asked) == len(POOL)
+    assert len(copies.asked) == 2 * len(POOL)
 
 
 def test_a_label_with_one_message_is_missing_from_the_prefix_of_that_message_only():
