@@ -72,8 +72,8 @@ def pairs_of(
             one token.
     """
     lm, template = few_shot.lm, few_shot.task.template
-    if not isinstance(lm, LocalLM):
-        raise no_weights_here(lm.name if lm else "a vote")
+    if few_shot.votes or not isinstance(lm, LocalLM):
+        raise no_weights_here("a vote" if few_shot.votes or lm is None else lm.name)
     pairs = []
     for done, example in enumerate(examples, start=1):
         prompt = few_shot.prompt(example.text).text

@@ -38,7 +38,7 @@ from icl.compare.methods import METHODS
 from icl.compare.plan import MEASURED, MODELS, Plan, budgets_of
 from icl.compare.task_split import split_task
 from icl.lm.connection import Connection
-from icl.lm.open import API, BF16, check_lm
+from icl.lm.open import API, check_lm, no_weights_here, without_dtype
 
 if TYPE_CHECKING:
     from icl.compare.summary import ComparisonSummary
@@ -157,6 +157,8 @@ def compare(
         **settings,
     )
     check_lm(plan.lm, connection.base_url)
+    if plan.lm.startswith(API) and any(METHODS[method].tunes_lm for method in plan.methods):
+        raise no_weights_here(plan.lm)
     check_source(plan.base)
     messages = source.load()
     split = split_task(
@@ -242,7 +244,7 @@ def _fine_tunable(lm: str) -> str:
             f"{lm} cannot be fine-tuned here: its weights are elsewhere; leave out --same-model, "
             f"or choose a local --lm such as {DEFAULT_LM}"
         )
-    return lm.removeprefix(BF16)
+    return without_dtype(lm)
 
 
 def _command(**options: Any) -> str:  # noqa: ANN401

@@ -37,7 +37,7 @@ from icl.cli.options import (
     with_prompt_settings,
 )
 from icl.lm.connection import Connection
-from icl.lm.open import API, BF16, no_weights_here
+from icl.lm.open import API, no_weights_here, without_dtype
 from icl.selectors.table import SELECTORS
 from icl.settings import EXAMPLES, FewShotConfig
 
@@ -104,7 +104,7 @@ def train(
     """
     config = instruction_settings(**settings)
     prompt = _with_examples(prompt, examples, config.seed)
-    name = models.lm.removeprefix(BF16)
+    name = without_dtype(models.lm)
     if name.startswith(API):
         raise no_weights_here(models.lm)
     check_models(models, prompt)
@@ -149,7 +149,7 @@ def train(
         save_tuned(out, tuned, config, about)
         resumable.remove()
         # What was stored is asked, not what is in memory.
-        stored = replace(models, lm=models.lm.replace(name, str(out)))
+        stored = replace(models, lm=models.lm.removesuffix(name) + str(out))
         few_shot = build_few_shot(task, learned, stored, prompt)
         evaluation = evaluate(
             few_shot, questions, lambda done: bars("evaluate", done, len(questions)), 8
@@ -171,7 +171,8 @@ def _with_examples(prompt: FewShotConfig, examples: int, seed: int) -> FewShotCo
     selector = SELECTORS[prompt.selector]
     if selector.votes:
         raise TuneshotError(
-            f"selector {prompt.selector!r} asks no language model, so there is nothing to tune"
+            f"selector {prompt.selector!r} lets messages vote, without a prompt, so there is "
+            "nothing to tune; choose another"
         )
     if not examples and prompt.selector not in ("topk", "zero"):
         raise TuneshotError(

@@ -12,6 +12,7 @@ from functools import partial
 from clfcore.types import Classifier
 from icl.compare.learn.fine_tuning import fine_tune
 from icl.compare.learn.inputs import MethodInput
+from icl.compare.learn.instruction import instruction_tuned
 from icl.compare.learn.labels import MajorityClass, from_seen
 from icl.compare.learn.others import setfit, tfidf, vectors_and_regression
 from icl.compare.learn.prompting import few_shot
@@ -44,6 +45,16 @@ class Method:
     embeds: bool = False
     most: int = sys.maxsize
     ordered: bool = False
+
+    @property
+    def tunes_lm(self) -> bool:
+        """Whether the language model's own weights learn."""
+        return self.asks_lm and self.family == "fine_tuned"
+
+    @property
+    def tunes_base(self) -> bool:
+        """Whether it starts from the base of ``clf train``."""
+        return self.family == "fine_tuned" and not self.asks_lm
 
     @property
     def uses_vectors(self) -> bool:
@@ -85,6 +96,19 @@ METHODS: dict[str, Method] = {
         "fine_tuned",
         partial(from_seen, partial(fine_tune, "last_block")),
         chooses="votek",
+    ),
+    "instruction_tuned": Method(
+        "instruction-tuned, no examples",
+        "fine_tuned",
+        partial(from_seen, partial(instruction_tuned, "zero")),
+        asks_lm=True,
+    ),
+    "fine_tuned_icl": Method(
+        "instruction-tuned, top-k examples",
+        "fine_tuned",
+        partial(from_seen, partial(instruction_tuned, "topk")),
+        asks_lm=True,
+        embeds=True,
     ),
     **{
         f"few_shot_{selector}": Method(

@@ -187,7 +187,7 @@ class Plan(Checked):
             has_more = self.robust and seed == self.seeds[0] and budget in (0, largest)
             more = _more(method, split, budget) if has_more else ()
             # A model that a method does not use makes no other cell of it.
-            base = self.base if method.family == "fine_tuned" else ""
+            base = self.base if method.tunes_base else ""
             lm = self.lm if method.asks_lm else ""
             model = self.embedder if method.uses_vectors else DEFAULT_EMBEDDER
             chat = self.chat if method.asks_lm else None

@@ -13,6 +13,11 @@ API = "api:"
 BF16 = "bf16:"
 
 
+def without_dtype(name: str) -> str:
+    """The model itself: a folder, a file or a name on Hugging Face."""
+    return name.removeprefix(BF16)
+
+
 def lm_record(name: str, connection: Connection = DEFAULT_CONNECTION) -> dict[str, Any]:
     """What a record says of a language model beside its name: what another one may have, too.
 
@@ -28,7 +33,7 @@ def lm_record(name: str, connection: Connection = DEFAULT_CONNECTION) -> dict[st
         settings = {**from_environment(), **connection.given}
         lm = ApiLM(name.removeprefix(API), **settings)
         return {"base_url": lm.base_url, "logprobs": settings.get("logprobs", True)}
-    return {"files": model_files(name.removeprefix(BF16))}
+    return {"files": model_files(without_dtype(name))}
 
 
 def open_lm(
@@ -73,7 +78,7 @@ def check_lm(name: str, base_url: str | None = None) -> None:
     """
     refuse_address(name, base_url)
     if not name.startswith(API):
-        check_source(name.removeprefix(BF16))
+        check_source(without_dtype(name))
 
 
 def no_weights_here(name: str) -> TuneshotError:

@@ -18,7 +18,7 @@ from clfcore.errors import TuneshotError
 from clfcore.training.instruction.folder import save_tuned
 from clfcore.training.instruction.settings import instruction_settings
 from clfcore.types import Example
-from icl.cli import icl
+from icl.cli import icl, tuneshot
 from icl.few_shot import FewShot
 from icl.instruction import instruct, pairs_of
 from icl.lm.open import open_lm
@@ -146,7 +146,7 @@ def run(tmp_path, monkeypatch, command):
     return partial(command, icl.main, "icl")
 
 
-FAST = ("--data", "sms", "--epochs", "1", "--limit", "8")
+FAST = ("--data", "sms", "--epochs", "1", "--least-steps", "1", "--limit", "8")
 
 
 def test_icl_train_makes_a_folder_for_every_other_command(run, command, llama):
@@ -189,7 +189,7 @@ def test_few_messages_are_all_learned_from_and_it_is_said(run, llama):
     [
         (("--lm", "api:openai/gpt-4o-mini"), "has no weights on this machine"),
         (("--lm", "nowhere/at/all"), "nowhere/at/all"),
-        (("--selector", "knn"), "asks no language model, so there is nothing to tune"),
+        (("--selector", "knn"), "lets messages vote, without a prompt"),
         (("--selector", "bm25"), "chooses examples, and none are shown"),
         (("--selector", "zero", "--examples", "2"), "shows no examples"),
         (("--layers", "prompt"), "layers"),
@@ -210,6 +210,16 @@ def test_what_cannot_be_done_is_one_line_and_leaves_nothing(run, llama, options,
     assert "Traceback" not in err
     assert out == ""
     assert not Path("tuned").exists()
+
+
+def test_a_comparison_that_would_tune_a_model_behind_an_api_is_refused_before_the_work(
+    run, command
+):
+    options = ("--data", "sms", "--methods", "majority,instruction_tuned", "--out", "compared")
+    code, _, err = command(tuneshot.main, "tuneshot", "compare", *options, "--lm", "api:openai/x")
+    assert code == 1
+    assert "api:openai/x has no weights on this machine that could be tuned" in err
+    assert not Path("compared").exists()
 
 
 @pytest.mark.slow

@@ -1,7 +1,8 @@
 """From pairs to a tuned language model: load, choose what learns, train, merge."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,10 @@ def tune_language_model(
             f"{source} reads {model.trunk.context_length:,} tokens, and a prompt with its answer "
             f"has {longest:,}; show fewer or shorter examples"
         )
-    steps = count_steps(len(balanced_targets(train, config)), config)
+    rows = len(balanced_targets(train, config))
+    repeats = max(1, math.ceil(config.least_steps / count_steps(rows, config)))
+    config = replace(config, epochs=config.epochs * repeats)
+    steps = count_steps(rows, config)
     choose_weights(model, config, steps)
     trained, total = count_parameters(model)
     on_progress("tune", 0, steps, f"{trained:,} of {total:,} weights are trained")

@@ -44,6 +44,13 @@ class InstructionConfig(LoopConfig):
         LOOP,
         bound=SHARE_ABOVE_0,
     )
+    least_steps: int = setting(
+        100,
+        "Few messages are shown in more epochs, until there are so many steps (Mosbach et al. "
+        "2021).",
+        LOOP,
+        bound=at_least(1),
+    )
 
 
 # What suits the layers that learn; the rest of the run is as in ``USUAL``.

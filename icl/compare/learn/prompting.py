@@ -1,6 +1,6 @@
 """A language model that is shown some of the labelled messages; and the vote of the nearest."""
 
-from clfcore.types import Classifier, Example
+from clfcore.types import Example
 from icl.compare.learn.embedding import embedder, pool_of
 from icl.compare.learn.inputs import MethodInput
 from icl.few_shot import FewShot
@@ -8,7 +8,7 @@ from icl.lm.open import open_lm
 from icl.selectors.table import SELECTORS
 
 
-def few_shot(selector: str, inputs: MethodInput) -> Classifier:
+def few_shot(selector: str, inputs: MethodInput) -> FewShot:
     """Shows the language model some of the labelled messages, chosen by a selector."""
     lm = None
     if SELECTORS[selector].asks_lm:

@@ -28,7 +28,7 @@ transformers = lazy("transformers")
 
 QUICK = InstructionConfig(
     layers="all", epochs=3, batch_size=4, learning_rate=3e-3, embedding_learning_rate=3e-3,
-    precision="float32",
+    precision="float32", least_steps=1,
 )  # fmt: skip
 CPU = torch.device("cpu")
 HAM, SPAM = (60, 61, 5), (60, 62)  # targets of different length that begin alike
@@ -253,6 +253,14 @@ def test_a_prompt_longer_than_the_model_reads_is_one_line(llama):
     pairs = [Pair(tuple(range(1200)), HAM), Pair((5,), SPAM)]
     with pytest.raises(TuneshotError, match=r"reads 1,024 tokens.* has 1,202; show fewer"):
         tune_language_model(str(llama), pairs, pairs, QUICK)
+
+
+def test_few_messages_are_shown_more_often_until_there_are_enough_steps(llama):
+    pairs = toy_pairs(8)
+    for least, steps in ((1, 9), (10, 18), (18, 18)):
+        config = replace(QUICK, layers="last_block", least_steps=least)
+        tuned = tune_language_model(str(llama), pairs, pairs, config)
+        assert tuned.history[-1].step == tuned.history[-1].steps == steps
 
 
 # --- settings -----------------------------------------------------------------------------------
