@@ -86,7 +86,7 @@ def _explained(
     cell = ComparisonCell.from_dict(
         {**record["config"], "more": (), "inputs": record["inputs"], "connection": connection}
     )
-    classifier = METHODS[cell.method].learn(method_input(split, cell))
+    classifier = METHODS[cell.method].learn(method_input(split, cell, record.get("chosen")))
     return [
         {
             "label": line["answer"],

@@ -15,7 +15,7 @@ from icl.compare.learn.inputs import MethodInput
 from icl.compare.learn.instruction import instruction_tuned
 from icl.compare.learn.labels import MajorityClass, from_seen
 from icl.compare.learn.others import setfit, tfidf, vectors_and_regression
-from icl.compare.learn.prompting import few_shot
+from icl.compare.learn.prompting import few_shot, tuned_few_shot
 from icl.selectors.table import SELECTORS
 
 
@@ -122,6 +122,22 @@ METHODS: dict[str, Method] = {
         for selector in SELECTORS
         if selector not in ("zero", "knn", "votek_pool")
     },
+    "few_shot_tuned": Method(
+        "few-shot, tuned on its own labels",
+        "few_shot",
+        partial(tuned_few_shot, True),
+        asks_lm=True,
+        embeds=True,
+        ordered=True,
+    ),
+    "few_shot_tuned_no_vote": Method(
+        "few-shot, tuned, prompts only",
+        "few_shot",
+        partial(tuned_few_shot, False),
+        asks_lm=True,
+        embeds=True,
+        ordered=True,
+    ),
     "few_shot_votek_pool": Method(
         "few-shot, top-k, labels by vote-k",
         "few_shot",

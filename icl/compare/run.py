@@ -12,7 +12,7 @@ among three quarters of the pool, drawn with the seed, and looks at no label.
 import math
 import multiprocessing
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -51,8 +51,10 @@ COMPARISON = RecordFormat(
 # --- one cell -----------------------------------------------------------------------------------
 
 
-def method_input(split: TaskSplit, cell: ComparisonCell) -> MethodInput:
-    """What the method of a cell may learn from, and with."""
+def method_input(
+    split: TaskSplit, cell: ComparisonCell, chosen: Mapping[str, Any] | None = None
+) -> MethodInput:
+    """What the method of a cell may learn from, and with; and what it has chosen from it before."""
     order = np.random.default_rng(cell.seed).permutation(len(split.pool))
     if METHODS[cell.method].chooses == "votek":
         order = votek_order(split.pool, cell.budget, cell.seed, cell.embedder)
@@ -60,7 +62,7 @@ def method_input(split: TaskSplit, cell: ComparisonCell) -> MethodInput:
     return MethodInput(
         tuple(split.pool[row] for row in rows), split.task, base=cell.base, lm=cell.lm, k=cell.k,
         embedder=cell.embedder, seed=cell.seed, chat=cell.chat, prompt_tokens=cell.prompt_tokens,
-        connection=cell.connection, rows=rows,
+        connection=cell.connection, rows=rows, chosen=chosen,
     )  # fmt: skip
 
 
@@ -102,6 +104,7 @@ def run_cell(
     begin = time.perf_counter()
     classifier = method.learn(inputs)
     seconds = time.perf_counter() - begin
+    chosen = getattr(classifier, "chosen", None)
     if method.chooses == "votek":
         seconds += seconds_to_embed([example.text for example in split.pool], cell.embedder)
     elif method.embeds:
@@ -121,7 +124,7 @@ def run_cell(
     more: dict[str, Any] = {}
     for what in cell.more:
         if what == "memory":
-            more[what] = {"megabytes": peak_memory(cell, split)}
+            more[what] = {"megabytes": peak_memory(cell, split, chosen)}
             continue
         again, examples, rows = classifier, split.balanced_sample, inputs.rows
         if what == HELD_OUT:
@@ -133,7 +136,7 @@ def run_cell(
             examples = tuple(perturbed(what, split.balanced_sample, split.words, split.split_seed))
         elif what.startswith("order "):
             number = int(what.removeprefix("order "))
-            again = method.learn(replace(inputs, order="random", seed=number))
+            again = method.learn(replace(inputs, order="random", seed=number, chosen=chosen))
         result, _ = ask(again, examples, what, rows)
         more[what] = {"accuracy": result.metrics.accuracy.value}
     return {
@@ -142,7 +145,7 @@ def run_cell(
         "more": more,
         "labels_used": len(inputs.labelled),
         "learn_seconds": round(seconds, 3),
-        "chosen": getattr(classifier, "chosen", None),
+        "chosen": chosen,
         "shown": recorded.shown,
         **recorded.costs,
         "seconds": round(time.perf_counter() - start, 2),
@@ -167,7 +170,9 @@ def hold_out(inputs: MethodInput) -> tuple[MethodInput, tuple[Example, ...]]:
 # --- memory -------------------------------------------------------------------------------------
 
 
-def peak_memory(cell: ComparisonCell, split: TaskSplit) -> float | None:
+def peak_memory(
+    cell: ComparisonCell, split: TaskSplit, chosen: Mapping[str, Any] | None = None
+) -> float | None:
     """Peak megabytes of a process that does nothing but learn and answer ``MEMORY_MESSAGES``.
 
     ``None`` where the system does not say (it is read from Linux's /proc).
@@ -175,7 +180,8 @@ def peak_memory(cell: ComparisonCell, split: TaskSplit) -> float | None:
     here, there = multiprocessing.Pipe(duplex=False)
     # Not forked: the child would start with all that this process has loaded.
     child = multiprocessing.get_context("spawn").Process(
-        target=_measure_memory, args=(replace(cell, more=()), split, torch.get_num_threads(), there)
+        target=_measure_memory,
+        args=(replace(cell, more=()), split, chosen, torch.get_num_threads(), there),
     )
     child.start()
     there.close()
@@ -188,10 +194,14 @@ def peak_memory(cell: ComparisonCell, split: TaskSplit) -> float | None:
 
 
 def _measure_memory(
-    cell: ComparisonCell, split: TaskSplit, threads: int, answer: Connection
+    cell: ComparisonCell,
+    split: TaskSplit,
+    chosen: Mapping[str, Any] | None,
+    threads: int,
+    answer: Connection,
 ) -> None:
     torch.set_num_threads(threads)  # more than there are free cores would be many times slower
-    METHODS[cell.method].learn(method_input(split, cell)).predict(
+    METHODS[cell.method].learn(method_input(split, cell, chosen)).predict(
         [example.text for example in split.test[:MEMORY_MESSAGES]]
     )
     # Not getrusage's: a process inherits that one from its parent.

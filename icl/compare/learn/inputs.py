@@ -1,7 +1,9 @@
 """What every method of a comparison is given."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from clfcore.types import Example
 from icl.lm.connection import DEFAULT_CONNECTION, Connection
@@ -26,6 +28,8 @@ class MethodInput:
         embedder: what finds similar messages, see ``embedder``.
         seed: of everything random.
         rows: of the pool, where the labelled messages stand; for records.
+        chosen: what the method has chosen from these very messages before, see ``Method.learn``; it
+            does not choose again. Only some other thing, such as ``order``, is different now.
     """
 
     labelled: tuple[Example, ...]
@@ -40,6 +44,7 @@ class MethodInput:
     embedder: str = DEFAULT_EMBEDDER
     seed: int = 0
     rows: tuple[int, ...] = ()
+    chosen: Mapping[str, Any] | None = None
 
     @cached_property
     def seen(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import pytest
 from icl.cli.icl import main
 from icl.settings import FewShotConfig
 from tests.support.doubles import save_tiny_lm
+from tests.support.modules import ROOT
 
 WORDS = {"spam": ("prize", "cash", "win", "free"), "ham": ("dinner", "milk", "train", "mum")}
 
@@ -24,6 +25,16 @@ def home(tmp_path_factory):
 def icl(home, monkeypatch, command):
     monkeypatch.setenv("TUNESHOT_CACHE", str(home / "cache"))
     return lambda name, *rest: command(main, "icl", name, *rest, "--lm", home / "lm")
+
+
+def test_the_page_about_tuning_names_commands_and_options_that_there_are(command):
+    page = (ROOT / "docs/in-context-learning.md").read_text(encoding="utf-8")
+    section = page.partition("## Tuning")[2].partition("\n## ")[0]
+    lines = [line.split() for line in section.splitlines() if line.startswith("    icl ")]
+    assert {line[1] for line in lines} == {"tune", "evaluate", "classify"}
+    for line in lines:
+        _, told, _ = command(main, "icl", line[1], "--help")
+        assert all(word in told for word in line if word.startswith("--"))
 
 
 def write_recipe(path, labels=("ham", "spam"), **settings):

@@ -223,7 +223,7 @@ def test_a_cell_measures_learning_answers_and_what_else_is_asked(tmp_path, monke
         MESSAGES, test_size=40, second=LabelledMessages(MESSAGES.examples[:60], "again")
     )
     more = ("memory", "hard", *PERTURBATIONS, "order 1", "order 2", "second")
-    monkeypatch.setattr(compare, "peak_memory", lambda cell, split: 12.5)
+    monkeypatch.setattr(compare, "peak_memory", lambda *_: 12.5)
     record = run_cell(
         cell(split, "few_shot_topk", 16, lm=lm, k=2, test_size=40, more=more),
         split, answers=tmp_path / "answers.jsonl",
@@ -333,7 +333,7 @@ def test_a_summary_has_every_figure_with_its_interval(tmp_path):
 
 
 def test_a_second_corpus_and_other_words_are_set_against_the_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "peak_memory", lambda cell, split: None)
+    monkeypatch.setattr(compare, "peak_memory", lambda *_: None)
     split = split_task(
         MESSAGES, test_size=40, second=LabelledMessages(MESSAGES.examples[:60], "again")
     )
