@@ -134,7 +134,7 @@ class FewShot:
                 raise TuneshotError("vote needs two different messages in the pool; leave it out")
             self._voters = KNN().fit(self.pool, filters=filters)
         if config.chooses_order:
-            self._orders = self._orders_by_entropy()
+            self._orders = self._orders_by_entropy(on_progress)
         if calibration.batch and not self.votes:
             self._prior = self._batch_prior()
         return self
@@ -178,14 +178,17 @@ class FewShot:
         """The mean answer to some messages of the pool."""
         return self.answering.prior_of(self.read(self._unlabelled(_BATCH_PRIOR_MESSAGES)))
 
-    def _orders_by_entropy(self) -> list[tuple[int, ...]]:
+    def _orders_by_entropy(self, on_progress: OnProgress) -> list[tuple[int, ...]]:
         """Orders of k examples, as places in ``similar_last``; the most promising first."""
         config, rng = self.config, np.random.default_rng(self.config.seed)
         tried = different_orders(config.k, max(ORDERS_TRIED, config.orders), rng)
         asked = copy.copy(self)
         asked.config = replace(config, orders=len(tried), calibration="none", vote=0.0)
         asked._orders, asked._probes, asked._voters = tried, [], None
-        readings = asked.read(self._unlabelled(ORDER_MESSAGES))
+        readings: list[Reading] = []
+        for text in (texts := self._unlabelled(ORDER_MESSAGES)):
+            readings += asked.read([text])
+            on_progress("order: messages read", len(readings), len(texts), "")
         p = [
             [
                 np.exp(asked.answering.log_probabilities(replace(reading, prompts=(prompt,))))

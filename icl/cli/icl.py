@@ -324,8 +324,9 @@ def _record(text: str, prediction: "FewShotPrediction") -> dict[str, Any]:
 
 def _print_prediction(text: str, prediction: "FewShotPrediction") -> None:
     answer = NO_ANSWER if prediction.p is None else f"{prediction.label}  {prediction.p:.0%}"
+    shown = "example, in prompt order" if prediction.prompt else "voter, nearest last"
     print_table(
-        Column("example, in prompt order", overflow="fold"),
+        Column(shown, overflow="fold"),
         Column("label", no_wrap=True),
         Column("similarity", justify="right", no_wrap=True),
         rows=[

@@ -16,6 +16,7 @@ from icl.selectors.filters import NO_FILTERS, Filters
 # its mass; the others count together, as one.
 TOKENS_KEPT = 1024
 ANCHORS_WHOLE = 64  # that choose which tokens these are
+MOST_SHOWN = 64  # examples of the prefix: with more labels, some have none
 
 
 @dataclass
@@ -64,8 +65,8 @@ class KNNPrompting(
         for row in drawn.tolist():
             of_label.setdefault(pool.labels[row], []).append(row)
         others = {rows[0]: rows[1:2] for rows in of_label.values()}
-        longest = max(pool.texts, key=len)
-        fitting = reader.fitting(longest, list(others), list(others))
+        shown = list(others)[:MOST_SHOWN]
+        fitting = reader.fitting(max(pool.texts, key=len), shown, shown)
         self._prefix = {row: others[row] for row in fitting}  # row -> another one of its label
         read = drawn[: self.anchors]
         whole = np.stack([*self._read(read, 0, min(ANCHORS_WHOLE, len(read)))])  # (M, V)

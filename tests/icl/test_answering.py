@@ -179,6 +179,9 @@ def test_choosing_an_order_has_its_price_before_the_first_answer_and_none_after(
     assert len(lm.prompts) == 1 + ORDERS_TRIED * len(classifier.pool)  # of 16, the pool has ten
     classifier.predict(TEXTS[:1])
     assert len(lm.prompts) == 2 + ORDERS_TRIED * len(classifier.pool)
+    news: list[tuple[str, int, int, str]] = []
+    classifier.fit(classifier.pool, lambda *line: news.append(line))
+    assert news == [("order: messages read", n, 10, "") for n in range(1, 11)]
 
 
 def test_several_orders_by_entropy_are_the_most_promising_ones():
@@ -216,7 +219,7 @@ def test_a_vote_has_its_share_of_the_probabilities(selector):
     for label in ("ham", "spam"):
         share = 0.7 * prompt.probabilities[label] + 0.3 * vote.probabilities[label]
         assert mixed.probabilities[label] == pytest.approx(share)
-    assert "30% of the probabilities are the vote of the 3 most similar" in mixed.notes
+    assert "30% of the probabilities are a vote: 3 similar messages" in mixed.notes
     assert facts(mixed)["demonstrations"] == facts(prompt)["demonstrations"]
 
 
@@ -240,7 +243,7 @@ def test_one_reading_answers_with_any_share_and_fewer_voters():
 
 def test_where_fewer_can_vote_all_of_them_do():
     (answer,) = few_shot(LastLabelLM(), vote=0.5, voters=99).predict(["win"])
-    assert "50% of the probabilities are the vote of the 9 most similar" in answer.notes
+    assert "50% of the probabilities are a vote: 9 similar messages" in answer.notes
     alone = make_pool(["win a prize"], ["spam"])
     with pytest.raises(TuneshotError, match="vote needs two different messages in the pool"):
         few_shot(LastLabelLM(), pool=alone, k=1, vote=0.5)

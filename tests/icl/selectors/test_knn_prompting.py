@@ -209,3 +209,12 @@ def test_a_vote_of_similar_messages_can_be_mixed_in():
     assert mixed.probabilities["spam"] == pytest.approx(
         (plain.probabilities["spam"] + knn.probabilities["spam"]) / 2
     )
+
+
+def test_of_many_labels_some_have_no_example_in_the_prefix(monkeypatch):
+    monkeypatch.setattr(knn_prompting, "MOST_SHOWN", 3)
+    pool = make_pool([f"topic{i} words" for i in range(20)], [f"label{i // 2}" for i in range(20)])
+    reader = Expecting()
+    selector = fitted(reader, pool)
+    assert {len(rows) for _, rows in reader.asked} == {3}
+    assert len({pool.labels[row] for row in selected(selector, "topic3", 20).rows}) == 10
