@@ -232,7 +232,7 @@ class Answering:
             label: (1 - share) * p + share * votes[label]
             for label, p in outcome.probabilities.items()
         }
-        note = f"{share:.0%} of the probabilities are the vote of the {voters} most similar"
+        note = f"{share:.0%} of the probabilities are a vote of similar messages; voters: {voters}"
         return outcome._replace(
             label=_most_probable(probabilities),
             probabilities=probabilities,

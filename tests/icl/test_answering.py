@@ -219,7 +219,7 @@ def test_a_vote_has_its_share_of_the_probabilities(selector):
     for label in ("ham", "spam"):
         share = 0.7 * prompt.probabilities[label] + 0.3 * vote.probabilities[label]
         assert mixed.probabilities[label] == pytest.approx(share)
-    assert "30% of the probabilities are a vote: 3 similar messages" in mixed.notes
+    assert "30% of the probabilities are a vote of similar messages; voters: 3" in mixed.notes
     assert facts(mixed)["demonstrations"] == facts(prompt)["demonstrations"]
 
 
@@ -243,7 +243,7 @@ def test_one_reading_answers_with_any_share_and_fewer_voters():
 
 def test_where_fewer_can_vote_all_of_them_do():
     (answer,) = few_shot(LastLabelLM(), vote=0.5, voters=99).predict(["win"])
-    assert "50% of the probabilities are a vote: 9 similar messages" in answer.notes
+    assert "50% of the probabilities are a vote of similar messages; voters: 9" in answer.notes
     alone = make_pool(["win a prize"], ["spam"])
     with pytest.raises(TuneshotError, match="vote needs two different messages in the pool"):
         few_shot(LastLabelLM(), pool=alone, k=1, vote=0.5)
