@@ -10,6 +10,7 @@ if TYPE_CHECKING:  # settings choose from PRECISIONS, and a wrong choice is refu
 
 # bfloat16 has float32's range and eight bits of precision. Weights and sums stay in float32.
 PRECISIONS = ("auto", "float32", "bfloat16")
+_NATIVE = ("avx512_bf16", "amx_bf16", "bf16")  # of x86, of x86, of ARM
 
 
 def resolve(precision: str, device: "torch.device") -> str:
@@ -26,8 +27,9 @@ def resolve(precision: str, device: "torch.device") -> str:
 
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    # What the processor says of itself: oneDNN also calls "supported" what it emulates.
     cpu = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return "bfloat16" if cpu.get("avx512_bf16") or cpu.get("amx_bf16") else "float32"
+    return "bfloat16" if any(cpu.get(name) for name in _NATIVE) else "float32"
 
 
 def autocast(precision: str, device: "torch.device") -> AbstractContextManager[object]:

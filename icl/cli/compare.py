@@ -38,7 +38,7 @@ from icl.compare.methods import METHODS
 from icl.compare.plan import MEASURED, MODELS, Plan, budgets_of
 from icl.compare.task_split import split_task
 from icl.lm.connection import Connection
-from icl.lm.open import API, check_lm, no_weights_here, without_dtype
+from icl.lm.open import API, check_lm, no_weights_here, with_dtype, without_dtype
 
 if TYPE_CHECKING:
     from icl.compare.summary import ComparisonSummary
@@ -171,7 +171,7 @@ def compare(
     )
     if any(METHODS[method].asks_lm for method in plan.methods):
         split.task.check_prompt()
-    plan = replace(plan, budgets=budgets_of(budgets, len(split.pool)))
+    plan = replace(plan, budgets=budgets_of(budgets, len(split.pool)), lm=with_dtype(plan.lm))
     from icl.compare.disagreements import explain
     from icl.compare.run import run
     from icl.compare.summary import summarize

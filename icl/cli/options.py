@@ -70,8 +70,9 @@ class ModelChoice(Connection):
 
     lm: str = setting(
         DEFAULT_LM,
-        "A transformers folder, a GGUF file or a Hugging Face name (bf16: before it for half the "
-        "memory), or api: and a name of LiteLLM's (api:openai/gpt-4o-mini).",
+        "A transformers folder, a GGUF file or a Hugging Face name (in bfloat16 if the processor "
+        "has it, unless bf16: or fp32: before it decides), or api: and a name of LiteLLM's "
+        "(api:openai/gpt-4o-mini).",
         LM,
     )
     embedder: str = setting(

@@ -17,10 +17,9 @@ from icl.compare.learn.embedding import embedder
 from icl.compare.methods import METHODS, Method
 from icl.compare.task_split import TaskSplit
 from icl.lm.connection import DEFAULT_CONNECTION, Connection
-from icl.lm.open import BF16, lm_record
+from icl.lm.open import lm_record, with_dtype
 from icl.pool.embed import DEFAULT_EMBEDDER
 
-COMPARED_LM = BF16 + DEFAULT_LM
 DEMONSTRATION_ORDERS = 4  # random ones, of the same demonstrations
 HELD_OUT = "held out"
 HELD_OUT_SHARE = 0.25  # of the labelled messages, to choose a threshold on
@@ -67,7 +66,7 @@ class ComparisonCell(Checked):
     test_size: int = setting(200, "Messages asked about.", bound=at_least(1))
     balanced: bool = False
     base: str = MINI
-    lm: str = COMPARED_LM
+    lm: str = DEFAULT_LM
     k: int = setting(4, "Examples shown.", bound=at_least(1))
     chat: bool | None = None
     prompt_tokens: int = setting(0, "How long a prompt may be.", bound=at_least(0))
@@ -116,7 +115,7 @@ class Plan(Checked):
     seeds: tuple[int, ...] = (0, 1, 2)
     connection: Connection = DEFAULT_CONNECTION
     base: str = setting(MINI, "What is fine-tuned, as clf train.", MODELS)
-    lm: str = setting(COMPARED_LM, "What is shown examples, as icl --lm.", MODELS)
+    lm: str = setting(DEFAULT_LM, "What is shown examples, as icl --lm.", MODELS)
     embedder: str = setting(
         DEFAULT_EMBEDDER, "What finds similar messages, as icl --embedder.", MODELS
     )
@@ -188,7 +187,7 @@ class Plan(Checked):
             more = _more(method, split, budget) if has_more else ()
             # A model that a method does not use makes no other cell of it.
             base = self.base if method.tunes_base else ""
-            lm = self.lm if method.asks_lm else ""
+            lm = with_dtype(self.lm) if method.asks_lm else ""
             model = self.embedder if method.uses_vectors else DEFAULT_EMBEDDER
             chat = self.chat if method.asks_lm else None
             prompt_tokens = self.prompt_tokens if method.asks_lm else 0

