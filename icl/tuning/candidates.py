@@ -1,4 +1,4 @@
-"""What tuning chooses from: two literal tables, the simplest first.
+"""What tuning chooses from: literal tables, the simplest first.
 
 A prompt costs reads of the language model. How an answer is made of what was read costs none, so
 every prompt is tried with every way to answer.
@@ -35,6 +35,11 @@ PROMPTS: tuple[Mapping[str, Any], ...] = (
     {"selector": "topk", "k": 8, "balance": "none", "order": "similar_first"},
 )
 
+# Reads some labelled messages before the first question, and then answers by their vote.
+ANCHORED: Mapping[str, Any] = {"selector": "knn_prompting", "k": 4}
+ANCHORS_SHARE = 4  # a quarter of the reads may go into them
+LEAST_ANCHORS = 48  # fewer hold too little of what there is to compare
+
 # Of these, all that is asked is the prompt followed by each label: one read serves them all.
 SCORINGS_OF_ONE_READ = ("sum", "mean", "constrained", "first_token")
 CALIBRATIONS_WITHOUT_READS = ("none", "batch")
@@ -56,6 +61,20 @@ def candidate_prompts(default: FewShotConfig, most: int, vote: bool) -> list[Few
         for row, settings in enumerate(tried)
         if settings.k <= most and not any(_alike(settings, other) for other in tried[:row])
     ]
+
+
+def anchored(default: FewShotConfig, messages: int, reads: int) -> FewShotConfig | None:
+    """The settings of kNN prompting with the anchors that the reads allow; ``None`` if too few.
+
+    Args:
+        default: the settings that are tuned.
+        messages: different labelled ones.
+        reads: that tuning may spend.
+    """
+    anchors = min(messages, reads // ANCHORS_SHARE)
+    if anchors < min(messages, LEAST_ANCHORS):
+        return None
+    return replace(default, options={"anchors": anchors}, **ANCHORED)
 
 
 def ways_to_answer(default: FewShotConfig, scores: bool, vote: bool) -> list[dict[str, Any]]:
@@ -80,9 +99,10 @@ def ways_to_answer(default: FewShotConfig, scores: bool, vote: bool) -> list[dic
 
 def reads_a_message(settings: FewShotConfig) -> int:
     """How often the language model is asked about one message."""
-    if SELECTORS[settings.selector].votes:
-        return 0
-    return settings.orders if settings.k > 1 else 1
+    selector = SELECTORS[settings.selector]
+    if selector.votes or settings.k < 2:
+        return int(selector.asks_lm)
+    return settings.orders
 
 
 def _alike(a: FewShotConfig, b: FewShotConfig) -> bool:

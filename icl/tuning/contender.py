@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from clfcore.types import OnProgress, ignore
 from icl.answering import Reading
 from icl.few_shot import FewShot
 from icl.lm.base import LM
@@ -34,10 +35,10 @@ class Contender:
         pool: the labelled messages.
         lm: the language model.
         embedder: finds similar messages.
+        on_progress: as for ``FewShot.fit``.
 
     Attributes:
         settings: as given.
-        votes: whether it asks no language model.
         readings: of the first questions, as many as it was asked.
     """
 
@@ -49,13 +50,15 @@ class Contender:
         pool: Pool,
         lm: LM,
         embedder: Embedder,
+        on_progress: OnProgress = ignore,
     ) -> None:
         self.settings = settings
-        self.votes = SELECTORS[settings.selector].votes
+        self._votes_alone = SELECTORS[settings.selector].votes
         self.readings: list[Reading] = []
         values = {each.name: getattr(settings, each.name) for each in fields(FewShotConfig)}
-        values |= {**ONE_READ, "vote": SOME_VOTE if vote and not self.votes else 0.0}
-        self._few_shot = FewShot(task, lm=lm, embedder=embedder, **values).fit(pool)
+        values |= {**ONE_READ, "vote": SOME_VOTE if vote and not self._votes_alone else 0.0}
+        few_shot = FewShot(task, lm=lm, embedder=embedder, **values)
+        self._few_shot = few_shot.fit(pool, on_progress)
 
     def read(self, texts: Sequence[str]) -> None:
         """Asks about the next questions."""
@@ -74,7 +77,7 @@ class Contender:
             All settings, and (M, C) float64 probabilities; a vote has one way.
         """
         first = self.readings[0]
-        if self.votes:
+        if self._votes_alone:
             yield self.settings, self._probabilities()
             return
         votes = self._votes() if first.neighbours else np.zeros(())

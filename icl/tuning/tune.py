@@ -9,12 +9,14 @@ their texts only.)
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from clfcore.data.labels import unknown_labels
 from clfcore.data.split import data_record
+from clfcore.errors import TuneshotError
 from clfcore.types import Example, OnProgress, ignore
 from icl.lm.base import LM
 from icl.pool.embed import Embedder
@@ -22,7 +24,7 @@ from icl.pool.pool import Pool
 from icl.prompt.tasks import Task
 from icl.recipe import Recipe
 from icl.settings import FewShotConfig
-from icl.tuning.candidates import TUNED, candidate_prompts, reads_a_message
+from icl.tuning.candidates import TUNED, anchored, candidate_prompts, reads_a_message
 from icl.tuning.choice import choose, losses
 from icl.tuning.contender import Contender
 from icl.tuning.metered import MeteredLM, PoolEmbedder
@@ -94,20 +96,24 @@ def tune(
         return Tuned(replace(recipe, basis={**basis, "summary": f"default: {reason}"}), ())
 
     settings = candidate_prompts(default, len(questions) - 1, vote)
-    paying = [each for each in settings if reads_a_message(each)]
-    prices = [reads_a_message(each) for each in paying]
-    rounds = plan_race(prices, len(questions), reads - READS_OF_FIT)
-    most = reads_of(rounds, prices[: rounds[0].prompts])
-    note(_what_is_done(rounds, most + READS_OF_FIT, len(questions), lm))
+    racing = [each for each in settings if reads_a_message(each)]
+    prices = [reads_a_message(each) for each in racing]
+    rounds, extra, most = _plan(prices, default, len(questions), reads, lm)
+    note(_what_is_done(rounds, extra, most, len(questions), lm))
     metered, near = MeteredLM(lm, reads), PoolEmbedder(embedder, pool)
-    contenders = [
-        Contender(each, vote, task, pool, metered, near)
-        for each in settings
-        if each not in paying[rounds[0].prompts :]
-    ]
-    _race(contenders, rounds, questions, default, lambda done: on_progress("tune", done, most, ""))
-
+    make = partial(Contender, vote=vote, task=task, pool=pool, lm=metered, embedder=near)
+    contenders = [make(each) for each in settings if each not in racing[rounds[0].prompts :]]
+    in_race = [each for each in contenders if each.settings in racing]
+    if extra is not None:
+        try:
+            contenders.append(make(extra, on_progress=on_progress))
+        except TuneshotError as error:  # most servers do not say what it compares
+            note(f"{extra.selector} is not tried: {error}")
+    _race(in_race, contenders[0], rounds, questions, on_progress)
     asked = questions.first(rounds[-1].messages)
+    for contender in contenders:
+        if contender not in in_race:
+            contender.read(asked.texts)
     trials = [
         trial
         for contender in contenders
@@ -136,33 +142,44 @@ def tune(
 # --- the race -----------------------------------------------------------------------------------
 
 
+def _plan(
+    prices: Sequence[int], default: FewShotConfig, messages: int, reads: int, lm: LM
+) -> tuple[list[Round], FewShotConfig | None, int]:
+    """The rounds; what is tried beside them, if there are reads for it; all reads at most."""
+    rounds = plan_race(prices, messages, reads - READS_OF_FIT)
+    extra = anchored(default, messages, reads) if lm.scores else None
+    beside = 0
+    if extra is not None:
+        # A question that is no anchor is one more read.
+        beside = int(extra.options["anchors"]) + rounds[-1].messages
+        rounds = plan_race(prices, messages, reads - READS_OF_FIT - beside)
+    return rounds, extra, reads_of(rounds, prices[: rounds[0].prompts]) + READS_OF_FIT + beside
+
+
 def _race(
-    contenders: Sequence[Contender],
+    racing: list[Contender],
+    default: Contender,
     rounds: Sequence[Round],
     questions: Questions,
-    default: FewShotConfig,
-    on_reads: Callable[[int], object],
+    on_progress: OnProgress,
 ) -> None:
-    """Lets the contenders read as the rounds say; those that ask no language model, everything."""
-    racing = [each for each in contenders if not each.votes]
+    """Lets the contenders read as the rounds say; the default stays to the end."""
+    total = reads_of(rounds, [reads_a_message(each.settings) for each in racing])
     done, before = 0, 0
     for size, messages in rounds:
         if before:
             asked = questions.first(before)
-            nats = {each: min(t.nats for t in _trials(each, asked, default)) for each in racing}
-            nats[contenders[0]] = -np.inf  # the default stays
-            best = sorted(racing, key=nats.__getitem__)[:size]
+            nats = {each: min(trial.nats for trial in _trials(each, asked, default.settings))
+                    for each in racing}  # fmt: skip
+            best = sorted(racing, key=lambda each: (each is not default, nats[each]))[:size]
             racing = [each for each in racing if each in best]
         for start in range(before, messages, IN_A_ROW):
             texts = questions.texts[start : min(start + IN_A_ROW, messages)]
             for contender in racing:
                 contender.read(texts)
                 done += len(texts) * reads_a_message(contender.settings)
-                on_reads(done)
+                on_progress("tune", done, total, "")
         before = messages
-    for contender in contenders:
-        if contender.votes:
-            contender.read(questions.texts[:before])
 
 
 class _Trial(NamedTuple):
@@ -219,12 +236,15 @@ def _too_few(questions: Questions) -> str:
     return ""
 
 
-def _what_is_done(rounds: Sequence[Round], reads: int, labelled: int, lm: LM) -> str:
+def _what_is_done(
+    rounds: Sequence[Round], extra: FewShotConfig | None, most: int, labelled: int, lm: LM
+) -> str:
     first, last = rounds[0], rounds[-1]
     some = f"{first.messages} to {last.messages}" if len(rounds) > 1 else f"{last.messages}"
+    beside = " and kNN prompting" if extra else ""
     return (
-        f"{first.prompts} prompts are compared on {some} of {labelled:,} labelled messages: at "
-        f"most {reads:,} reads of {lm.name}"
+        f"{first.prompts} prompts{beside} are compared on {some} of {labelled:,} labelled "
+        f"messages: at most {most:,} reads of {lm.name}"
     )
 
 

@@ -162,9 +162,33 @@ def test_everything_that_was_tried_is_told_and_one_of_it_is_chosen():
 def test_progress_ends_where_it_was_said_to_end():
     steps = []
     tuned(Oracle(lambda *_: True), on_progress=lambda *step: steps.append(step))
-    done = [step[1] for step in steps]
-    assert done == sorted(done)
-    assert steps[-1][1] == steps[-1][2]
+    for stage in ("tune", "kNN prompting: messages read"):
+        done = [step[1:3] for step in steps if step[0] == stage]
+        assert done == sorted(done)
+        assert done[-1][0] == done[-1][1]
+
+
+def test_knn_prompting_is_tried_with_a_quarter_of_the_reads():
+    result = tuned(CountingLM(), MESSAGES, reads=300)
+    (tried,) = [t for t in result.tried if t["settings"]["selector"] == "knn_prompting"]
+    assert tried["settings"]["options"] == {"anchors": 75}
+    assert tried["messages"] == result.recipe.basis["asked"]
+    few = tuned(CountingLM(), MESSAGES, reads=100)
+    assert all(trial["settings"]["selector"] != "knn_prompting" for trial in few.tried)
+
+
+class WithoutVocabulary(CountingLM):
+    """As a server that scores words and names a few next tokens only."""
+
+    def next_tokens(self, prompt):
+        raise TuneshotError("it does not say how probable each token is")
+
+
+def test_what_the_model_cannot_do_is_said_and_not_tried():
+    said = []
+    result = tuned(WithoutVocabulary(), NAMESAKES, note=said.append)
+    assert said[1] == "knn_prompting is not tried: it does not say how probable each token is"
+    assert all(trial["settings"]["selector"] != "knn_prompting" for trial in result.tried)
 
 
 def test_a_vote_that_is_as_good_is_preferred_for_it_asks_no_model():
