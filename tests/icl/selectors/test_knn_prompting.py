@@ -218,3 +218,10 @@ def test_of_many_labels_some_have_no_example_in_the_prefix(monkeypatch):
     selector = fitted(reader, pool)
     assert {len(rows) for _, rows in reader.asked} == {3}
     assert len({pool.labels[row] for row in selected(selector, "topic3", 20).rows}) == 10
+
+
+def test_what_is_read_keeps_to_the_prompts_length():
+    lm = CountingLM(200)
+    classifier = few_shot(lm, selector="knn_prompting")
+    assert len(classifier.predict(["win", "win a prize " * 3000])) == 2
+    assert max(map(len, lm.prompts)) <= 200
