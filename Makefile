@@ -73,7 +73,7 @@ resolve: .venv/resolve/bin/pip
 	$@ install -q --upgrade pip
 
 model: setup
-	$(BIN)/clf train --base gpt2-mini --threshold 0.8 --compact --out runs/gpt2-mini
+	$(BIN)/clf train --base gpt2-mini --weights distilled --threshold 0.8 --compact --out runs/gpt2-mini
 
 trunk: setup
 	$(BIN)/python -c "from clfcore.data.messages import sample_messages as s; from clfcore.weights.bases import bundle_trunk; bundle_trunk([e.text for e in s().examples], on_progress=print)"

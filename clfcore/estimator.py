@@ -39,11 +39,12 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     on one core, to train on or to answer. ``layers="last_block"``, an adapter, … fine-tune.
 
     ``TuneshotClassifier("gpt2-mini", layers=None)`` fine-tunes all of a small model: 1,000
-    messages take 25 seconds. ``clf train`` distils its trunk from the training messages. Those
-    differ from fold to fold, so here it is the bundled trunk, which knows the sample messages of
-    this project, without their labels. (Only with those very messages as ``X`` has it seen texts
-    that are held out.) Nor does it start from the bundled checkpoint: that knows labels of the SMS
-    Spam Collection, and cross-validation on this corpus would be flattered.
+    messages take 25 seconds. It starts from the bundled trunk, as ``clf train`` does, which knows
+    the sample messages of this project, without their labels. (Only with those very messages as
+    ``X`` has it seen texts that are held out.) ``weights="distilled"`` makes a trunk of the
+    messages that are learned from, which takes minutes in every fold. It never starts from the
+    bundled checkpoint: that knows labels of the SMS Spam Collection, and cross-validation on this
+    corpus would be flattered.
 
     Args:
         base: a model of ``load_base``: a name, a Hugging Face repository, or a folder of one.
@@ -119,7 +120,10 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         config = settings_for(self.base, seed=seed, split_seed=seed, **self._chosen())
 
         train, val = validation_split(data.examples, self.validation_share, seed)
-        start = load_base(self.base, len(data.names), config.weights, seed=seed)
+        start = load_base(
+            self.base, len(data.names), config.weights, [example.text for example in train],
+            seed, seed,
+        )  # fmt: skip
         self.fine_tuned_ = fine_tune_on(
             start, train, val, data.names, config,
             about={

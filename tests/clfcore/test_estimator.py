@@ -215,17 +215,24 @@ def test_no_copy_of_a_validation_message_is_learnt_from(rows, share, seed):
     assert distinct_per_label(train).keys() == distinct_per_label(val).keys() == counts.keys()
 
 
-def test_the_base_never_depends_on_the_messages_of_a_fold(base, monkeypatch):
-    """gpt2-mini can be distilled from texts; what is held out must not be among them."""
-    given, load_base = [], estimator.load_base
+def test_gpt2_mini_is_distilled_only_if_asked_and_of_nothing_that_is_held_out(monkeypatch):
+    distilled_from = []
 
-    def spy(name, classes, weights, texts=(), seed=0):
-        given.append((name, texts))
-        return load_base(base, classes, weights, texts, seed=seed)
+    def distil(texts, seed, on_progress):
+        distilled_from.append(texts)
+        return estimator.load_base("gpt2-mini", 2).trunk.state_dict()
 
-    monkeypatch.setattr(estimator, "load_base", spy)
-    ours.TuneshotClassifier("gpt2-mini").fit(TEXTS, LABELS)
-    assert given == [("gpt2-mini", ())]
+    monkeypatch.setattr("clfcore.weights.bases._distilled", distil)
+    mini = ours.TuneshotClassifier("gpt2-mini").fit(TEXTS, LABELS)
+    assert not distilled_from
+    assert mini.fine_tuned_.meta.source is None
+    about = (
+        ours.TuneshotClassifier("gpt2-mini", weights="distilled", validation_share=0.25)
+        .fit(TEXTS, LABELS)
+        .fine_tuned_.meta.about
+    )
+    assert [len(texts) for texts in distilled_from] == [30]
+    assert about["data"]["train"]["messages"] == 30
 
 
 def test_the_best_epoch_is_picked_on_the_validation_part(base):

@@ -189,7 +189,8 @@ def test_the_curves_of_a_run_can_be_drawn_and_watched(clf, tiny_gpt2):
         (("--balance", "smote"), "invents points, which have no text"),
         (("--layers", "prefix"), "prefix"),
         (("--position", "last_column"), "choose one of them, or position last_token"),
-        (("--base", "gpt2", "--weights", "some"), "choose from pretrained, random"),
+        (("--weights", "some"), "choose from pretrained, distilled, random"),
+        (("--weights", "distilled"), "only gpt2-mini is distilled here"),
     ],
 )
 def test_choices_that_do_not_go_together_are_one_line_and_leave_nothing(

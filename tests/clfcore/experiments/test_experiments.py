@@ -427,7 +427,7 @@ def test_rows_about_a_larger_gpt2_wait_for_the_base_gpt2(base, toy, tmp_path, le
     assert not learnt
 
     real = experiments.fine_tune
-    monkeypatch.setattr(experiments, "is_gpt2", lambda base: True)
+    monkeypatch.setattr(experiments, "check_start", lambda base, weights: None)
     monkeypatch.setattr(
         experiments, "fine_tune", lambda asked, *a, **b: real({"gpt2-xl": base}[asked], *a, **b)
     )
@@ -464,6 +464,8 @@ def test_a_bad_base_and_bad_messages_fail_at_once_and_not_in_every_row(base, toy
     (tmp_path / "file").write_text("")
     with pytest.raises(TuneshotError, match=r"cannot use .*; choose another place with --out"):
         run_experiments(rows, base, toy, [0], tmp_path / "file" / "r")
+    with pytest.raises(TuneshotError, match="only gpt2-mini is distilled here"):
+        run_experiments(rows, base, toy, [0], out, overrides={"weights": "distilled"})
     assert not out.exists()
 
 
