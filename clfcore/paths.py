@@ -79,6 +79,19 @@ def files_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def files_stamp(path: Path) -> str:
+    """Changes with the place, names, sizes and times of a file or a folder's files; 16 hex digits.
+
+    Quick, where ``files_sha256`` takes a second for a model.
+    """
+    stamps = sorted(
+        f"{file.relative_to(path)} {file.stat().st_size} {file.stat().st_mtime_ns}"
+        for file in [path, *path.rglob("*")]
+        if file.is_file()
+    )
+    return hashlib.sha256("\n".join([str(path.resolve()), *stamps]).encode()).hexdigest()[:16]
+
+
 def cache_dir() -> Path:
     """Where downloads and derived files are kept: ``$TUNESHOT_CACHE`` or the user's cache.
 

@@ -50,6 +50,8 @@ class FewShotPrediction(Prediction):
         passed_over: what ranked high enough and is not shown, and why.
         completion: the words of a model that only answers in words.
         dollars: what the answer cost; 0 for a local model, ``None`` if a price is unknown.
+        provisional: whether the same question will soon have another answer: what calibrates it
+            has not been read yet.
     """
 
     demonstrations: tuple[Demonstration, ...]
@@ -59,6 +61,13 @@ class FewShotPrediction(Prediction):
     passed_over: tuple[PassedOver, ...] = ()
     completion: str = ""
     dollars: float | None = 0.0
+    provisional: bool = False
+
+
+NOT_CALIBRATED = (
+    "not calibrated yet: what the language model says on average under these settings is still "
+    "being read; ask again in some seconds"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +119,7 @@ class _Outcome(NamedTuple):
     probabilities: Mapping[str, float]
     notes: tuple[str, ...] = ()
     prompt_tokens: int = 0  # by the model's own count; 0: it does not say
+    provisional: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,8 @@ class Answering:
         task: labels and prompt format.
         config: its settings under the heading "The answer" decide; the others did when reading.
         counts: how many messages of each label the pool has.
-        prior: of batch calibration, see ``prior_of``; without it, answers are as with none.
+        prior: of batch calibration, see ``BatchPrior``; without it, answers are as with none, and
+            say so.
     """
 
     task: Task
@@ -158,18 +169,8 @@ class Answering:
             dropped=prompt.dropped,
             completion="\n".join(dict.fromkeys(reply.text for reply in reading.replies)),
             dollars=reading.dollars,
+            provisional=outcome.provisional,
         )
-
-    def prior_of(self, readings: Sequence[Reading]) -> Prior:
-        """Batch calibration's prior: the mean answer to some messages, without their labels.
-
-        Args:
-            readings: at least one, of a model that scores.
-
-        Raises:
-            TuneshotError: as ``answer``.
-        """
-        return Prior.of([self.label_scores(reading) for reading in readings])
 
     def label_scores(self, reading: Reading) -> np.ndarray:
         """Label scores in nats, not calibrated: (C,) float64; raises as ``answer``.
@@ -217,8 +218,10 @@ class Answering:
         if not template.choices:  # else the words differ from message to message
             hint = scoring_hint(self.config.scoring, template.words, results[0])
             notes = (hint,) if hint else ()
+        provisional = CALIBRATIONS[self.config.calibration].batch and self.prior is None
+        notes = (*notes, NOT_CALIBRATED) if provisional else notes
         tokens = max(result.prompt_tokens for result in results)
-        return _Outcome(_most_probable(probabilities), probabilities, notes, tokens)
+        return _Outcome(_most_probable(probabilities), probabilities, notes, tokens, provisional)
 
     def _vote(self, neighbours: Sequence[Demonstration]) -> dict[str, float]:
         similarities = [shown.similarity or 0.0 for shown in neighbours]

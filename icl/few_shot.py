@@ -17,7 +17,8 @@ from icl.lm.base import LM, PromptTooLongError, Scored
 from icl.lm.open import open_lm
 from icl.pool.embed import Embedder, SentenceEmbedder
 from icl.pool.pool import Pool
-from icl.prompt.calibration import CALIBRATIONS, Prior
+from icl.priors.batch import PRIOR_MESSAGES, BatchPrior, about_prior
+from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.orders import ENTROPIES, ORDER_MESSAGES, ORDERS_TRIED, different_orders
 from icl.prompt.prompt import Prompt
 from icl.prompt.scoring import SCORINGS, ScoringRequest, continuations
@@ -33,7 +34,6 @@ from icl.shared import shared
 from icl.showing import Showing, demonstrations_of
 
 LEAST_MESSAGE_TOKENS = 16  # room for a message's two ends
-_BATCH_PRIOR_MESSAGES = 32  # of the pool; their mean answer is batch calibration's prior
 
 
 class FewShot:
@@ -56,6 +56,7 @@ class FewShot:
         selector: fitted; see its class for what can be inspected.
         prompt_limit: tokens that a prompt may have; 0 without a language model.
         chat: whether the prompt is a chat: as the settings say, else as the model prefers.
+        batch_prior: of batch calibration; ``None`` of any other.
 
     Raises:
         TuneshotError: settings that are not allowed.
@@ -63,7 +64,7 @@ class FewShot:
 
     selector: Any
     pool: Pool
-    _prior: Prior | None
+    batch_prior: BatchPrior | None
     _orders: list[tuple[int, ...]]
     _voters: KNN | None
 
@@ -97,13 +98,23 @@ class FewShot:
 
     # --- fit ------------------------------------------------------------------------------------
 
-    def fit(self, pool: Pool | Sequence[Example], on_progress: OnProgress = ignore) -> Self:
+    def fit(
+        self,
+        pool: Pool | Sequence[Example],
+        on_progress: OnProgress = ignore,
+        *,
+        prior: BatchPrior | None = None,
+        read_prior: bool = True,
+    ) -> Self:
         """Takes ``pool`` as what may be shown. Nothing is trained.
 
         Args:
             pool: the labelled messages.
-            on_progress: called while a selector asks about them, with (stage, done, total,
-                figures).
+            on_progress: called while messages are read before the first answer, with (stage, done,
+                total, figures).
+            prior: that of another pool, for batch calibration; default: this one's own.
+            read_prior: whether a prior that is not remembered is read now. Else the caller reads
+                it; until then answers are not calibrated, and say so.
 
         Raises:
             TuneshotError: labels the task does not have; a pool, or a language model, that the
@@ -117,7 +128,7 @@ class FewShot:
         calibration = CALIBRATIONS[config.calibration]
         probes = calibration.probes
         self._probes = probes(self.pool.texts, config.seed) if probes else []
-        self._prior, self._orders, self._voters = None, [], None
+        self.batch_prior, self._orders, self._voters = None, [], None
         self.selector = SELECTORS[config.selector](seed=config.seed, **config.options)
         reader = None
         if self.lm is not None:
@@ -136,7 +147,9 @@ class FewShot:
         if config.chooses_order:
             self._orders = self._orders_by_entropy(on_progress)
         if calibration.batch and not self.votes:
-            self._prior = self._batch_prior()
+            self.batch_prior = prior or self._batch_prior(self.lm)
+            if read_prior:
+                self.batch_prior.read_all(on_progress)
         return self
 
     def _check_language_model(self, lm: LM) -> None:
@@ -174,9 +187,16 @@ class FewShot:
                     "local model"
                 )
 
-    def _batch_prior(self) -> Prior:
-        """The mean answer to some messages of the pool."""
-        return self.answering.prior_of(self.read(self._unlabelled(_BATCH_PRIOR_MESSAGES)))
+    def _batch_prior(self, lm: LM) -> BatchPrior:
+        """That of these settings, remembered or still to be read."""
+        about = about_prior(
+            lm, self.pool, self.task.template.digest, self.embedder.name, self.config,
+            chat=self.chat, prompt_tokens=self.prompt_limit,
+        )  # fmt: skip
+        texts = self._unlabelled(PRIOR_MESSAGES)
+        return BatchPrior(
+            about, self.labels, texts, lambda text: self.answering.label_scores(*self.read([text]))
+        )
 
     def _orders_by_entropy(self, on_progress: OnProgress) -> list[tuple[int, ...]]:
         """Orders of k examples, as places in ``similar_last``; the most promising first."""
@@ -222,7 +242,8 @@ class FewShot:
     @property
     def answering(self) -> Answering:
         """What makes an answer of a reading; costs no language model's time."""
-        return Answering(self.task, self.config, self._counts, self._prior)
+        prior = None if self.batch_prior is None else self.batch_prior.value
+        return Answering(self.task, self.config, self._counts, prior)
 
     @property
     def _showing(self) -> Showing:

@@ -24,7 +24,7 @@ LAYERS = {
         {"prompt"},
         {"selectors"},
         {"settings", "figures"},
-        {"answering", "showing", "reader", "recipe"},
+        {"answering", "showing", "reader", "recipe", "priors"},
         {"few_shot", "grid", "report"},
         {"instruction", "tuning"},
         {"compare", "estimator"},

@@ -46,8 +46,16 @@ def check_models(models: ModelChoice, settings: FewShotConfig) -> None:
         check_lm(models.lm, models.base_url)
 
 
-def load_few_shot(source: TaskSource, models: ModelChoice, settings: FewShotOptions) -> "FewShot":
+def load_few_shot(
+    source: TaskSource, models: ModelChoice, settings: FewShotOptions, *, answers: bool = True
+) -> "FewShot":
     """The classifier of ``icl classify`` and the like; says on stderr where its pool is from.
+
+    Args:
+        source: the task, and what is shown.
+        models: what reads prompts and embeds messages.
+        settings: of the prompt and the answer.
+        answers: whether it is to answer; to look at prompts, nothing has to be read.
 
     Raises:
         TuneshotError: no such task, pool or language model, or settings that do not suit them.
@@ -63,7 +71,7 @@ def load_few_shot(source: TaskSource, models: ModelChoice, settings: FewShotOpti
     stderr.print(f"examples from: {printable(name)} ({len(examples):,} messages)")
     print_conflicts(examples)
     with ProgressBars() as bars:
-        return build_few_shot(task, examples, models, settings, bars)
+        return build_few_shot(task, examples, models, settings, bars, read_prior=answers)
 
 
 def build_few_shot(
@@ -72,8 +80,10 @@ def build_few_shot(
     models: ModelChoice,
     settings: FewShotConfig,
     on_progress: OnProgress = ignore,
+    *,
+    read_prior: bool = True,
 ) -> "FewShot":
-    """A classifier that shows messages of ``pool``; ``on_progress`` as for ``FewShot.fit``.
+    """A classifier that shows messages of ``pool``; the last two are as for ``FewShot.fit``.
 
     Raises:
         TuneshotError: no such language model, or settings that suit neither it nor the pool.
@@ -92,9 +102,8 @@ def build_few_shot(
     if SELECTORS[settings.selector].asks_lm:
         lm = open_lm(models.lm, chat=settings.chat, **models.given)
     values = {field.name: getattr(settings, field.name) for field in fields(FewShotConfig)}
-    return FewShot(task, lm=lm, embedder=SentenceEmbedder(models.embedder), **values).fit(
-        pool, on_progress
-    )
+    few_shot = FewShot(task, lm=lm, embedder=SentenceEmbedder(models.embedder), **values)
+    return few_shot.fit(pool, on_progress, read_prior=read_prior)
 
 
 def pool_and_questions(

@@ -118,7 +118,7 @@ def show_prompt(
         raise TuneshotError(
             f"selector {settings.selector!r} votes, so it has no prompt; choose another selector"
         )
-    prompt = load_few_shot(source, models, settings).prompt(text)
+    prompt = load_few_shot(source, models, settings, answers=False).prompt(text)
     from icl.prompt.prompt import as_text
 
     stderr.print(f"{prompt.tokens} tokens, {len(prompt.demonstrations)} examples")
@@ -140,7 +140,7 @@ def select(
     json: Json = False,
 ) -> None:
     """Shows what would be shown, by rank: row, similarity, score, label; and what was left out."""
-    few_shot = load_few_shot(source, models, settings)
+    few_shot = load_few_shot(source, models, settings, answers=False)
     shown, left_out = few_shot.select(text)
     if json:
         for rank, each in enumerate(shown, start=1):

@@ -1,4 +1,4 @@
-"""Replies of APIs that were paid for once, kept on disk where that is possible."""
+"""What was paid for once, in money or in time, kept on disk where that is possible."""
 
 import json
 import sqlite3
@@ -14,27 +14,36 @@ from clfcore.paths import say_not_kept
 Json = dict[str, Any]
 
 
-class ReplyCache:
-    """Replies by key, in one SQLite file that threads and processes may share.
+class DiskCache:
+    """JSON objects by key, in one SQLite file that threads and processes may share.
 
     They do not expire: delete the file to ask again. A damaged file is emptied. Of a file that
     cannot be used nothing is remembered, and a line on stderr says so.
+
+    Args:
+        path: the file.
+        most: how many objects are kept, the newest; 0: all.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, most: int = 0) -> None:
+        self._path, self._most = path, most
 
     def get(self, key: str) -> Json | None:
-        """The reply stored under ``key``, or ``None``."""
+        """The object stored under ``key``, or ``None``."""
         row = self._run("SELECT answer FROM answers WHERE key = ?", key)
         try:
             return json.loads(row[0]) if row else None
         except ValueError:
             return None
 
-    def put(self, key: str, reply: Json) -> None:
-        """Stores ``reply``."""
-        self._run("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json.dumps(reply))
+    def put(self, key: str, value: Json) -> None:
+        """Stores ``value``."""
+        self._run("INSERT OR REPLACE INTO answers VALUES (?, ?)", key, json.dumps(value))
+        if self._most:
+            self._run(
+                "DELETE FROM answers WHERE rowid <= (SELECT max(rowid) FROM answers) - ?",
+                str(self._most),
+            )
 
     def _run(self, statement: str, *values: str) -> tuple[str] | None:
         try:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from clfcore.errors import TuneshotError
-from clfcore.paths import cache_dir, carried_file, keep
+from clfcore.paths import cache_dir, carried_file, files_stamp, keep
 from clfcore.types import without_lone_surrogates
 from icl.shared import Shared
 
@@ -50,7 +50,7 @@ class SentenceEmbedder(Shared):
         self._model = model
         self.name = model
         if Path(model).is_dir():
-            self.name = _identity(Path(model))
+            self.name = f"{Path(model).resolve().name}@{files_stamp(Path(model))}"
             self.settings["model"] = str(Path(model).resolve())
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
@@ -88,17 +88,6 @@ class SentenceEmbedder(Shared):
                 f"cannot load the sentence-embedding model {source!r}: not a model folder, and "
                 f"not downloaded; give a folder, connect to the network, or use {DEFAULT_EMBEDDER}"
             ) from error
-
-
-def _identity(folder: Path) -> str:
-    """The folder's name plus a hash that changes with its files."""
-    stamps = sorted(
-        f"{file.relative_to(folder)} {file.stat().st_size} {file.stat().st_mtime_ns}"
-        for file in folder.rglob("*")
-        if file.is_file()
-    )
-    digest = hashlib.sha256("\n".join([str(folder.resolve()), *stamps]).encode()).hexdigest()
-    return f"{folder.resolve().name}@{digest[:16]}"
 
 
 # --- the disk cache -----------------------------------------------------------------------------

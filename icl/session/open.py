@@ -1,7 +1,7 @@
 """Opens a session: loads models and pools when they are first needed."""
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache, lru_cache, partial
 from pathlib import Path
 
@@ -88,8 +88,11 @@ def open_session(
         return load_lm(settings.lm or lms[0])
 
     @lru_cache(maxsize=16)  # some selectors take a second to look at the pool
-    def few_shot(settings: Settings) -> Model:
-        classifier = FewShot(
+    def prompted(settings: Settings) -> FewShot:
+        # What was added in a chat calibrates nothing: its visitor would wait for every message.
+        added = settings.added
+        prior = prompted(replace(settings, added=())).batch_prior if added else None
+        return FewShot(
             settings.task,
             lm=language_model(settings) if SELECTORS[settings.selector].asks_lm else None,
             embedder=embedder,
@@ -98,7 +101,14 @@ def open_session(
                 "chat": chat,
                 "prompt_tokens": prompt_tokens,
             },
-        ).fit(pool_of(settings.task).with_added(settings.added, embedder))
+        ).fit(
+            pool_of(settings.task).with_added(added, embedder),
+            prior=prior,
+            read_prior=False,  # while nobody waits, see ``Workers``
+        )
+
+    def few_shot(settings: Settings) -> Model:
+        classifier = prompted(settings)
         return Model(embedder.name if classifier.lm is None else classifier.lm.name, classifier)
 
     return Session(

@@ -6,12 +6,17 @@ releases the interpreter while it computes, so the page stays responsive.
 """
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from icl.prompt.calibration import CALIBRATIONS
 from icl.session.queue import BatchQueue, Busy, QueueMetrics
 from icl.session.session import MethodResult, Reply, Session
 from icl.session.settings import Settings
+
+log = logging.getLogger("tuneshot")
 
 WARM_UP_TEXT = "Warm up: see you at eight?"
 WARM_UP_RETRY_SECONDS = 30.0
@@ -37,6 +42,7 @@ class Workers:
         self.session = session
         self.metrics = QueueMetrics()
         self.queues = {method: self._queue(method) for method in session.methods}
+        self._idle: set[asyncio.Task[None]] = set()
         self.warm_up = WarmUp(self)
 
     def ahead(self, methods: Sequence[str]) -> int:
@@ -62,8 +68,25 @@ class Workers:
         Raises:
             Busy: too many wait already.
         """
+        if background:  # nobody waits, and all are answered alike
+            await self._read_prior(method, settings)
         key = (None, settings.relevant_to(method))
-        return await self.queues[method].ask_all(key, texts, background=background)
+        results = await self.queues[method].ask_all(key, texts, background=background)
+        if any(getattr(result.prediction, "provisional", False) for result in results):
+            task = asyncio.create_task(self._read_prior(method, settings))
+            self._idle.add(task)
+            task.add_done_callback(self._idle.discard)
+        return results
+
+    async def _read_prior(self, method: str, settings: Settings) -> None:
+        """Reads what calibrates a prompt, a message at a time, while nobody else asks.
+
+        A visitor does not wait for it: the first answers do without and say so.
+        """
+        if method == "few_shot" and CALIBRATIONS[settings.calibration].batch:
+            with contextlib.suppress(Busy):
+                while await self.run(read_of_prior, method, settings, "", background=True):
+                    pass
 
     async def run(
         self, job: Job[T], method: str, settings: Settings, text: str, *, background: bool = False
@@ -104,6 +127,23 @@ class Workers:
             is_failure=lambda result: isinstance(result, MethodResult) and bool(result.problem),
             metrics=self.metrics,
         )
+
+
+def read_of_prior(session: Session, settings: Settings, _: str) -> int:
+    """Reads the next of the messages that calibrate the prompt of some settings.
+
+    Returns:
+        How many are left; none, if something prevents it: the answers themselves say what.
+    """
+    try:
+        prior = getattr(session.methods["few_shot"](settings).classifier, "batch_prior", None)
+        if prior is None:
+            return 0
+        prior.read_next()
+        return int(prior.left)
+    except Exception as error:
+        log.warning("the prior of a calibration cannot be read: %s", error)
+        return 0
 
 
 class WarmUp:

@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 from clfcore.errors import TuneshotError
 from icl.lm.base import Scored
-from icl.prompt.calibration import CALIBRATIONS, CONTENT_FREE
+from icl.prompt.calibration import CALIBRATIONS, CONTENT_FREE, Prior
 from icl.prompt.orders import ENTROPIES, ORDERS_TRIED
 from icl.prompt.scoring import SCORINGS
 from tests.support.doubles import AnsweringLM, CountingLM, LastLabelLM, Sayer, few_shot, make_pool
@@ -39,7 +39,8 @@ def test_the_same_readings_answer_under_other_settings(scoring, shares):
     readings = few_shot(CountingLM()).read(TEXTS)
     wanted = few_shot(CountingLM(), scoring=scoring, calibration="batch", shares=shares)
     here = replace(few_shot(CountingLM()).answering, config=wanted.config)
-    here = replace(here, prior=here.prior_of(wanted.read(list(wanted.pool.texts))))
+    priors = [here.label_scores(reading) for reading in wanted.read(list(wanted.pool.texts))]
+    here = replace(here, prior=Prior.of(priors))
     there = [facts(answer) for answer in wanted.predict(TEXTS)]
     assert [facts(here.answer(reading)) for reading in readings] == there
 

@@ -221,5 +221,6 @@ TASK = TASKS["sms_spam"]
 POOL = make_pool([e.text for e in EXAMPLES], [e.label for e in EXAMPLES])
 
 
-def few_shot(lm=None, pool=POOL, **settings):
-    return FewShot(TASK, lm=lm or CountingLM(), embedder=HashedWords(), **settings).fit(pool)
+def few_shot(lm=None, pool=POOL, read_prior=True, **settings):
+    made = FewShot(TASK, lm=lm or CountingLM(), embedder=HashedWords(), **settings)
+    return made.fit(pool, read_prior=read_prior)

@@ -18,7 +18,7 @@ from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
 from icl.lm.api import ApiLM
 from icl.lm.base import ChatMessage, Generation, PromptTooLongError, ReplyToken
-from icl.lm.cache import ReplyCache
+from icl.lm.cache import DiskCache
 from icl.lm.open import open_lm
 from icl.lm.provider import Pace
 from tests.support.openai_server import (
@@ -729,7 +729,7 @@ def test_a_damaged_cache_is_empty(server):
 
 
 def test_a_damaged_answer_is_none(server, tmp_path):
-    cache = ReplyCache(tmp_path / "answers.sqlite")
+    cache = DiskCache(tmp_path / "answers.sqlite")
     cache.put("key", {"text": "spam"})
     assert cache.get("key") == {"text": "spam"}
     with sqlite3.connect(tmp_path / "answers.sqlite") as connection:
@@ -745,9 +745,18 @@ def test_a_reply_that_cannot_be_kept_is_an_answer_all_the_same(server, capfd):
     assert capfd.readouterr().err.count("set TUNESHOT_CACHE") == 1
 
 
+def test_a_bounded_cache_keeps_the_newest(tmp_path):
+    cache = DiskCache(tmp_path / "some.sqlite", most=3)
+    for number in (1, 2, 3, 1, 4):  # what is stored again is new
+        cache.put(str(number), {"number": number})
+    assert [cache.get(str(number)) for number in (1, 2, 3, 4)] == [
+        {"number": 1}, None, {"number": 3}, {"number": 4},
+    ]  # fmt: skip
+
+
 def _put_many(path, writer):
     for i in range(20):
-        ReplyCache(path).put(f"{writer}-{i}", {"text": str(i)})
+        DiskCache(path).put(f"{writer}-{i}", {"text": str(i)})
 
 
 @pytest.mark.parametrize("damaged", [False, True])

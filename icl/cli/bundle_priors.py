@@ -1,0 +1,48 @@
+"""Writes ``icl/priors/bundled.json``: the priors that come with the program.
+
+    make priors
+
+Of the sample messages' training part, and of the corpus's where it was downloaded: the page and
+``icl classify`` show one of them by default. With the usual settings, and without examples; of the
+bundled language model, in each precision. Only means over the labels are written, no message.
+"""
+
+import json
+
+from clfcore.cli.terminal import stderr
+from clfcore.config import DEFAULT_LM
+from clfcore.data.messages import load_messages, sample_messages
+from clfcore.data.split import grouped_stratified_split
+from clfcore.paths import atomic_write
+from icl.few_shot import FewShot
+from icl.lm.local import LocalLM
+from icl.pool.embed import SentenceEmbedder
+from icl.pool.pool import Pool
+from icl.priors.batch import BUNDLED
+
+SELECTORS = ("topk", "zero")
+
+
+def main() -> None:
+    """Reads whatever is not remembered yet, and replaces the file."""
+    priors = []
+    embedder = SentenceEmbedder()
+    sources = {messages.name: messages for messages in (sample_messages(), load_messages())}
+    for messages in sources.values():
+        rows = grouped_stratified_split(messages.examples).train
+        pool = Pool.build([messages.examples[row] for row in rows], embedder)
+        for dtype in ("float32", "bfloat16"):
+            lm = LocalLM(DEFAULT_LM, dtype)
+            for selector in SELECTORS:
+                few_shot = FewShot(
+                    "sms_spam", selector, lm=lm, embedder=embedder, calibration="batch"
+                ).fit(pool)
+                assert few_shot.batch_prior is not None
+                priors.append(few_shot.batch_prior.to_json())
+                stderr.print(f"{messages.name}, {lm.name}, {selector}")
+    with atomic_write(BUNDLED) as new:
+        new.write_text(json.dumps(priors, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
