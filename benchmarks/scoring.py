@@ -97,7 +97,7 @@ def figures(lm):
     build = partial(
         build_prompt, template, count_tokens=lm.count_tokens, max_tokens=lm.prompt_limit()
     )
-    mdl.fit(pool, PromptReader(template, pool, lm, build))
+    mdl.fit(pool, PromptReader(template, pool, lm, build, template.words_for))
     vectors = dict(zip(asked, SentenceEmbedder().embed(asked), strict=True))
 
     def our_lengths(text):

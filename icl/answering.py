@@ -68,6 +68,10 @@ NOT_CALIBRATED = (
     "not calibrated yet: what the language model says on average under these settings is still "
     "being read; ask again in some seconds"
 )
+CALIBRATES_ALL = (
+    "not calibrated: batch calibration compares the answers to many messages, and not all labels "
+    "are considered for each; none, contextual and domain need no other messages"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,7 @@ class Reading:
         scored: what a model that scores was asked, and what it said; of the probes, too.
         replies: of a model that only answers in words, one to each prompt.
         neighbours: the most similar messages, nearest first, where their vote has a share.
+        considered: the labels that were asked about, where these are not all.
         notes: what is unusual about the prompt.
         ms: wall-clock time of selecting and reading, in milliseconds.
     """
@@ -95,8 +100,14 @@ class Reading:
     scored: Mapping[ScoringRequest, Scored] = field(default_factory=dict)
     replies: tuple[Generation, ...] = ()
     neighbours: tuple[Demonstration, ...] = ()
+    considered: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     ms: float = 0.0
+
+    def words(self, template: Template) -> Verbalizer:
+        """The words of the labels that were asked about."""
+        words = template.words_for(self.text)
+        return {label: words[label] for label in self.considered} if self.considered else words
 
     @property
     def dollars(self) -> float | None:
@@ -216,10 +227,14 @@ class Answering:
         notes: tuple[str, ...] = ()
         template = self.task.template
         if not template.choices:  # else the words differ from message to message
-            hint = scoring_hint(self.config.scoring, template.words, results[0])
+            hint = scoring_hint(self.config.scoring, reading.words(template), results[0])
             notes = (hint,) if hint else ()
-        provisional = CALIBRATIONS[self.config.calibration].batch and self.prior is None
-        notes = (*notes, NOT_CALIBRATED) if provisional else notes
+        is_batch = CALIBRATIONS[self.config.calibration].batch
+        if is_batch and reading.considered:
+            notes = (*notes, CALIBRATES_ALL)
+        provisional = is_batch and self.prior is None and not reading.considered
+        if provisional:
+            notes = (*notes, NOT_CALIBRATED)
         tokens = max(result.prompt_tokens for result in results)
         return _Outcome(_most_probable(probabilities), probabilities, notes, tokens, provisional)
 
@@ -246,7 +261,7 @@ class Answering:
         """What is taken out of the scores of a reading."""
         calibration = CALIBRATIONS[self.config.calibration]
         if calibration.batch:
-            return self.prior
+            return None if reading.considered else self.prior
         if calibration.probes is None:
             return None
         if not reading.probes:
@@ -274,7 +289,7 @@ class Answering:
 
     def _combined(self, reading: Reading, prompt: Prompt) -> tuple[np.ndarray, list[Scored]]:
         """Label scores of one prompt in nats, (C,), and what they are made of."""
-        scoring, words = SCORINGS[self.config.scoring], self.task.template.words_for(reading.text)
+        scoring, words = SCORINGS[self.config.scoring], reading.words(self.task.template)
         requests = scoring.requests(self.task.template, prompt, words)
         if any(request not in reading.scored for request in requests):
             raise TuneshotError(
@@ -282,7 +297,11 @@ class Answering:
                 "read; read again with it"
             )
         results = [reading.scored[request] for request in requests]
-        return scoring.combine(results, words), results
+        scores = scoring.combine(results, words)
+        if reading.considered:  # the others are out of the question
+            of_label = dict(zip(reading.considered, scores.tolist(), strict=True))
+            scores = np.array([of_label.get(label, -np.inf) for label in self.task.labels])  # (C,)
+        return scores, results
 
     def _from_words(self, reading: Reading) -> _Outcome:
         """The mean over the replies that name a label; of one reply, what it says."""

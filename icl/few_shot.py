@@ -13,6 +13,7 @@ from clfcore.data.labels import unknown_labels
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example, OnProgress, ignore
 from icl.answering import Answering, FewShotPrediction, Reading, in_place_of_message
+from icl.considered import Considered
 from icl.lm.base import LM, PromptTooLongError, Scored
 from icl.lm.open import open_lm
 from icl.pool.embed import Embedder, SentenceEmbedder
@@ -23,7 +24,7 @@ from icl.prompt.orders import ENTROPIES, ORDER_MESSAGES, ORDERS_TRIED, different
 from icl.prompt.prompt import Prompt
 from icl.prompt.scoring import SCORINGS, ScoringRequest, continuations
 from icl.prompt.tasks import TASKS, Task
-from icl.prompt.template import Demonstration
+from icl.prompt.template import Demonstration, Verbalizer
 from icl.reader import PromptReader
 from icl.selectors.base import PassedOver, Selection
 from icl.selectors.filters import Filters
@@ -67,6 +68,7 @@ class FewShot:
     batch_prior: BatchPrior | None
     _orders: list[tuple[int, ...]]
     _voters: KNN | None
+    _considered: Considered | None
 
     def __init__(
         self,
@@ -129,13 +131,16 @@ class FewShot:
         probes = calibration.probes
         self._probes = probes(self.pool.texts, config.seed) if probes else []
         self.batch_prior, self._orders, self._voters = None, [], None
+        self._considered = self._considers()
         self.selector = SELECTORS[config.selector](seed=config.seed, **config.options)
         reader = None
         if self.lm is not None:
             self._check_language_model(self.lm)
             if self.lm.scores:
-                build = self._showing.fit_prompt
-                reader = PromptReader(self.task.template, self.pool, self.lm, build, on_progress)
+                reader = PromptReader(
+                    self.task.template, self.pool, self.lm, self._showing.fit_prompt, self._words,
+                    on_progress,
+                )  # fmt: skip
         filters = Filters(config.near)
         if self.lm is not None:
             filters = Filters(config.near, config.longest, self.lm.count_tokens)
@@ -146,11 +151,28 @@ class FewShot:
             self._voters = KNN().fit(self.pool, filters=filters)
         if config.chooses_order:
             self._orders = self._orders_by_entropy(on_progress)
-        if calibration.batch and not self.votes:
-            self.batch_prior = prior or self._batch_prior(self.lm)
+        if calibration.batch and not self.votes and self._considered is None:
+            self.batch_prior = prior or self._batch_prior()
             if read_prior:
                 self.batch_prior.read_all(on_progress)
         return self
+
+    def _considers(self) -> Considered | None:
+        """What chooses the labels that are considered, where these are not all."""
+        template, most = self.task.template, self.config.most_labels
+        if self.votes or self.lm is None or not self.lm.scores or template.choices:
+            return None
+        if not 0 < most < len(self.labels):
+            return None
+        pool = None if self.config.selector == "zero" else self.pool
+        return Considered(template, pool, self.embedder, most)
+
+    def _words(self, text: str) -> Verbalizer:
+        """The words of the labels that are considered for a message, whatever is shown."""
+        words = self.task.template.words_for(text)
+        if self._considered is None:
+            return words
+        return {label: words[label] for label in self._considered.labels(text, ())}
 
     def _check_language_model(self, lm: LM) -> None:
         """Refuses, before any work, a model that cannot do what the settings say."""
@@ -173,7 +195,7 @@ class FewShot:
         if lm.scores:
             lm.check(prompt, words)
             if not template.choices:  # else the words differ from message to message
-                lm.read(prompt, words)  # a server says only now that it gives no scores
+                lm.read(prompt, words[:1])  # a server says only now that it gives no scores
             return
         for setting, impossible in (
             ("scoring", config.scoring != "sum"),
@@ -187,10 +209,11 @@ class FewShot:
                     "local model"
                 )
 
-    def _batch_prior(self, lm: LM) -> BatchPrior:
+    def _batch_prior(self) -> BatchPrior:
         """That of these settings, remembered or still to be read."""
+        assert self.lm is not None
         about = about_prior(
-            lm, self.pool, self.task.template.digest, self.embedder.name, self.config,
+            self.lm, self.pool, self.task.template.digest, self.embedder.name, self.config,
             chat=self.chat, prompt_tokens=self.prompt_limit,
         )  # fmt: skip
         texts = self._unlabelled(PRIOR_MESSAGES)
@@ -308,6 +331,9 @@ class FewShot:
             vote = Prompt("", 0, ranked[::-1], dropped=0, query=text)
             reading = replace(reading, prompts=(vote,))
         else:
+            if self._considered is not None:
+                shown = (each.label for each in ranked)
+                reading = replace(reading, considered=self._considered.labels(text, shown))
             reading, limit = self._ask(self.lm, reading, selection)
         notes = tuple(self._showing.notes(reading, limit))
         return replace(reading, notes=notes, ms=selecting + 1000 * (time.perf_counter() - start))
@@ -324,7 +350,7 @@ class FewShot:
             reading = replace(reading, prompts=prompts)
             try:
                 if lm.scores:
-                    scored = self._score(lm, reading.text, prompts)
+                    scored = self._score(lm, reading)
                     return replace(reading, probes=tuple(self._probes), scored=scored), limit
                 replies = tuple(lm.generate(prompt.text, stop=("\n",)) for prompt in prompts)
                 return replace(reading, replies=replies), limit
@@ -333,12 +359,12 @@ class FewShot:
                 if limit < LEAST_MESSAGE_TOKENS:
                     raise
 
-    def _score(self, lm: LM, text: str, prompts: Sequence[Prompt]) -> dict[ScoringRequest, Scored]:
+    def _score(self, lm: LM, reading: Reading) -> dict[ScoringRequest, Scored]:
         """All that the scoring asks, of the message and of the probes, each once."""
         template, scoring = self.task.template, SCORINGS[self.config.scoring]
-        words = template.words_for(text)
+        words = reading.words(template)
         said: dict[ScoringRequest, Scored] = {}
-        for prompt in prompts:
+        for prompt in reading.prompts:
             probed = (in_place_of_message(template, prompt, probe) for probe in self._probes)
             for asked in (prompt, *probed):
                 for request in scoring.requests(template, asked, words):

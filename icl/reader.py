@@ -23,6 +23,7 @@ class PromptReader:
         lm: a model that ``scores``.
         build: makes the prompt that is shown: demonstrations, best first, and the query and the
             order -> as much of them as fits.
+        words: a query -> the words of the labels that are asked about.
         on_progress: as the protocol says.
     """
 
@@ -32,10 +33,11 @@ class PromptReader:
         pool: Pool,
         lm: LM,
         build: Callable[[Sequence[Demonstration], str, Arrange], Prompt],
+        words: Callable[[str], Verbalizer],
         on_progress: OnProgress = ignore,
     ) -> None:
         self.template, self.pool, self.lm, self.build = template, pool, lm, build
-        self.on_progress = on_progress
+        self.words, self.on_progress = words, on_progress
 
     def fitting(self, query: str, ranked: Sequence[int], order: Sequence[int]) -> tuple[int, ...]:
         """As the protocol says."""
@@ -46,7 +48,7 @@ class PromptReader:
         self, query: str, lists: Sequence[Sequence[int]], whole: bool = False
     ) -> list[ListScore]:
         """As the protocol says."""
-        words = self.template.words_for(query)
+        words = self.words(query)
         as_shown = self._as_shown(query)
         return [self._read(as_shown, words, rows, whole) for rows in lists]
 

@@ -103,6 +103,13 @@ class FewShotConfig(Checked):
         bound=SHARE,
     )
     voters: int = setting(8, "How many messages vote in it.", ANSWER, bound=at_least(1))
+    most_labels: int = setting(
+        32,
+        "Of more labels than this, only those of the examples and of the most similar messages are "
+        "considered; 0: always all.",
+        ANSWER,
+        bound=at_least(0),
+    )
     seed: int = setting(0, "The seed of everything random.", bound=at_least(0))
 
     @property

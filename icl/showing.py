@@ -141,6 +141,13 @@ class Showing:
         labels, selector = self.task.labels, self.selector
         if len(reading.prompts) > 1:
             yield f"the mean of {len(reading.prompts)} orders of the examples, each read by itself"
+        if reading.considered:
+            zero = self.config.selector == "zero"
+            which = "whose words are most like it" if zero else "of the most similar messages"
+            yield (
+                f"{len(reading.considered)} of {len(labels)} labels were considered for this "
+                f"message, those {which}; the others count as impossible"
+            )
         ranked_labels = [shown.label for shown in ranked]
         counts = {label: ranked_labels.count(label) for label in labels}
         if self.config.shown_balance == "equal" and max(counts.values()) - min(counts.values()) > 1:

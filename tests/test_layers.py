@@ -24,7 +24,7 @@ LAYERS = {
         {"prompt"},
         {"selectors"},
         {"settings", "figures"},
-        {"answering", "showing", "reader", "recipe", "priors"},
+        {"answering", "showing", "reader", "recipe", "priors", "considered"},
         {"few_shot", "grid", "report"},
         {"instruction", "tuning"},
         {"compare", "estimator"},

@@ -7,12 +7,11 @@ Of the sample messages' training part, and of the corpus's where it was download
 bundled language model, in each precision. Only means over the labels are written, no message.
 """
 
-import json
-
 from clfcore.cli.terminal import stderr
 from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_messages, sample_messages
 from clfcore.data.split import grouped_stratified_split
+from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
 from icl.few_shot import FewShot
 from icl.lm.local import LocalLM
@@ -41,7 +40,7 @@ def main() -> None:
                 priors.append(few_shot.batch_prior.to_json())
                 stderr.print(f"{messages.name}, {lm.name}, {selector}")
     with atomic_write(BUNDLED) as new:
-        new.write_text(json.dumps(priors, indent=1) + "\n", encoding="utf-8")
+        new.write_text(to_json(priors, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

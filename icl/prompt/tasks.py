@@ -71,13 +71,7 @@ class Task:
         return read_template(self.template_file or file, labels=self.own_labels)
 
     def check_prompt(self) -> None:
-        """Raises ``TuneshotError`` if the labels are too many for a prompt, or cannot be words."""
-        if len(self.own_labels) > MAX_LABELS:
-            raise TuneshotError(
-                f"{self.own_file} has {len(self.own_labels)} different labels, and a prompt takes "
-                f"at most {MAX_LABELS}: is it the column with the labels? Methods without a "
-                "prompt take any number: fine-tuning, knn, tfidf"
-            )
+        """Raises ``TuneshotError`` if the labels cannot be words."""
         if self.own_labels:
             _check_words(self.own_labels, self.own_file)
 
@@ -290,7 +284,6 @@ TASKS: dict[str, Task] = {
 
 # --- one's own ----------------------------------------------------------------------------------
 
-MAX_LABELS = 200
 MAX_LABEL = 50  # characters
 
 

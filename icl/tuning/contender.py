@@ -85,7 +85,7 @@ class Contender:
         for way in ways_to_answer(default, bool(first.scored), bool(first.neighbours)):
             if not first.scored:
                 p = self._probabilities()
-            elif CALIBRATIONS[way["calibration"]].batch:
+            elif CALIBRATIONS[way["calibration"]].batch and not first.considered:
                 p = np.exp(_without_prior(scores(way["scoring"]), questions.for_prior))
             else:
                 p = np.exp(log_softmax(scores(way["scoring"])))
