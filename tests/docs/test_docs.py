@@ -97,3 +97,25 @@ def test_the_command_that_measures_the_defaults_takes_every_task_that_it_names(c
         1, f"error: no records in {tmp_path}/records.jsonl; run the grid first, or choose another "
         "--out\n",
     )  # fmt: skip
+
+
+def test_the_commands_of_instruction_tuning_have_the_options_and_methods_they_name():
+    import typer
+
+    from clfcore.cli import clf
+    from icl.cli import icl, tuneshot
+    from icl.compare.methods import METHODS
+
+    apps = {"clf": clf.app, "icl": icl.app, "tuneshot": tuneshot.app}
+    text = (DOCS / "instruction-tuning.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^ {4}((?:clf|icl|tuneshot) [^#\n]*)", text, re.M)
+    assert len(lines) == 9
+    for line in lines:
+        program, name, *words = shlex.split(line)
+        command = typer.main.get_command(apps[program]).commands[name]
+        given = command.make_context(name, words).params
+        assert set((given.get("methods") or "zero").split(",")) <= METHODS.keys() | {""}
+    named = set(re.findall(r"^\| `(\w+)`", text.split("## One model")[1], re.M))
+    assert named <= METHODS.keys()
+    options = {o for p in typer.main.get_command(icl.app).commands["train"].params for o in p.opts}
+    assert set(re.findall(r"`(--[\w-]+)`", text)) <= options | {"--scoring", "--same-model"}
