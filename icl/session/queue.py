@@ -2,13 +2,14 @@
 
 A model computes in one thread. Meanwhile requests gather; when the thread is free, all that have
 the key of the oldest are taken together. So a single request never waits for others, and a crowd
-is answered in batches. Nothing here knows what is asked.
+is answered in batches. Of equal requests only one is computed: its answer is everybody's who waits
+for it, and is remembered for a while. Nothing here knows what is asked.
 """
 
 import asyncio
 import contextlib
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ Result = TypeVar("Result")
 
 BACKGROUND_SECONDS = 0.25  # a call for the background takes about this long: others come meanwhile
 CLOSE_SECONDS = 5.0  # how long closing waits for the call that is running
+REMEMBERED_ANSWERS = 1000  # the latest; with its examples, an answer has a few kilobytes
+REMEMBERED_CHARACTERS = 2000  # of a text; a longer one is computed each time
 
 disable_created_metrics()  # else each figure has a second one: when it was first counted
 
@@ -53,7 +56,8 @@ class QueueMetrics:
 
     Attributes:
         registry: the figures together.
-        requests: texts by outcome: ``answered``, ``failed`` or ``refused``.
+        requests: texts by outcome: ``answered``, ``remembered`` (equal to one that was answered,
+            and not computed again), ``failed`` or ``refused``.
         waiting: texts in the queue now.
         seconds: from the request to its answer, foreground only.
         batch_size: texts of each call.
@@ -94,6 +98,11 @@ class _Request(Generic[Key, Result]):
     came: float = field(default_factory=perf_counter)
     future: "Future[Result]" = field(default_factory=Future)
 
+    @property
+    def question(self) -> tuple[Key, str]:
+        """Equal ones have equal answers."""
+        return self.key, self.text
+
 
 class BatchQueue(Generic[Key, Result]):
     """Asks one model from asynchronous code, many requests at a time.
@@ -104,6 +113,8 @@ class BatchQueue(Generic[Key, Result]):
         max_waiting: most requests that wait in a lane; one more is refused.
         name: of the thread, in messages and in the figures.
         is_failure: a result that only says why there is no answer, for the figures.
+        remembers: key and result -> whether it is the answer to the next equal request, too; the
+            key must hold all that decides it.
         metrics: where requests are counted; a request has failed if its call raised or its result
             is a failure.
     """
@@ -116,6 +127,7 @@ class BatchQueue(Generic[Key, Result]):
         max_waiting: int = 200,
         name: str,
         is_failure: Callable[[Result], bool] = lambda result: False,
+        remembers: Callable[[Key, Result], bool] = lambda key, result: False,
         metrics: QueueMetrics | None = None,
     ) -> None:
         self.name = name
@@ -123,14 +135,17 @@ class BatchQueue(Generic[Key, Result]):
         self.max_waiting = max_waiting
         metrics = metrics or QueueMetrics()
         # All outcomes are made now, so that each is shown before it first happens.
-        self._answered, self._failed, self._refused = (
-            metrics.requests.labels(name, outcome) for outcome in ("answered", "failed", "refused")
+        self._answered, self._remembered, self._failed, self._refused = (
+            metrics.requests.labels(name, outcome)
+            for outcome in ("answered", "remembered", "failed", "refused")
         )
         self._seconds = metrics.seconds.labels(name)
         self._batch_size = metrics.batch_size.labels(name)
         metrics.waiting.labels(name).set_function(lambda: self.waiting)
         self._work = work
         self._is_failure = is_failure
+        self._remembers = remembers
+        self._memory: OrderedDict[tuple[Key, str], Result] = OrderedDict()  # newest last
         self._foreground: deque[_Request[Key, Result]] = deque()
         self._background: deque[_Request[Key, Result]] = deque()
         self._changed = Condition()  # guards all that both threads touch
@@ -160,6 +175,10 @@ class BatchQueue(Generic[Key, Result]):
         with self._changed:
             if self._closed:
                 raise self._shutting_down()
+            if request.question in self._memory:
+                self._memory.move_to_end(request.question)
+                self._count([request], self._remembered)
+                return self._memory[request.question]
             if len(lane) >= self.max_waiting:
                 self._refused.inc()
                 seconds = max(2, math.ceil(self.ahead(background) * self._seconds_each))
@@ -198,9 +217,10 @@ class BatchQueue(Generic[Key, Result]):
         return results
 
     def ahead(self, background: bool = False) -> int:
-        """How many a new request would have before it: waiting, or being answered."""
+        """How many a new request would have before it: waiting, or being answered; equal: one."""
         with self._changed:  # may be held already
-            return self._running + (self.waiting if background else len(self._foreground))
+            lanes = [*self._foreground, *(self._background if background else ())]
+            return self._running + len({request.question for request in lanes})
 
     @property
     def waiting(self) -> int:
@@ -239,8 +259,12 @@ class BatchQueue(Generic[Key, Result]):
                 lane = self._foreground or self._background
                 background = lane is self._background
                 limit = BACKGROUND_SECONDS / self._seconds_each if background else self.max_batch
-                same_key = [request for request in lane if request.key == lane[0].key]
-                together = same_key[: max(1, min(self.max_batch, int(limit)))]
+                # One of each text: the others have its answer, see _finish.
+                of_text: dict[str, _Request[Key, Result]] = {}
+                for request in lane:
+                    if request.key == lane[0].key:
+                        of_text.setdefault(request.text, request)
+                together = list(of_text.values())[: max(1, min(self.max_batch, int(limit)))]
                 for request in together:
                     lane.remove(request)
                 batch = [r for r in together if r.future.set_running_or_notify_cancel()]
@@ -259,27 +283,49 @@ class BatchQueue(Generic[Key, Result]):
                 for request in batch:  # one bad message must not spoil the others'
                     self._answer([request])
                 return
-            self._count(batch, failed=len(batch))
+            self._batch_size.observe(len(batch))
             for request in batch:
-                request.future.set_exception(error)
+                for each in self._finish(request, failed=True):
+                    each.future.set_exception(error)
             return
-        failed = sum(map(self._is_failure, results))
-        self._count(batch, failed, (perf_counter() - start) / len(batch))
-        for request, result in zip(batch, results, strict=True):
-            request.future.set_result(result)
-
-    def _count(
-        self, batch: list[_Request[Key, Result]], failed: int, seconds_each: float | None = None
-    ) -> None:
-        now = perf_counter()
-        with self._changed:
-            self._running -= len(batch)
-            if seconds_each is not None and self._loaded:
-                self._seconds_each += 0.2 * (seconds_each - self._seconds_each)
-            self._loaded = self._loaded or failed < len(batch)
-        self._failed.inc(failed)
-        self._answered.inc(len(batch) - failed)
         self._batch_size.observe(len(batch))
-        for request in batch:
+        self._measured((perf_counter() - start) / len(batch))
+        for request, result in zip(batch, results, strict=True):
+            with self._changed:  # who comes now waits for this answer, or finds it
+                self._remember(request, result)
+                waited = self._finish(request, self._is_failure(result))
+            for each in waited:
+                each.future.set_result(result)
+
+    def _measured(self, seconds: float) -> None:
+        with self._changed:
+            if self._loaded:
+                self._seconds_each += 0.2 * (seconds - self._seconds_each)
+
+    def _remember(self, request: _Request[Key, Result], result: Result) -> None:
+        short = len(request.text) <= REMEMBERED_CHARACTERS
+        if short and self._remembers(request.key, result):
+            self._memory[request.question] = result
+            if len(self._memory) > REMEMBERED_ANSWERS:
+                self._memory.popitem(last=False)
+
+    def _finish(self, request: _Request[Key, Result], failed: bool) -> list[_Request[Key, Result]]:
+        """The request, and all that are equal and wait, which leave the queue."""
+        with self._changed:
+            self._running -= 1
+            self._loaded = self._loaded or not failed
+            lanes = (self._foreground, self._background)
+            equal = [each for lane in lanes for each in lane if each.question == request.question]
+            for each in equal:
+                (self._background if each.background else self._foreground).remove(each)
+        waited = [each for each in equal if each.future.set_running_or_notify_cancel()]
+        self._count([request], self._failed if failed else self._answered)
+        self._count(waited, self._failed if failed else self._remembered)
+        return [request, *waited]
+
+    def _count(self, requests: list[_Request[Key, Result]], outcome: Counter) -> None:
+        now = perf_counter()
+        outcome.inc(len(requests))
+        for request in requests:
             if not request.background:
                 self._seconds.observe(now - request.came)

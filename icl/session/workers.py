@@ -125,6 +125,8 @@ class Workers:
             max_batch=MAX_BATCH[method],
             name=method,
             is_failure=lambda result: isinstance(result, MethodResult) and bool(result.problem),
+            # The settings name all that decides an answer: what was taught and trained, too.
+            remembers=lambda key, result: key[0] is None and _is_final(result),
             metrics=self.metrics,
         )
 
@@ -144,6 +146,11 @@ def read_of_prior(session: Session, settings: Settings, _: str) -> int:
     except Exception as error:
         log.warning("the prior of a calibration cannot be read: %s", error)
         return 0
+
+
+def _is_final(result: MethodResult) -> bool:
+    """Whether the next one who asks may have the same answer."""
+    return result.label is not None and not getattr(result.prediction, "provisional", False)
 
 
 class WarmUp:

@@ -44,10 +44,10 @@ class Counted(QueueMetrics):
 
     def outcomes(self):
         """Answered, failed, refused."""
-        return tuple(
-            self.value("requests_total", outcome=outcome)
-            for outcome in ("answered", "failed", "refused")
-        )
+        return tuple(map(self.outcome, ("answered", "failed", "refused")))
+
+    def outcome(self, name):
+        return self.value("requests_total", outcome=name)
 
     def value(self, name, **labels):
         return self.registry.get_sample_value(f"tuneshot_{name}", {"method": "test", **labels})
@@ -112,6 +112,77 @@ def test_keys_never_share_a_call_and_the_oldest_request_chooses_the_key():
         return model.calls[1:]
 
     assert scene(play) == [("b", ["b1", "b2"]), ("a", ["a1", "a2"]), ("c", ["c1"])]
+
+
+def test_what_many_ask_at_once_is_computed_once_in_the_place_of_the_first():
+    metrics = Counted()
+
+    async def play(queue, model, ask):
+        tasks = [await ask("first")]
+        await model.busy()
+        for text in ("a", "b", "a", "first", "a"):
+            tasks.append(await ask(text, background=text == "b"))
+        assert queue.ahead() == 3, "first twice, and a: equal ones are one"
+        model.free(10)
+        answers = [text for _, text in await asyncio.gather(*tasks)]
+        assert answers == ["first", "a", "b", "a", "first", "a"]
+        return model.calls
+
+    calls = [("k", ["first"]), ("k", ["a"]), ("k", ["b"])]
+    assert scene(play, max_batch=1, metrics=metrics) == calls
+    assert (metrics.outcome("answered"), metrics.outcome("remembered")) == (3, 3)
+
+
+def test_equal_texts_for_different_keys_are_different_questions():
+    async def play(queue, model, ask):
+        tasks = [await ask("first")] + [await ask("a", key) for key in "xyx"]
+        model.free(10)
+        await asyncio.gather(*tasks)
+        return [await task for task in tasks[1:]]
+
+    assert scene(play) == [("x", "a"), ("y", "a"), ("x", "a")]
+
+
+def test_who_asks_while_an_equal_question_is_computed_gets_its_error_too():
+    async def play(queue, model, ask):
+        tasks = [await ask("missing")]
+        await model.busy()
+        tasks.append(await ask("missing"))
+        model.free(10)
+        errors = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [str(error) for error in errors] == ["no model; run: make setup"] * 2
+        return len(model.calls)
+
+    assert scene(play) == 1
+
+
+def test_who_asks_first_may_give_up_and_the_equal_ones_have_their_answer():
+    async def play(queue, model, ask):
+        tasks = [await ask("first")]
+        await model.busy()
+        tasks += [await ask("a"), await ask("a")]
+        tasks[1].cancel()
+        await asyncio.sleep(0)
+        model.free(10)
+        return await tasks[2]
+
+    assert scene(play) == ("k", "a")
+
+
+def test_an_answer_is_remembered_if_it_may_be_and_forgotten_when_others_are_newer(monkeypatch):
+    monkeypatch.setattr("icl.session.queue.REMEMBERED_ANSWERS", 2)
+    monkeypatch.setattr("icl.session.queue.REMEMBERED_CHARACTERS", 3)
+
+    async def play(queue, model, ask):
+        model.free(100)
+        for text in ("a", "b", "a", "c", "a", "b", "long", "long"):
+            await queue.ask("k", text)
+        for _ in range(2):
+            await queue.ask("other", "a")
+        return [text for _, (text,) in model.calls]
+
+    expected = ["a", "b", "c", "b", "long", "long", "a", "a"]
+    assert scene(play, remembers=lambda key, result: key == "k") == expected
 
 
 def test_a_popular_key_does_not_starve_a_rare_one():
