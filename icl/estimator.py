@@ -8,6 +8,7 @@ FewShotClassifier(k=4).fit(texts, labels).predict_proba(["You won!", "See you at
 import warnings
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, MISSING, fields, make_dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any, Self
 
@@ -28,6 +29,8 @@ from icl.answering import FewShotPrediction
 from icl.few_shot import FewShot
 from icl.prompt.tasks import task_with_labels
 from icl.settings import FewShotConfig
+from icl.tuning.race import USUAL_READS
+from icl.tuning.tune import tune
 
 SETTINGS = [field for field in fields(FewShotConfig) if field.name != "seed"]
 
@@ -41,6 +44,8 @@ _Parameters: Any = make_dataclass(
         ("lm", "LM | str | None", None),
         ("base_url", "str | None", None),
         ("embedder", "Embedder | None", None),
+        ("tune", "bool", False),
+        ("reads", "int", USUAL_READS),
         *((s.name, s.type, None if s.default is MISSING else s.default) for s in SETTINGS),
         ("random_state", "int | np.random.RandomState | None", 0),
     ],
@@ -63,13 +68,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
             again: never its weights, and never a key.
         base_url: of the server that has the model named ``lm``, such as vLLM's or llama.cpp's.
         embedder: what embeds messages; ``None``: the bundled one.
+        tune: whether ``fit`` chooses settings by ``X`` and ``y``, see ``icl.tuning.tune``; those
+            that are given are kept without evidence that others are better.
+        reads: how often the language model may be asked for that.
         selector: this and ``options``, ``k``, … are the settings of ``FewShotConfig``, which says
             what each means.
         random_state: the seed of all that is random; or as scikit-learn has it.
 
     Attributes:
         classes_: the labels, sorted, in their own dtype; the columns of ``predict_proba``.
-        few_shot_: the classifier itself; its ``predict`` says what each answer rests on.
+        few_shot_: the classifier itself; its ``predict`` says what each answer rests on, its
+            ``tuned`` what was chosen and why.
     """
 
     def fit(self, X: object, y: object, **refused: object) -> Self:
@@ -99,6 +108,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator, _Parameters):  # type: i
             lm=self.lm,
             base_url=self.base_url,
             embedder=self.embedder,
+            tune=partial(tune, reads=self.reads) if self.tune else None,
             seed=self._seed(),
             **settings,
         ).fit(data.examples)

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ from icl.prompt.scoring import SCORINGS, ScoringRequest, continuations
 from icl.prompt.tasks import TASKS, Task
 from icl.prompt.template import Demonstration, Verbalizer
 from icl.reader import PromptReader
+from icl.recipe import HasRecipe, Recipe, Tuner
 from icl.selectors.base import PassedOver, Selection
 from icl.selectors.filters import Filters
 from icl.selectors.similar import KNN
@@ -44,27 +46,32 @@ class FewShot:
 
     Args:
         task: labels and prompt format; or the name of one of ``TASKS``.
-        selector: a key of ``SELECTORS``. The random ones and the vote have a balance of their
-            own, which wins; one that arranges has its order, too.
+        selector: a key of ``SELECTORS``; default: the recipe's, or ``topk``. The random ones and
+            the vote have a balance of their own, which wins; one that arranges has its order, too.
         lm: what scores the labels, or what ``open_lm`` makes it of; default: the bundled model.
             ``knn`` needs none.
         base_url: of the server that has the model named ``lm``, see ``open_lm``.
         embedder: embeds pool and queries; default: the bundled one.
+        tune: a recipe, or its file: settings that were chosen; those that are given here win. Or
+            what chooses them in ``fit``, by the pool, and keeps these without evidence:
+            ``icl.tuning.tune.tune``.
         settings: further fields of ``FewShotConfig``.
 
     Attributes:
         config: all settings.
+        tuned: what came of tuning in ``fit``.
         selector: fitted; see its class for what can be inspected.
         prompt_limit: tokens that a prompt may have; 0 without a language model.
         chat: whether the prompt is a chat: as the settings say, else as the model prefers.
         batch_prior: of batch calibration; ``None`` of any other.
 
     Raises:
-        TuneshotError: settings that are not allowed.
+        TuneshotError: settings that are not allowed; no recipe, or one for other labels.
     """
 
     selector: Any
     pool: Pool
+    tuned: HasRecipe | None = None
     batch_prior: BatchPrior | None
     _orders: list[tuple[int, ...]]
     _voters: KNN | None
@@ -73,26 +80,44 @@ class FewShot:
     def __init__(
         self,
         task: Task | str = "sms_spam",
-        selector: str = "topk",
+        selector: str | None = None,
         *,
         lm: LM | str | None = None,
         base_url: str | None = None,
         embedder: Embedder | None = None,
+        tune: Recipe | Path | str | Tuner | None = None,
         **settings: Any,  # noqa: ANN401
     ) -> None:
         if isinstance(task, str) and task not in TASKS:
             raise unknown_choice("task", task, TASKS)
         self.task = TASKS[task] if isinstance(task, str) else task
-        self.config = FewShotConfig(selector=selector, **settings)
+        if selector is not None:
+            settings["selector"] = selector
+        self._tune = None
+        if isinstance(tune, str | Path):
+            tune = Recipe.read(Path(tune))
+        if isinstance(tune, Recipe):
+            tune.check_labels(self.task.labels)
+            settings = tune.settings_with(settings)
+        else:
+            self._tune = tune
+        self._default = FewShotConfig(**settings)
         self.embedder = embedder or shared(SentenceEmbedder)
-        self.votes = SELECTORS[selector].votes
-        self.lm: LM | None = None
+        self._lm: LM | None = None
+        if self._tune or SELECTORS[self._default.selector].asks_lm:
+            self._lm = _opened(lm, base_url, self._default.chat)
+        self._use(self._default)
+
+    def _use(self, config: FewShotConfig) -> None:
+        """Takes these settings."""
+        self.config = config
+        selector = SELECTORS[config.selector]
+        self.votes = selector.votes
+        self.lm = self._lm if selector.asks_lm else None
         self.prompt_limit, self.chat = 0, False
-        if SELECTORS[selector].asks_lm:
-            self.lm = _opened(lm, base_url, self.config.chat)
-            self.prompt_limit = self.lm.prompt_limit(self.config.prompt_tokens)
-            chat = self.config.chat
-            self.chat = self.lm.prefers_chat if chat is None else chat
+        if self.lm is not None:
+            self.prompt_limit = self.lm.prompt_limit(config.prompt_tokens)
+            self.chat = self.lm.prefers_chat if config.chat is None else config.chat
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -108,7 +133,7 @@ class FewShot:
         prior: BatchPrior | None = None,
         read_prior: bool = True,
     ) -> Self:
-        """Takes ``pool`` as what may be shown. Nothing is trained.
+        """Takes ``pool`` as what may be shown. Nothing is trained; settings may be chosen by it.
 
         Args:
             pool: the labelled messages.
@@ -126,6 +151,12 @@ class FewShot:
         if unknown := set(self.pool.label_names) - set(self.labels):
             raise unknown_labels(unknown, self.labels, "the task", "the pool")
         self._counts = Counter(self.pool.labels)
+        if self._tune and self._lm:
+            self.tuned = self._tune(
+                self.pool, self.task, self._lm, self.embedder,
+                default=self._default, on_progress=on_progress,
+            )  # fmt: skip
+            self._use(self.tuned.recipe.settings)
         config = self.config
         calibration = CALIBRATIONS[config.calibration]
         probes = calibration.probes

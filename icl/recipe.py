@@ -4,11 +4,16 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
+from clfcore.types import OnProgress
+from icl.lm.base import LM
+from icl.pool.embed import Embedder
+from icl.pool.pool import Pool
+from icl.prompt.tasks import Task
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, options_of
 
@@ -44,6 +49,16 @@ class Recipe:
                 f"the recipe is for {_some(self.labels)} (task {self.task}), not for "
                 f"{_some(labels)}; tune for these labels with icl tune, or leave the recipe out"
             )
+
+    def settings_with(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """All settings by name; those that are ``given`` win.
+
+        With another selector, the options of the recipe's are none of its.
+        """
+        chosen = {each.name: getattr(self.settings, each.name) for each in fields(FewShotConfig)}
+        if given.get("selector", self.settings.selector) != self.settings.selector:
+            chosen["options"] = {}
+        return {**chosen, **given}
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -134,3 +149,28 @@ _KINDS = {
 def _some(labels: Collection[str]) -> str:
     names = sorted(labels)
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+class HasRecipe(Protocol):
+    """What came of choosing settings."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The settings that were chosen."""
+
+
+class Tuner(Protocol):
+    """Chooses settings by labelled messages; ``icl.tuning.tune.tune`` is one."""
+
+    def __call__(
+        self,
+        labelled: Pool,
+        task: Task,
+        lm: LM,
+        embedder: Embedder,
+        /,
+        *,
+        default: FewShotConfig,
+        on_progress: OnProgress,
+    ) -> HasRecipe:
+        """The settings that suit ``labelled`` best; without evidence, the ``default``."""

@@ -150,9 +150,9 @@ def _few_shot_options(
     """
     kept: Mapping[str, Option] = {}
     if recipe:
-        chosen = Recipe.read(Path(recipe)).settings
-        settings |= {name: getattr(chosen, name) for name in settings if name not in given}
-        kept = chosen.options if settings["selector"] == chosen.selector else {}
+        own = {name: value for name, value in settings.items() if name in given}
+        settings = Recipe.read(Path(recipe)).settings_with(own)
+        kept = settings.pop("options")
     if settings["selector"] not in SELECTORS:  # else its options could not be read
         raise unknown_choice("selector", settings["selector"], SELECTORS)
     read = dict(read_option(settings["selector"], each) for each in options)

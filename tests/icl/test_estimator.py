@@ -52,7 +52,7 @@ def test_labels_keep_their_type():
 
 def test_every_few_shot_setting_is_a_parameter_with_the_same_default():
     parameters = inspect.signature(ours.FewShotClassifier).parameters
-    own = {"task", "lm", "base_url", "embedder", "random_state"}
+    own = {"task", "lm", "base_url", "embedder", "tune", "reads", "random_state"}
     assert parameters.keys() - own == {field.name for field in fields(FewShotConfig)} - {"seed"}
     for field in fields(FewShotConfig):
         if field.name not in ("options", "seed"):
