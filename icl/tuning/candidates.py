@@ -77,12 +77,15 @@ def anchored(default: FewShotConfig, messages: int, reads: int) -> FewShotConfig
     return replace(default, options={"anchors": anchors}, **ANCHORED)
 
 
-def ways_to_answer(default: FewShotConfig, scores: bool, vote: bool) -> list[dict[str, Any]]:
+def ways_to_answer(
+    default: FewShotConfig, *, scores: bool, batch: bool, vote: bool
+) -> list[dict[str, Any]]:
     """The settings of an answer that are tried with every prompt; the default's first.
 
     Args:
         default: the settings that are tuned.
         scores: whether the language model gives log-probabilities, or answers in words.
+        batch: whether all labels were read, so that answers to many messages can be compared.
         vote: whether the vote of the nearest may have a share.
     """
     own = {"scoring": default.scoring, "calibration": default.calibration, "vote": default.vote}
@@ -90,7 +93,7 @@ def ways_to_answer(default: FewShotConfig, scores: bool, vote: bool) -> list[dic
         {"scoring": scoring, "calibration": calibration, "vote": share}
         for share, calibration, scoring in product(
             VOTE_SHARES if vote else (0.0,),
-            CALIBRATIONS_WITHOUT_READS if scores else ("none",),
+            CALIBRATIONS_WITHOUT_READS if scores and batch else ("none",),
             SCORINGS_OF_ONE_READ if scores else ("sum",),
         )
     ]

@@ -82,7 +82,12 @@ class Contender:
             return
         votes = self._votes() if first.neighbours else np.zeros(())
         scores = cache(self._scores)
-        for way in ways_to_answer(default, bool(first.scored), bool(first.neighbours)):
+        for way in ways_to_answer(
+            default,
+            scores=bool(first.scored),
+            batch=not first.considered,
+            vote=bool(first.neighbours),
+        ):
             if not first.scored:
                 p = self._probabilities()
             elif CALIBRATIONS[way["calibration"]].batch and not first.considered:

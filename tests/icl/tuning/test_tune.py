@@ -184,6 +184,14 @@ class WithoutVocabulary(CountingLM):
         raise TuneshotError("it does not say how probable each token is")
 
 
+def test_of_more_labels_than_a_prompt_considers_batch_calibration_is_not_tried():
+    names = [f"label{n}" for n in range(40)]
+    many = [Example(f"word{n} {names[n % 40]}", names[n % 40]) for n in range(80)]
+    result = tune(many, task_with_labels("many", tuple(names)), CountingLM(), HashedWords())
+    assert {trial["settings"]["calibration"] for trial in result.tried} == {"none"}
+    assert {trial["settings"]["scoring"] for trial in result.tried} > {"sum", "mean"}
+
+
 def test_what_the_model_cannot_do_is_said_and_not_tried():
     said = []
     result = tuned(WithoutVocabulary(), NAMESAKES, note=said.append)
