@@ -71,7 +71,10 @@ def test_an_answer_without_a_label_is_asked_for_again():
 
 
 def test_an_answer_before_its_calibration_is_asked_for_again():
-    early = FewShotPrediction("spam", {"spam": 1.0}, 1.0, (), (), "", 0, 0, provisional=True)
+    early = FewShotPrediction(
+        "spam", {"spam": 1.0}, 1.0, demonstrations=(), prompt="", prompt_tokens=0, dropped=0,
+        provisional=True,
+    )  # fmt: skip
     assert not _is_final(MethodResult("few_shot", NOW, "counting", early))
     assert _is_final(MethodResult("few_shot", NOW, "counting", replace(early, provisional=False)))
 
