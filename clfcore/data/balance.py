@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from clfcore.data.labels import labels_of_few_messages
 from clfcore.errors import TuneshotError, missing_extra_explained, unknown_choice
 
 if TYPE_CHECKING:  # 130 MB and two seconds, which the rows as they are do not need
@@ -258,7 +259,8 @@ def _resampled(
     with missing_extra_explained(f"the strategy {strategy}"):
         sampler = getattr(import_module(f"imblearn.{module}"), name)(**settings)
     try:
-        new_x, new_y = sampler.fit_resample(x, y)
+        with labels_of_few_messages():
+            new_x, new_y = sampler.fit_resample(x, y)
     except (ValueError, RuntimeError) as error:  # e.g. ADASYN where the labels do not touch
         reason = str(error).split("\n")[0]
         raise TuneshotError(

@@ -2,8 +2,10 @@
 
 import math
 import unicodedata
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from clfcore.errors import TuneshotError
 from clfcore.wording import listed
@@ -138,3 +140,11 @@ def _kind(value: object) -> str:
     if isinstance(value, bool):
         return "truth value"
     return "text" if isinstance(value, str) else "number"
+
+
+@contextmanager
+def labels_of_few_messages() -> Iterator[None]:
+    """Silences scikit-learn where it takes labels of a few messages each for numbers."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
+        yield

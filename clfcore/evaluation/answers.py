@@ -10,6 +10,7 @@ from clfcore.paths import atomic_write
 from clfcore.types import Classifier, Example, Prediction
 
 BATCH = 8  # messages asked about, and written down, at a time
+KEPT_LABELS = 100  # whose probabilities are written down, the likeliest
 
 
 class Recorded:
@@ -63,7 +64,7 @@ class Recorded:
                 {
                     **question,
                     "answer": prediction.label,
-                    "probabilities": dict(prediction.probabilities),
+                    "probabilities": kept(prediction, question["label"]),
                     "ms": prediction.ms,
                     "prompt_tokens": getattr(prediction, "prompt_tokens", 0),
                     "dollars": getattr(prediction, "dollars", 0.0),
@@ -93,3 +94,15 @@ class Recorded:
             "prompt_tokens": sum(line["prompt_tokens"] for line in self.answers),
             "dollars": None if None in dollars else sum(dollars),
         }
+
+
+def kept(prediction: Prediction, truth: str) -> dict[str, float]:
+    """Probabilities of the likeliest ``KEPT_LABELS``, of the answer and of the true label.
+
+    No metric reads any other, and those of 2,000 labels would take gigabytes.
+    """
+    p = prediction.probabilities
+    if len(p) <= KEPT_LABELS:
+        return dict(p)
+    likeliest = {*sorted(p, key=p.__getitem__, reverse=True)[:KEPT_LABELS], prediction.label, truth}
+    return {label: value for label, value in p.items() if label in likeliest}

@@ -15,6 +15,7 @@ from clfcore.evaluation.intervals import Share
 from clfcore.types import Prediction
 
 CALIBRATION_BINS = 15  # of equal width
+CONFUSED_LABELS = 100  # with more, no table of them is written down
 LEAST_PROBABILITY = 1e-12  # of the true label, in the log loss: 27.6 nats at most
 NBSP = "\u00a0"  # a number and its unit stay on one line
 
@@ -24,7 +25,7 @@ class LabelledPredictions:
     """What one run predicted for N labelled messages; K labels, in the order of the columns.
 
     Attributes:
-        probabilities: (N, K) float64, rows sum to 1.
+        probabilities: (N, K) float64, rows sum to 1; with many labels, 0 for the least likely.
         predicted: (N,) int64, column of the predicted label, usually the most probable one; -1
             where there is no answer, and the probabilities are all alike.
         truth: (N,) int64, column of the true label.
@@ -42,11 +43,11 @@ class LabelledPredictions:
         probabilities: Sequence[Mapping[str, float]],
         labels: Sequence[str],
     ) -> "LabelledPredictions":
-        """The same from names of labels; ``probabilities`` are label -> probability."""
+        """The same from names of labels; ``probabilities`` are label -> probability, else 0."""
         column: dict[str | None, int] = {label: number for number, label in enumerate(labels)}
         column[None] = -1
         return cls(
-            np.array([[p[label] for label in labels] for p in probabilities]),
+            np.array([[p.get(label, 0.0) for label in labels] for p in probabilities]),
             np.array([column[label] for label in predicted], np.int64),
             np.array([column[label] for label in truth], np.int64),
         )
@@ -313,8 +314,13 @@ class Metrics:
     confusion: list[list[int]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, with the keys of records; ``None`` where a figure is undefined."""
+        """Plain values for JSON, with the keys of records; ``None`` where a figure is undefined.
+
+        So is the confusion of more than ``CONFUSED_LABELS``, which would take megabytes.
+        """
         values = asdict(self)
+        if len(self.labels) > CONFUSED_LABELS:
+            values["confusion"] = None
         for key, value in values.pop("figures").items():
             values[metric_of(key).record_key or key] = None if math.isnan(value) else value
         return values
@@ -325,9 +331,7 @@ def measure(
 ) -> Metrics:
     """Metrics of ``predictions`` against ``truth``, both in the same order."""
     run = LabelledPredictions.of(truth, predictions, labels)
-    no_answer = int((~run.answered).sum())
-    table = np.zeros((len(labels), len(labels) + bool(no_answer)), int)
-    np.add.at(table, (run.truth, run.predicted), 1)  # -1 is the last column
+    table = confusion(run)
     hits, once = table.diagonal(), np.ones((1, len(truth)))
 
     def shares(of: np.ndarray) -> dict[str, Share]:
@@ -343,7 +347,7 @@ def measure(
     return Metrics(
         labels=labels,
         messages=len(truth),
-        no_answer=no_answer,
+        no_answer=int((~run.answered).sum()),
         accuracy=Share.count(int(hits.sum()), len(truth)),
         recall=shares(table.sum(axis=1)),
         precision=shares(table.sum(axis=0)[: len(labels)]),
@@ -352,11 +356,19 @@ def measure(
     )
 
 
-def added_up(confusions: Sequence[Sequence[Sequence[int]]]) -> list[list[int]]:
+def confusion(run: LabelledPredictions) -> np.ndarray:
+    """(K, K) counts: rows are the truth; one column more for no answer, if there is any."""
+    labels = run.probabilities.shape[1]
+    table = np.zeros((labels, labels + (not run.answered.all())), int)
+    np.add.at(table, (run.truth, run.predicted), 1)  # -1 is the last column
+    return table
+
+
+def added_up(confusions: Sequence[np.ndarray]) -> np.ndarray:
     """One confusion table of several, of which some have no column for messages without answer."""
-    columns = max(len(table[0]) for table in confusions)
-    padded = [np.pad(table, ((0, 0), (0, columns - len(table[0])))) for table in confusions]
-    return np.sum(padded, axis=0).tolist()
+    columns = max(table.shape[1] for table in confusions)
+    padded = [np.pad(table, ((0, 0), (0, columns - table.shape[1]))) for table in confusions]
+    return np.sum(padded, axis=0)
 
 
 # --- calibration, drawn ---------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from clfcore.data.labels import labels_of_few_messages
 from clfcore.errors import TuneshotError, unknown_choice
 
 if TYPE_CHECKING:  # loading a checkpoint needs torch alone, and choosing a head not even that
@@ -107,7 +108,8 @@ def fit_head(
     each = np.ones(len(z)) if row_weights is None else row_weights  # (N,)
     if weights is not None:
         each = each * np.asarray(weights)[labels]
-    estimator.fit(z, labels, sample_weight=each)
+    with labels_of_few_messages():
+        estimator.fit(z, labels, sample_weight=each)
 
     layers = HEADS[head].layers(estimator)
     # W ((x - mean) / scale) + b = (W / scale) x + (b - (W / scale) mean). scikit-learn's scale of

@@ -31,7 +31,7 @@ from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
 from clfcore.types import NO_ANSWER
 from clfcore.weights.source import check_source
-from clfcore.wording import duration
+from clfcore.wording import duration, listed
 from icl.cli.few_shot import note_unanswered_records
 from icl.cli.options import TASK
 from icl.compare.methods import METHODS
@@ -182,6 +182,11 @@ def compare(
         f"{printable(split.source)}: {len(split.pool):,} messages that may be labelled, "
         f"{len(split.test):,} to ask about; task {split.task.name}"
     )
+    if split.not_asked:
+        print_note(
+            f"{len(split.not_asked):,} of {len(split.task.labels):,} labels have no message among "
+            f"those asked about ({listed(split.not_asked)}); a larger --test-size has more of them"
+        )
     if conflicts := conflict_note(messages.examples):
         print_note(conflicts)
     with ProgressBars() as bars:

@@ -8,9 +8,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
 from clfcore.evaluation.coverage import accuracy_by_coverage
 from clfcore.evaluation.intervals import Interval
-from clfcore.evaluation.metrics import METRICS, LabelledPredictions, added_up, reliability
+from clfcore.evaluation.metrics import (
+    CONFUSED_LABELS,
+    METRICS,
+    LabelledPredictions,
+    added_up,
+    confusion,
+    reliability,
+)
 from clfcore.evaluation.paired import (
     Estimate,
     combined,
@@ -27,6 +36,8 @@ from icl.compare.crossover import Crossover, crossover_interval
 from icl.compare.methods import METHODS
 from icl.compare.plan import Plan
 from icl.compare.task_split import TaskSplit
+
+MISTAKES = 12  # the most frequent ones, where there are too many labels for a table
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ class Results:
                 "shown": pooled([record["shown"] for record in point.records if record["shown"]]),
                 "asked": messages,
                 "no_answer": sum(test.get("no_answer", 0) for test in tests),
-                "confusion": added_up([test["confusion"] for test in tests]),
+                **_confusion(point.runs[: len(point.records)], self.labels),
                 "reliability": reliability(point.runs[: len(point.records)]),
                 "coverage": accuracy_by_coverage(point.runs[: len(point.records)]),
                 "learn_seconds": mean(record["learn_seconds"] for record in point.records),
@@ -180,6 +191,24 @@ def _sentence(of: str, over: str, crossover: Crossover) -> str:
 
 def _finite(budget: float) -> float | None:
     return None if math.isinf(budget) else budget
+
+
+def _confusion(runs: Sequence[LabelledPredictions], labels: Sequence[str]) -> dict[str, Any]:
+    """The table of labels and answers; of many labels, the most frequent mistakes."""
+    table = added_up([confusion(run) for run in runs])
+    if len(labels) <= CONFUSED_LABELS:
+        return {"confusion": table.tolist()}
+    of = table.sum(axis=1).tolist()
+    rows, columns = np.nonzero(table)
+    mistakes = [
+        {"label": labels[row], "answer": [*labels, None][column], "messages": count, "of": of[row]}
+        for row, column, count in zip(
+            rows.tolist(), columns.tolist(), table[rows, columns].tolist(), strict=True
+        )
+        if row != column
+    ]
+    worst = sorted(mistakes, key=lambda each: -each["messages"])[:MISTAKES]
+    return {"confusion": [], "mistakes": worst}
 
 
 def figure_of(figure: Estimate) -> dict[str, Any] | None:

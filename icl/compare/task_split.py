@@ -52,8 +52,14 @@ class TaskSplit:
 
     @cached_property
     def balanced_sample(self) -> tuple[Example, ...]:
-        """Some of the test messages, as many of each label."""
-        return tuple(draw(self.test, ROBUSTNESS_MESSAGES, balanced=True, seed=self.split_seed))
+        """Some of the test messages, as many of each label where these are not too many."""
+        balanced = len(self.task.labels) <= ROBUSTNESS_MESSAGES
+        return tuple(draw(self.test, ROBUSTNESS_MESSAGES, balanced, self.split_seed))
+
+    @property
+    def not_asked(self) -> list[str]:
+        """Labels of which no test message is."""
+        return sorted(set(self.task.labels) - {example.label for example in self.test})
 
     @cached_property
     def words(self) -> Mapping[str, str]:
@@ -87,14 +93,15 @@ def split_task(
 
     Raises:
         TuneshotError: labels that the task does not know, too few messages, or a test part too
-            small for one message of each label.
+            small for messages of two labels.
     """
     prompt_task = find_task(source, task)
     test_size = test_size or max(TEST_MESSAGES, 2 * len(prompt_task.labels))
     parts = source.split(split_seed)
     test = draw([source.examples[row] for row in parts.test], test_size, balanced, split_seed)
-    missing = sorted(set(prompt_task.labels) - {example.label for example in test})
-    if missing:
+    asked = {example.label for example in test}
+    if len(asked) < 2:
+        missing = sorted(set(prompt_task.labels) - asked)
         raise TuneshotError(
             f"of {len(test)} test messages none is {listed(missing)}; choose a larger --test-size"
         )

@@ -60,7 +60,7 @@ def say(findings: Findings, found: Sequence[Verdict]) -> Said:
 
 
 def briefly(findings: Findings, verdict: Verdict) -> str:
-    """A verdict in a few words, after "with 64 labels"."""
+    """A verdict in a few words, after "with 64 labelled messages"."""
     name = findings.name(verdict.take)
     return {
         "ahead": f"take {name}, which is ahead of all others",
@@ -89,7 +89,7 @@ class _Words:
         self._findings, self._verdict, self._name = findings, verdict, findings.name
         self._metric = findings.metric
         self._points = findings.at(verdict.labels)
-        self._labels = count(verdict.labels, "label")
+        self._labels = count(verdict.labels, "labelled message")
 
     def headline(self) -> str:
         """Which method to take, and how sure that is."""
@@ -103,17 +103,13 @@ class _Words:
         rival, behind = self._name(gap.over), f"is {self._behind(gap)}"
         others, level = len(verdict.leads), len(verdict.level)
         if verdict.outcome == "ahead":
-            ahead = (
-                f"It is ahead of all {others} others; the next, " if others > 1 else "It is ahead: "
-            )
-            return f"{start}, take {take}. {ahead}{rival}, {behind}."
+            whom = f"all {others} others; the next, {rival}," if others > 1 else f"{rival}, which"
+            return f"{start}, take {take}. It is ahead of {whom} {behind}."
         if verdict.outcome == "cheapest":
-            costs = (
-                "others may be as good, but cost"
-                if level > 1
-                else "other may be as good, but costs"
-            )
-            return f"{start}, take {take}. It did best; {level} {costs} no less: {rival} {behind}."
+            no_less = "other may be as good, but costs no less"
+            if level > 1:
+                no_less = "others may be as good, but cost no less"
+            return f"{start}, take {take}. It did best; {level} {no_less}: {rival} {behind}."
         if verdict.outcome == "level":
             return (
                 f"{start}, level: take the cheaper one, {take}. {capital(self._name(gap.of))} did "
@@ -190,7 +186,7 @@ class _Words:
         ]
         for words, labels in runs[:-1]:
             number = f"{labels[0]:,}" if len(labels) == 1 else f"{labels[0]:,} to {labels[-1]:,}"
-            yield f"With {number} label{'s' * (labels[-1] != 1)}: {words}."
+            yield f"With {number} labelled message{'s' * (labels[-1] != 1)}: {words}."
 
     def more(self) -> Iterator[str]:
         """What would make it surer."""
@@ -213,7 +209,7 @@ class _Words:
             yield "The difference is given with its 95 % interval."
         if compared and len(self._findings.summary["seeds"]) == 1:
             yield (
-                "They are about this one draw of labelled messages (one seed); with another draw, "
+                "All this is about one draw of labelled messages (one seed); with another draw, "
                 "other methods may lead."
             )
 

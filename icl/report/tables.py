@@ -5,7 +5,6 @@ How a cell looks is the business of page/report.html; nothing is escaped here.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 from clfcore.evaluation.metrics import METRICS, NBSP, Metric, metric_of
@@ -158,7 +157,7 @@ def by_labels(findings: Findings) -> Table:
     rows = [
         plain_cells(
             [
-                count(verdict.labels, "label"),
+                count(verdict.labels, "labelled message"),
                 capital(briefly(findings, verdict)),
                 findings.metric.interval(
                     findings.quality(findings.at(verdict.labels)[verdict.take])
@@ -178,44 +177,52 @@ def by_labels(findings: Findings) -> Table:
 def confusions(findings: Findings) -> list[Table]:
     """Each method's answers by label, with the most labels; one column more for no answer."""
     labels = findings.summary["data"]["labels"]
-    draw = _matrix if len(labels) <= MOST_LABELS else _mistakes
-    return [
-        draw(findings.name(key), point["confusion"], labels)
-        for key, point in findings.last.items()
-        if point["confusion"]
-    ]
+    tables = []
+    for key, point in findings.last.items():
+        name, matrix = findings.name(key), point["confusion"]
+        if matrix and len(labels) <= MOST_LABELS:
+            tables.append(_matrix(name, matrix, labels))
+        elif matrix or point.get("mistakes"):
+            tables.append(_mistakes(name, point.get("mistakes") or _worst(matrix, labels)))
+    return tables
 
 
 def _matrix(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
     rows = [
-        [TableCell(label), *(_answers(counts, column, row) for column in range(len(counts)))]
+        [TableCell(label), *(_answers(counts[column], sum(counts), column == row)
+                             for column in range(len(counts)))]
         for row, (label, counts) in enumerate(zip(labels, matrix, strict=True))
-    ]
+    ]  # fmt: skip
     answers = [*labels, NO_ANSWER][: len(matrix[0])]
     return Table(name, ["label ↓ answer →", *answers], rows)
 
 
-def _mistakes(name: str, matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Table:
-    wrong = [
-        (matrix[row][column], row, column)
-        for row, column in product(range(len(labels)), range(len(matrix[0])))
-        if row != column and matrix[row][column]
-    ]
-    answers = [*labels, NO_ANSWER]
-    worst = sorted(wrong, key=lambda mistake: (-mistake[0], mistake[1:]))[:MISTAKES]
+def _worst(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The most frequent mistakes, as a summary of many labels has them."""
+    wrong: list[Mapping[str, Any]] = [
+        {"label": labels[row], "answer": [*labels, None][column], "messages": count,
+         "of": sum(counts)}
+        for row, counts in enumerate(matrix) for column, count in enumerate(counts)
+        if row != column and count
+    ]  # fmt: skip
+    return sorted(wrong, key=lambda mistake: -mistake["messages"])[:MISTAKES]
+
+
+def _mistakes(name: str, worst: Iterable[Mapping[str, Any]]) -> Table:
     rows = [
-        [TableCell(labels[row]), TableCell(answers[column]), _answers(matrix[row], column, row)]
-        for _, row, column in worst
-    ]
+        [TableCell(each["label"]), TableCell(each["answer"] or NO_ANSWER),
+         _answers(each["messages"], each["of"], False)]
+        for each in worst
+    ]  # fmt: skip
     caption = f"{name}: its most frequent mistakes"
     return Table(caption, ["label", "answer", "messages"], rows, headings=2)
 
 
-def _answers(counts: Sequence[int], column: int, row: int) -> TableCell:
-    """How many messages of label ``row`` were given label ``column``, and their share."""
-    share = counts[column] / (sum(counts) or 1)
-    tone = "good" if column == row else "bad"
-    return TableCell(f"{counts[column]:,}", f"{100 * share:.1f} %", share, tone)
+def _answers(count: int, of: int, is_right: bool) -> TableCell:
+    """How many messages of a label were given an answer, and their share."""
+    share = count / (of or 1)
+    tone = "good" if is_right else "bad"
+    return TableCell(f"{count:,}", f"{100 * share:.1f} %", share, tone)
 
 
 def reliability_table(findings: Findings) -> Table:

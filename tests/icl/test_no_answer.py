@@ -119,8 +119,8 @@ def test_where_nothing_is_answered_there_is_no_calibration():
 
 
 def test_tables_of_several_runs_add_up_though_only_some_have_the_column():
-    assert added_up([[[9, 1], [2, 8]], [[5, 0, 5], [0, 10, 0]]]) == [[14, 1, 5], [2, 18, 0]]
-    assert added_up([[[9, 1], [2, 8]]]) == [[9, 1], [2, 8]]
+    tables = [np.array([[9, 1], [2, 8]]), np.array([[5, 0, 5], [0, 10, 0]])]
+    assert added_up(tables).tolist() == [[14, 1, 5], [2, 18, 0]]
 
 
 def test_what_was_recorded_is_read_as_no_answer_again(tmp_path):

@@ -10,11 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from clfcore.data.labels import labels_of_few_messages
 from clfcore.errors import missing_extra_explained
 from clfcore.types import Classifier, Prediction
 from icl.compare.learn.embedding import embedder, vectors_of
 from icl.compare.learn.inputs import MethodInput
 from icl.pool.embed import SentenceEmbedder
+
+MOST_WEIGHTS = 8_000_000  # of words × labels: the regression's memory is some 200 bytes for each
+LEAST_WORDS = 1_000
 
 
 class SklearnClassifier:
@@ -54,15 +58,20 @@ def tfidf(inputs: MethodInput) -> Classifier:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
 
-    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+")
-    fitted = make_pipeline(words, _regression()).fit(*_texts_and_labels(inputs))
+    words = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+",
+        max_features=max(MOST_WEIGHTS // len(inputs.seen), LEAST_WORDS),
+    )  # fmt: skip
+    with labels_of_few_messages():
+        fitted = make_pipeline(words, _regression()).fit(*_texts_and_labels(inputs))
     return SklearnClassifier(inputs.task.labels, fitted.classes_, fitted.predict_proba)
 
 
 def vectors_and_regression(inputs: MethodInput) -> Classifier:
     """Logistic regression on the sentence vectors by which top-k finds neighbours."""
     texts, labels = _texts_and_labels(inputs)
-    fitted = _regression().fit(vectors_of(texts, inputs.embedder), labels)
+    with labels_of_few_messages():
+        fitted = _regression().fit(vectors_of(texts, inputs.embedder), labels)
     return SklearnClassifier(
         inputs.task.labels,
         fitted.classes_,

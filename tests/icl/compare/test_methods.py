@@ -6,7 +6,7 @@ import pytest
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.types import Example
-from icl.compare.learn import fine_tuning
+from icl.compare.learn import fine_tuning, others
 from icl.compare.learn.inputs import MethodInput
 from icl.compare.learn.labels import MajorityClass
 from icl.compare.methods import METHODS
@@ -124,3 +124,33 @@ def test_every_selector_is_a_method_and_vote_k_chooses_what_is_labelled():
     assert METHODS["few_shot_votek_pool"].chooses == "votek"
     assert {m.family for m in METHODS.values()} == {"fine_tuned", "few_shot", "other", "baseline"}
     assert {m.chooses for m in METHODS.values()} == {"random", "votek", ""}
+
+
+# --- many labels ----------------------------------------------------------------------------------
+
+
+MANY = task_with_labels("own", tuple(f"topic {n:04d}" for n in range(500)))
+
+
+@pytest.mark.parametrize("key", ["majority", "knn", "tfidf", "vectors", "fine_tuned", "features"])
+@pytest.mark.filterwarnings("error::UserWarning:sklearn")
+def test_a_method_without_a_prompt_takes_any_number_of_labels(key, models):
+    labelled = [Example(f"word{n} again", label) for n, label in enumerate(MANY.labels)]
+    classifier = METHODS[key].learn(inputs(models, labelled, MANY))
+    (answer,) = classifier.predict(["word7 again"])
+    assert classifier.labels == tuple(answer.probabilities) == MANY.labels
+    assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_the_memory_of_a_regression_on_words_does_not_grow_with_the_labels(models, monkeypatch):
+    monkeypatch.setattr(others, "MOST_WEIGHTS", 2_000)
+    monkeypatch.setattr(others, "LEAST_WORDS", 10)
+    labelled = [Example(f"word{n} other{n}", label) for n, label in enumerate(MANY.labels)]
+    wide = others.tfidf(inputs(models, labelled[:2], MANY))
+    narrow = others.tfidf(inputs(models, labelled, MANY))
+    assert weights_of(wide).shape[1] == 6  # of two messages, all words and pairs
+    assert weights_of(narrow).shape == (500, 10)
+
+
+def weights_of(classifier):
+    return classifier._predict_proba.__self__[-1].coef_

@@ -18,11 +18,12 @@ from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import LabelledMessages, sample_messages
 from clfcore.data.split import content_hash, normal_form
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.answers import KEPT_LABELS, kept
 from clfcore.evaluation.evaluate import evaluate
-from clfcore.evaluation.metrics import METRICS, Metric
+from clfcore.evaluation.metrics import METRICS, Metric, measure
 from clfcore.evaluation.perturb import PERTURBATIONS
 from clfcore.evaluation.records import identity, read_lines
-from clfcore.types import Example
+from clfcore.types import Example, Prediction
 from icl.cli.tuneshot import main
 from icl.compare import run as compare
 from icl.compare.disagreements import explain
@@ -36,7 +37,8 @@ from icl.compare.robustness import thresholds
 from icl.compare.run import method_input, run_cell
 from icl.compare.summary import summarize
 from icl.compare.task_split import find_task, split_task
-from icl.report.tables import markdown
+from icl.report.findings import Findings
+from icl.report.tables import confusions, markdown
 from tests.support.doubles import save_tiny_lm
 
 MESSAGES = LabelledMessages(
@@ -192,6 +194,61 @@ def test_a_method_is_not_run_beyond_the_labels_it_is_made_for():
     split = split_task(MESSAGES, test_size=20)
     some = Plan(methods=("setfit",), budgets=(8, 512), seeds=(0,)).cells(split)
     assert [c.budget for c in some] == [8]
+
+
+def many_labels(labels, each=12):
+    return LabelledMessages(
+        [
+            Example(f"word{n} {n * i % 17} number {i}", f"topic {n:04d}")
+            for i in range(each)
+            for n in range(labels)
+        ],
+        "many labels",
+    )
+
+
+def test_labels_too_many_for_the_questions_are_no_reason_to_refuse():
+    split = split_task(many_labels(100), test_size=60)
+    assert len(split.not_asked) == 40
+    assert len(split.balanced_sample) == 60
+    assert split_task(many_labels(70)).not_asked == []  # by default, there are enough questions
+    assert len(split_task(many_labels(70)).balanced_sample) == 60
+
+
+def test_a_comparison_of_many_labels_writes_what_is_needed_and_no_more(tmp_path):
+    """No table of all labels by all, and of each answer the probabilities that a figure reads."""
+    split = split_task(many_labels(101), test_size=202)
+    some = plan(budgets=(202,), seeds=(0,))
+    records = compare.run(some, split, tmp_path)
+    assert [record["test"]["confusion"] for record in records] == [None, None]
+    (answers, *_) = read_lines(tmp_path / "answers" / records[-1]["answers"])
+    assert len(answers["probabilities"]) in (KEPT_LABELS, KEPT_LABELS + 1)
+    assert {answers["answer"], answers["label"]} <= answers["probabilities"].keys()
+    summary = summarize(some, split, records, tmp_path / "answers", command="")
+    majority = summary["points"][0]
+    assert majority["confusion"] == []
+    assert len(majority["mistakes"]) == 12
+    assert majority["mistakes"][0].keys() == {"label", "answer", "messages", "of"}
+    assert majority["mistakes"][0]["messages"] == majority["mistakes"][0]["of"] >= 2
+    caption = "always the commonest label: its most frequent mistakes"
+    assert caption in {table.caption for table in confusions(Findings(summary))}
+
+
+def test_what_is_left_out_of_an_answer_changes_no_figure():
+    rng, labels = np.random.default_rng(0), [f"label {n}" for n in range(300)]
+    truth = rng.choice(labels, 40).tolist()
+    whole = []
+    for row in rng.dirichlet(np.full(300, 0.1), 40):
+        p = dict(zip(labels, row.tolist(), strict=True))
+        whole.append(Prediction(max(p, key=p.get), p, 0.0))
+    part = [
+        replace(answer, probabilities=kept(answer, label))
+        for answer, label in zip(whole, truth, strict=True)
+    ]
+    assert max(len(answer.probabilities) for answer in part) <= KEPT_LABELS + 1
+    assert measure(truth, part, labels).figures == pytest.approx(
+        measure(truth, whole, labels).figures, nan_ok=True
+    )
 
 
 def test_budgets_are_numbers_and_all():

@@ -76,14 +76,18 @@ def test_a_clear_lead_is_said_with_its_size_and_the_next_method():
     assert (found.outcome, found.take, found.level) == ("ahead", "tuned", ())
     assert [lead.over for lead in found.leads] == ["shown", "words"]
     assert plain(said(findings).headline) == (
-        "With 64 labels, take tuned (accuracy 95.0 %; 95 %: 90.0 – 100.0). It is ahead of all 2 "
-        "others; the next, shown, is 10.0 percentage points behind (95 %: 7.7 to 12.3)."
+        "With 64 labelled messages, take tuned (accuracy 95.0 %; 95 %: 90.0 – 100.0). It is "
+        "ahead of all 2 others; the next, shown, is 10.0 percentage points behind (95 %: "
+        "7.7 to 12.3)."
     )
 
 
 def test_a_lead_over_the_only_other_method_needs_no_wider_interval():
     findings = compared({64: {"shown": 0.85, "tuned": 0.95}})
-    assert "shown, is 10.0 percentage points behind (95 %: 8.0 to 12.0)" in said(findings).headline
+    assert (
+        "of shown, which is 10.0 percentage points behind (95 %: 8.0 to 12.0)"
+        in said(findings).headline
+    )
     assert said(findings).limits == ["The difference is given with its 95 % interval."]
 
 
@@ -92,9 +96,9 @@ def test_level_means_that_the_cheaper_one_lacks_little_at_most():
     (found,) = verdicts(findings)
     assert (found.outcome, found.take, found.best) == ("level", "words", "tuned")
     assert plain(said(findings).headline) == (
-        "With 512 labels, level: take the cheaper one, words (accuracy 95.0 %; 95 %: 90.0 – "
-        "100.0). Tuned did best, but the cheaper one may be as good: it is 0.2 percentage points "
-        "behind (95 %: 2.1 ahead to 2.5 behind)."
+        "With 512 labelled messages, level: take the cheaper one, words (accuracy 95.0 %; 95 %: "
+        "90.0 – 100.0). Tuned did best, but the cheaper one may be as good: it is 0.2 percentage "
+        "points behind (95 %: 2.1 ahead to 2.5 behind)."
     )
     assert said(findings).costs == (
         "Words costs 512 labels, 0.2 s to learn, 0.1 ms a message and nothing to pay. Tuned costs "
@@ -107,10 +111,10 @@ def test_a_wide_interval_decides_nothing_whichever_costs_less():
     (found,) = verdicts(findings)
     assert (found.outcome, found.take, found.gap.over) == ("open", "tuned", "words")
     assert plain(said(findings).headline) == (
-        "With 64 labels, it is not decided. Tuned (accuracy 90.0 %; 95 %: 85.0 – 95.0) did best, "
-        "but words, which costs less, may be as good: it is 5.0 percentage points behind (95 %: "
-        "5.0 ahead to 15.0 behind). If quality counts most, take the first; if cost does, the "
-        "second."
+        "With 64 labelled messages, it is not decided. Tuned (accuracy 90.0 %; 95 %: 85.0 – 95.0) "
+        "did best, but words, which costs less, may be as good: it is 5.0 percentage points behind "
+        "(95 %: 5.0 ahead to 15.0 behind). If quality counts most, take the first; if cost does, "
+        "the second."
     )
     assert (
         "More messages to ask about (now 200) or more seeds (now 3) would tell closer methods "
@@ -143,25 +147,25 @@ def test_what_is_no_better_than_the_commonest_label_has_learned_nothing_that_sho
     findings = compared({8: {"tuned": 0.6, "common": 0.5, "words": 0.4}}, half=0.15)
     assert verdicts(findings)[0].outcome == "unlearned"
     assert plain(said(findings).headline) == (
-        "With 8 labels, nothing is shown to be learned. Tuned (accuracy 60.0 %; 95 %: 55.0 – 65.0) "
-        f"did best, but {BLIND} may be as good: it is 10.0 percentage points behind (95 %: 7.2 "
-        "ahead to 27.2 behind)."
+        "With 8 labelled messages, nothing is shown to be learned. Tuned (accuracy 60.0 %; "
+        f"95 %: 55.0 – 65.0) did best, but {BLIND} may be as good: it is 10.0 percentage points "
+        "behind (95 %: 7.2 ahead to 27.2 behind)."
     )
     assert said(findings).costs == ""
     blind = compared({8: {"tuned": 0.6, "common": 0.87}})
     assert plain(said(blind).headline) == (
-        "With 8 labels, nothing is shown to be learned: always answering the commonest label did "
-        "best (accuracy 87.0 %; 95 %: 82.0 – 92.0)."
+        "With 8 labelled messages, nothing is shown to be learned: always answering the commonest "
+        "label did best (accuracy 87.0 %; 95 %: 82.0 – 92.0)."
     )
 
 
 def test_one_method_alone_is_compared_with_nothing():
     found = said(compared({64: {"tuned": 0.9}}))
     assert plain(found.headline) == (
-        "With 64 labels, only tuned (accuracy 90.0 %; 95 %: 85.0 – 95.0) was measured: there is "
-        "nothing to compare it with."
+        "With 64 labelled messages, only tuned (accuracy 90.0 %; 95 %: 85.0 – 95.0) was measured: "
+        "there is nothing to compare it with."
     )
-    assert found.sides == "No prompt was measured with 64 labels."
+    assert found.sides == "No prompt was measured with 64 labelled messages."
     assert found.limits == []
 
 
@@ -201,10 +205,10 @@ def test_the_best_of_both_sides_are_set_against_each_other():
 
 def test_a_side_that_is_missing_is_said():
     assert said(compared({64: {"shown": 0.9, "words": 0.8}})).sides == (
-        "No fine-tuned method was measured with 64 labels."
+        "No fine-tuned method was measured with 64 labelled messages."
     )
     assert said(compared({64: {"words": 0.9, "common": 0.5}})).sides == (
-        "No fine-tuned method and no prompt was measured with 64 labels."
+        "No fine-tuned method and no prompt was measured with 64 labelled messages."
     )
 
 
@@ -239,11 +243,12 @@ def test_the_crossing_of_the_two_best_and_the_verdicts_of_other_numbers_of_label
         "Tuned is at least as good as shown from about 60 labels on (95 %: 40 to 110).",
         "Head is 5.0 percentage points behind (95 %: 2.7 to 7.3), and costs 512 labels, 10 s to "
         "learn, 5 ms a message and nothing to pay.",
-        "With 8 to 16 labels: take shown, which is ahead of all others.",
+        "With 8 to 16 labelled messages: take shown, which is ahead of all others.",
     ]
     table = by_labels(findings)
     assert [[cell.text for cell in row][::3] for row in table.rows] == [
-        ["8 labels", "prompting"], ["16 labels", "prompting"], ["512 labels", "fine-tuning"]
+        ["8 labelled messages", "prompting"], ["16 labelled messages", "prompting"],
+        ["512 labelled messages", "fine-tuning"],
     ]  # fmt: skip
 
 
@@ -265,8 +270,8 @@ def test_failed_and_missing_methods_are_named():
                   {"method": "head", "budget": 8, "seed": 1, "error": "no"}],
     )  # fmt: skip
     assert said(findings).limits[1:] == [
-        "Left out with 64 labels, as failed: words.",
-        "Left out with 64 labels, as not run: head.",
+        "Left out with 64 labelled messages, as failed: words.",
+        "Left out with 64 labelled messages, as not run: head.",
     ]
 
 

@@ -35,7 +35,7 @@ def test_the_report_sends_the_answer_two_figures_and_the_file(monkeypatch, tmp_p
     sent = report()
     first, second, last = sent.messages
     assert first.startswith(
-        r"With 1\,024 labels\, take fine\-tuned\, last block \(balanced accuracy 96\.3"
+        r"With 1\,024 labelled messages\, take fine\-tuned\, last block \(balanced accuracy 96\.3"
     )
     assert "1 crossing marked with a diamond" in first
     assert "milliseconds for one message" in second
@@ -67,7 +67,7 @@ def test_the_page_draws_the_figures_and_hands_out_the_report(visit, page, tmp_pa
     put_comparison(page.log.parent / "runs/compare")  # the server looks below its own folder
     chat = visit(page, accept_downloads=True)
     link = ask_for_report(chat.tab)
-    expect(chat.tab.get_by_text("With 1,024 labels, take fine-tuned")).to_be_visible()
+    expect(chat.tab.get_by_text("With 1,024 labelled messages, take fine-tuned")).to_be_visible()
     chat.pictures(2)
     with chat.tab.expect_download() as coming:
         link.click()
@@ -78,7 +78,7 @@ def test_the_page_draws_the_figures_and_hands_out_the_report(visit, page, tmp_pa
     opened.context.set_offline(True)
     opened.goto(f"file://{tmp_path}/report.html")
     opened.wait_for_selector("html[data-drawn]")
-    expect(opened.get_by_text("With 1,024 labels, take fine-tuned")).to_be_visible()
+    expect(opened.get_by_text("With 1,024 labelled messages, take fine-tuned")).to_be_visible()
 
 
 @pytest.mark.browser
