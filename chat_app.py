@@ -123,9 +123,11 @@ async def send_controls(profile: str) -> None:
         await cl.context.emitter.set_commands([])
         return
     few_shot = "few_shot" in PROFILES.get(profile, ())
-    await cl.context.emitter.set_modes(pickers() if few_shot else [])
+    await cl.context.emitter.set_modes(pickers(workers.session.usual) if few_shot else [])
     await cl.context.emitter.set_commands(commands.command_list())
-    await cl.ChatSettings(panel(workers.session.offers, this_chat().panel)).send()
+    await cl.ChatSettings(
+        panel(workers.session.offers, this_chat().panel, workers.session.usual)
+    ).send()
 
 
 @cl.on_settings_update
@@ -207,7 +209,7 @@ def this_chat() -> Chat:
     """This chat's memory; a message may come before ``start`` has finished."""
     chat = cl.user_session.get("chat")
     if not isinstance(chat, Chat):
-        chat = Chat.from_dict(cl.user_session.get("memory") or {})
+        chat = Chat.from_dict(cl.user_session.get("memory") or {}, workers.session.usual)
         cl.user_session.set("chat", chat)
     return chat
 

@@ -11,7 +11,7 @@ from chainlit.input_widget import Select
 from icl.chat.language import say
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.selectors.table import SELECTORS
-from icl.session.settings import CHOICES, PAGE_SETTINGS, Settings
+from icl.session.settings import CHOICES, NOTHING_CHOSEN, PAGE_SETTINGS, Settings
 
 K_CHOICES = (1, 2, 4, 6, 8, 16)
 
@@ -82,18 +82,21 @@ def _translated(words: Mapping[str, tuple[str, str]], name: str) -> tuple[str, s
 
 
 def panel(
-    offers: Mapping[str, Sequence[str]], chosen: Mapping[str, str] | None = None
+    offers: Mapping[str, Sequence[str]],
+    chosen: Mapping[str, str] | None = None,
+    usual: Settings = NOTHING_CHOSEN,
 ) -> list[Select]:
     """The settings panel; what has only one value is not in it.
 
     Args:
         offers: of the session: the models.
-        chosen: what this chat has chosen so far; the rest is the default.
+        chosen: what this chat has chosen so far.
+        usual: what is not chosen.
     """
     values = {**CHOICES, **offers}
     defaults = {
         **{name: names[0] for name, names in offers.items()},
-        **{name: getattr(Settings(), name) for name in CHOICES},
+        **{name: getattr(usual, name) for name in CHOICES},
         **(chosen or {}),
     }
     return [
@@ -114,15 +117,15 @@ def form_pickers() -> list[cl.Mode]:
     return [_picker("form", say("Prompt"), words, next(iter(words)))]
 
 
-def pickers() -> list[cl.Mode]:
-    """The pickers, set to the defaults of ``Settings``."""
-    names = {**CHOICES, "k": [str(k) for k in K_CHOICES]}
+def pickers(usual: Settings = NOTHING_CHOSEN) -> list[cl.Mode]:
+    """The pickers, set to the ``usual`` settings."""
+    names = {**CHOICES, "k": [str(k) for k in sorted({*K_CHOICES, usual.k})]}
     return [
         _picker(
             setting,
             say(title),
             {name: value_words(setting, name) for name in names[setting]},
-            str(getattr(Settings(), setting)),
+            str(getattr(usual, setting)),
         )
         for setting, (title, _) in PICKERS.items()
     ]

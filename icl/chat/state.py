@@ -9,7 +9,7 @@ from clfcore.data.split import normal_form
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
 from icl.session.session import RecentTurns
-from icl.session.settings import Settings
+from icl.session.settings import NOTHING_CHOSEN, Settings
 
 MAX_ADDED_EXAMPLES = 100  # each of them is part of every question of its chat
 MAX_TURNS = 200  # that can be looked back at
@@ -24,12 +24,14 @@ class Chat:
         trained: task -> the folder of the fine-tuned model that was made here.
         panel: what is chosen in the settings panel.
         turns: the last of them.
+        usual: the settings of a visitor who has chosen nothing.
     """
 
     added: dict[str, tuple[Example, ...]] = field(default_factory=dict)
     trained: dict[str, Path] = field(default_factory=dict)
     panel: dict[str, str] = field(default_factory=dict)
     turns: RecentTurns = field(default_factory=lambda: RecentTurns(MAX_TURNS))
+    usual: Settings = NOTHING_CHOSEN
 
     def settings(self, choices: Mapping[str, str] | None) -> Settings:
         """How a message is answered here and now.
@@ -40,7 +42,7 @@ class Chat:
         Raises:
             TuneshotError: an unknown choice, or one that is not allowed.
         """
-        settings = Settings.read({**self.panel, **(choices or {})})
+        settings = Settings.read({**self.panel, **(choices or {})}, self.usual)
         trained = self.trained.get(settings.task)
         return replace(
             settings,
@@ -58,7 +60,7 @@ class Chat:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+    def from_dict(cls, values: Mapping[str, Any], usual: Settings = NOTHING_CHOSEN) -> Self:
         """The chat of ``to_dict``; what is missing is empty."""
         return cls(
             added={
@@ -66,6 +68,7 @@ class Chat:
                 for task, pairs in values.get("taught", {}).items()
             },
             panel=dict(values.get("panel", {})),
+            usual=usual,
         )
 
     def add_example(self, task: str, example: Example) -> None:

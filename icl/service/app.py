@@ -64,15 +64,16 @@ class Texts(BaseModel):
     method: Literal["fine_tuned", "few_shot", "both"] = "both"
 
 
-def _question(offers: Mapping[str, Sequence[str]]) -> type[Texts]:
+def _question(offers: Mapping[str, Sequence[str]], usual: Settings) -> type[Texts]:
     """Texts and all settings of the page; wrong names are refused in one line, later.
 
     Args:
         offers: of the session: the names that ``lm`` and ``checkpoint`` take.
+        usual: of the session: what is not chosen.
     """
     settings: dict[str, Any] = {}
     for name, about in PAGE_SETTINGS.items():
-        default = getattr(Settings(), name)
+        default = getattr(usual, name)
         names = CHOICES.get(name) or (("", *offers[name]) if name in offers else None)
         method = {"task": "", "checkpoint": "Fine-tuned: "}.get(name, "Few-shot: ")
         settings[name] = (
@@ -252,7 +253,8 @@ def _api(workers: Workers, token: str | None) -> APIRouter:
 
     async def classify(question: Texts) -> Answers:
         """Labels up to 256 texts. Several texts give way to people who type."""
-        settings = Settings(**question.model_dump(exclude={"texts", "method"}))
+        chosen = question.model_dump(exclude={"texts", "method"}, exclude_unset=True)
+        settings = workers.session.usual.with_choices(chosen)
         for name, offers in workers.session.offers.items():  # they differ from server to server
             if getattr(settings, name) not in ("", *offers):
                 raise unknown_choice(name, getattr(settings, name), offers)
@@ -276,7 +278,7 @@ def _api(workers: Workers, token: str | None) -> APIRouter:
         )
 
     # FastAPI makes the schema from this; the settings are known only now.
-    classify.__annotations__["question"] = _question(workers.session.offers)
+    classify.__annotations__["question"] = _question(workers.session.offers, workers.session.usual)
     router.post("/classify", dependencies=[Depends(authorized)])(classify)
 
     @router.api_route(

@@ -3,7 +3,8 @@
 All variables are optional: ``TUNESHOT_CHECKPOINT`` a fine-tuned model, ``TUNESHOT_POOL`` a file of
 labelled messages, ``TUNESHOT_LM`` the language model that reads the prompt, ``TUNESHOT_FOLDER``
 data of other tasks, ``TUNESHOT_CHAT`` and ``TUNESHOT_PROMPT_TOKENS`` the form and the length of a
-prompt. Several models are separated by commas; the page offers them.
+prompt, ``TUNESHOT_RECIPE`` the settings where a visitor has chosen nothing, a recipe of ``icl
+tune``. Several models are separated by commas; the page offers them.
 """
 
 import os
@@ -27,6 +28,7 @@ def workers() -> Workers:
             folder=_path("TUNESHOT_FOLDER"),
             chat=_value("TUNESHOT_CHAT", bool, None),
             prompt_tokens=_value("TUNESHOT_PROMPT_TOKENS", int, 0),
+            recipe=_path("TUNESHOT_RECIPE"),
         )
     )
 

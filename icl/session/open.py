@@ -17,9 +17,10 @@ from icl.lm.open import open_lm
 from icl.pool.embed import SentenceEmbedder
 from icl.pool.pool import Pool
 from icl.prompt.tasks import TASKS
+from icl.recipe import Recipe
 from icl.selectors.table import SELECTORS
 from icl.session.session import Model, Session
-from icl.session.settings import Settings
+from icl.session.settings import NOTHING_CHOSEN, Settings
 from icl.settings import FewShotConfig
 
 
@@ -30,6 +31,7 @@ def open_session(
     folder: Path | None = None,
     chat: bool | None = None,
     prompt_tokens: int = 0,
+    recipe: Path | None = None,
 ) -> Session:
     """The two methods, each loaded when first asked.
 
@@ -41,7 +43,13 @@ def open_session(
         folder: data of the other tasks, see ``Task.load``; without it, they have no pool.
         chat: whether prompts are chats, see ``FewShotConfig``.
         prompt_tokens: how long they may be, see ``FewShotConfig``.
+        recipe: settings of a visitor who has chosen nothing, see ``icl tune``. The other two
+            arguments win.
+
+    Raises:
+        TuneshotError: no recipe, or one that is not for a page.
     """
+    usual = NOTHING_CHOSEN if recipe is None else Settings.of_recipe(Recipe.read(recipe))
     embedder = SentenceEmbedder()
     folders = {path.name: path for path in checkpoints or [BUNDLED]}
     load = lru_cache(maxsize=8)(FineTuned.load)
@@ -80,7 +88,9 @@ def open_session(
             )
         return Pool.build(TASKS[task].load("train", folder), embedder)
 
-    load_lm = lru_cache(maxsize=4)(partial(open_lm, chat=chat, retries=1))  # people wait for it
+    load_lm = lru_cache(maxsize=4)(
+        partial(open_lm, chat=usual.chat if chat is None else chat, retries=1)
+    )  # people wait for it
 
     def language_model(settings: Settings) -> LM:
         if settings.lm and settings.lm not in lms:
@@ -98,8 +108,8 @@ def open_session(
             embedder=embedder,
             **{
                 **{each.name: getattr(settings, each.name) for each in fields(FewShotConfig)},
-                "chat": chat,
-                "prompt_tokens": prompt_tokens,
+                "chat": settings.chat if chat is None else chat,
+                "prompt_tokens": prompt_tokens or settings.prompt_tokens,
             },
         ).fit(
             pool_of(settings.task).with_added(added, embedder),
@@ -116,4 +126,5 @@ def open_session(
         language_model=language_model,
         checkpoint=checkpoint,
         offers={"lm": lms, "checkpoint": list(folders)},
+        usual=usual,
     )

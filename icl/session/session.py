@@ -14,7 +14,7 @@ from typing import NamedTuple
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER, Classifier, Prediction
 from icl.lm.base import LM
-from icl.session.settings import PROFILES, Settings
+from icl.session.settings import NOTHING_CHOSEN, PROFILES, Settings
 
 log = logging.getLogger("tuneshot")
 
@@ -142,12 +142,14 @@ class Session:
         language_model: gives the model that completes free prompts.
         checkpoint: gives the folder of the fine-tuned model that some settings choose.
         offers: setting -> the names it may have on this machine; the first is the default.
+        usual: the settings of a visitor who has chosen nothing.
     """
 
     methods: Mapping[str, Callable[[Settings], Model]]
     language_model: Callable[[Settings], LM]
     checkpoint: Callable[[Settings], Path]
     offers: Mapping[str, Sequence[str]]
+    usual: Settings = NOTHING_CHOSEN
 
     def classify(self, method: str, settings: Settings, texts: Sequence[str]) -> list[MethodResult]:
         """One method's answers to several messages, in one pass where the model can.

@@ -9,6 +9,7 @@ from clfcore.config import Bound, Setting, setting
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import Example
 from icl.prompt.tasks import TASKS
+from icl.recipe import Recipe
 from icl.selectors.arrange import ARRANGEMENTS
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig, Option
@@ -60,8 +61,21 @@ class Settings(FewShotConfig):
         return []
 
     @classmethod
-    def read(cls, choices: Mapping[str, str] | None) -> "Settings":
-        """Settings from a page's choices; what is not chosen is the default.
+    def of_recipe(cls, recipe: Recipe) -> "Settings":
+        """The settings of a recipe, for the task that it names.
+
+        Raises:
+            TuneshotError: no task of the page, other labels than the task's, or settings that a
+                page does not offer.
+        """
+        if recipe.task not in TASKS:
+            raise unknown_choice("task of a recipe", recipe.task, TASKS)
+        recipe.check_labels(TASKS[recipe.task].labels)
+        return cls(task=recipe.task, **recipe.settings_with({}))
+
+    @classmethod
+    def read(cls, choices: Mapping[str, str] | None, usual: "Settings | None" = None) -> "Settings":
+        """Settings from a page's choices; what is not chosen is as in the ``usual`` ones.
 
         Raises:
             TuneshotError: an unknown choice, or one that is not allowed.
@@ -75,7 +89,13 @@ class Settings(FewShotConfig):
                 if not (text.isascii() and text.isdecimal() and len(text) < 10):
                     raise TuneshotError(f"{name} is {text[:20]!r}; choose a number")
                 values[name] = int(text)
-        return cls(**values)
+        return (usual or cls()).with_choices(values)
+
+    def with_choices(self, chosen: Mapping[str, Any]) -> "Settings":
+        """These settings where nothing else is chosen; another task has nothing of them."""
+        usual = self if chosen.get("task", self.task) == self.task else type(self)()
+        options = usual.options if chosen.get("selector", usual.selector) == usual.selector else {}
+        return replace(usual, options=options, **chosen)
 
     def choices(self) -> dict[str, str | int]:
         """The settings of the page, by name."""
@@ -87,6 +107,8 @@ class Settings(FewShotConfig):
             return Settings(task=self.task, checkpoint=self.checkpoint, trained=self.trained)
         return replace(self, checkpoint="", trained=None)
 
+
+NOTHING_CHOSEN = Settings()
 
 # The settings that a visitor or a program may set.
 PAGE_SETTINGS: dict[str, Setting] = {

@@ -184,7 +184,7 @@ class WarmUp:
 
     async def _problem(self, method: str) -> str:
         try:
-            reply = await self._workers.reply(WARM_UP_TEXT, (method,), Settings())
+            reply = await self._workers.reply(WARM_UP_TEXT, (method,), self._workers.session.usual)
             return reply.results[0].problem
         except Busy as busy:
             return str(busy)
