@@ -263,8 +263,8 @@ def surest(findings: Findings) -> Table:
     ]
     header = [
         "method",
-        *("all" if coverage == 1 else f"surest {coverage:.0%}" for coverage in SUREST),
-        *(f"to be right in {target:.0%}" for target in targets),
+        *("all" if coverage == 1 else f"surest {100 * coverage:.0f}{NBSP}%" for coverage in SUREST),
+        *(f"to be right in {100 * target:.0f}{NBSP}%" for target in targets),
     ]
     return Table("Accuracy of the surest answers, and what thresholds do", header, rows)
 
