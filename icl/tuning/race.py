@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clfcore.errors import TuneshotError
 
-USUAL_READS = 600
+USUAL_READS = 800
 FINALISTS = 4  # prompts of the last round, the default among them
 FIRST_ROUND = 8  # messages of the first round, at least: fewer say nothing
 

@@ -92,8 +92,8 @@ def tune(
     basis = {"labelled": data, "reads": 0, "dollars": 0.0, "asked": 0}
     recipe = Recipe(task.name, task.labels, default, lm.name, embedder.name)
     if reason := _too_few(questions):
-        note(f"the default settings are kept: {reason}")
-        return Tuned(replace(recipe, basis={**basis, "summary": f"default: {reason}"}), ())
+        note(summary := f"the default is kept: {reason}")
+        return Tuned(replace(recipe, basis={**basis, "summary": summary}), ())
 
     settings = candidate_prompts(default, len(questions) - 1, vote)
     racing = [each for each in settings if reads_a_message(each)]
@@ -256,5 +256,5 @@ def _summary(candidate: int, default: _Trial, chosen: _Trial, chance: float) -> 
         )
     return (
         f"on {chosen.messages} labelled messages {chosen.accuracy:.1%} right, the default "
-        f"{default.accuracy:.1%}; each label counts the same"
+        f"{default.accuracy:.1%}; on new ones, expect a little less"
     )

@@ -99,7 +99,7 @@ def test_too_few_labelled_messages_keep_the_default_and_say_so(count):
 def test_labelled_messages_of_one_label_keep_the_default_and_say_so():
     said = []
     tuned(Oracle(lambda *_: True), MESSAGES[::2], note=said.append)
-    assert said == ["the default settings are kept: the labelled messages have one label only"]
+    assert said == ["the default is kept: the labelled messages have one label only"]
 
 
 def test_copies_are_one_message():
