@@ -10,7 +10,7 @@ from typing import Any
 from clfcore.evaluation.metrics import METRICS, NBSP, Metric, metric_of
 from clfcore.evaluation.shown import labels_in_words, number_in_words
 from clfcore.types import NO_ANSWER
-from clfcore.wording import markdown_table
+from clfcore.wording import assignments, markdown_table
 from icl.report.figures import costs
 from icl.report.findings import (
     SIGNIFICANT,
@@ -84,8 +84,35 @@ def everything(findings: Findings) -> Table:
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-    """The figures as a Markdown table: a row for each method and budget."""
-    return markdown_table(*_everything(Findings(summary))) + "\n"
+    """The figures as a Markdown table, a row for each method and budget; then what they chose."""
+    findings = Findings(summary)
+    text = markdown_table(*_everything(findings)) + "\n"
+    if chosen := choices(findings):
+        rows = [[cell.text for cell in row] for row in chosen.rows]
+        text += f"\n{chosen.caption}:\n\n{markdown_table(chosen.columns, rows)}\n"
+    return text
+
+
+def choices(findings: Findings) -> Table | None:
+    """What methods have chosen for themselves; a row for each run."""
+    rows = [
+        [findings.name(point["method"]), f"{point['labels_used']:,}", *_chosen(chosen)]
+        for points in findings.points.values()
+        for point in points
+        for chosen in point.get("chosen") or ()
+    ]
+    header = ["method", "labels", "settings", "share of a vote", "because"]
+    caption = "What methods chose by their labelled messages"
+    return Table(caption, header, [plain_cells(row) for row in rows], headings=2) if rows else None
+
+
+def _chosen(chosen: Mapping[str, Any]) -> tuple[str, str, str]:
+    settings = {name: value for name, value in chosen.get("settings", {}).items() if value != {}}
+    share = chosen.get("vote_share")
+    return (
+        assignments(settings), "–" if share is None else ACCURACY.show(share),
+        str(chosen.get("summary", "")),
+    )  # fmt: skip
 
 
 def _everything(findings: Findings) -> tuple[list[str], list[list[str]]]:

@@ -466,3 +466,20 @@ def test_on_paper_nothing_is_folded(read):
     assert tab.locator("details:not([open])").count() == 0
     tab.evaluate("dispatchEvent(new Event('afterprint'))")
     assert tab.locator("details[open]").count() == 0
+
+
+def test_what_methods_chose_for_themselves_is_in_the_report_and_in_the_table(tmp_path):
+    summary = make_summary()
+    point = summary["points"][0]
+    point["chosen"] = [
+        {"settings": {"selector": "topk", "options": {}, "k": 8, "vote": 0.25}, "vote_share": 0.25,
+         "summary": "on 80 labelled messages 90.0% right, the default 70.0%"},
+        {"k": 7},
+    ]  # fmt: skip
+    write_report(summary, tmp_path / "report.html")
+    report, table = (tmp_path / "report.html").read_text(encoding="utf-8"), markdown(summary)
+    for text in (report, table):
+        assert "What methods chose by their labelled messages" in text
+        assert "selector=topk, k=8, vote=0.25" in text
+        assert "on 80 labelled messages 90.0% right, the default 70.0%" in text
+    assert "What methods chose" not in markdown(make_summary())
