@@ -194,7 +194,7 @@ class _Words:
             summary = self._findings.summary
             yield (
                 f"More messages to ask about (now {summary['data']['test']:,}) or more seeds (now "
-                f"{len(summary['seeds'])}) would tell closer methods apart."
+                f"{len(summary['seeds'])}) can tell closer methods apart."
             )
 
     def certainty(self) -> Iterator[str]:
@@ -259,7 +259,7 @@ class _Words:
         point = self._points[key]
         dollars = point["dollars"]
         megabytes = self._findings.summary["memory_mb"].get(key)
-        money = {None: "an unknown price", 0: "nothing to pay"}.get(
+        money = {None: "a price that is not known", 0: "nothing to pay"}.get(
             dollars, f"${number(1000 * (dollars or 0.0))} for {MANY:,} messages"
         )
         parts = [

@@ -53,7 +53,7 @@ MESSAGES = LabelledMessages(
 )
 QUICK = ("majority", "tfidf")
 TIMES = {"seconds", "learn_seconds", "ms", "ms_per_message", "created", "memory_mb", "machine",
-         "megabytes", "command", "config"}  # fmt: skip
+         "megabytes", "command", "config", "verdict"}  # fmt: skip
 
 
 def without_times(found):

@@ -117,7 +117,7 @@ def test_a_wide_interval_decides_nothing_whichever_costs_less():
         "the second."
     )
     assert (
-        "More messages to ask about (now 200) or more seeds (now 3) would tell closer methods "
+        "More messages to ask about (now 200) or more seeds (now 3) can tell closer methods "
         "apart." in said(findings).changes
     )
 
@@ -138,7 +138,7 @@ def test_without_labels_is_cheaper_than_any_time_saved():
 def test_an_unknown_price_is_dearer_than_any_other_and_said():
     findings = compared({64: {"hired": 0.9, "shown": 0.895}})
     assert verdicts(findings)[0].take == "shown"
-    assert "400 ms a message and an unknown price." in said(findings).costs
+    assert "400 ms a message and a price that is not known." in said(findings).costs
     billed = compared({64: {"hired": 0.9}}, kinds={"hired": ("few_shot", 200, 0.0, 100.0, 0.0002)})
     assert "$0.2 for 1,000 messages" in said(billed).costs
 
@@ -284,7 +284,10 @@ def test_less_may_be_better():
     findings = compared({64: {"tuned": 0.3, "shown": 0.1, "words": 0.2}}, metric="ece")
     for point in findings.summary["points"]:
         point["metrics"]["ece"] = point["metrics"].pop("accuracy")
-    assert verdicts(findings)[0].take == "shown"
+    (found,) = verdicts(findings)
+    assert found.take == "shown"
+    assert found.gap.value == pytest.approx(0.1)
+    assert 0 < found.gap.low < found.gap.value < found.gap.high
     assert "words, is 0.100 of calibration error (ECE) behind" in said(findings).headline
 
 
