@@ -34,6 +34,7 @@ class Method:
         asks_lm: whether a language model reads prompts.
         embeds: whether it uses vectors of the labelled messages.
         most: labelled messages with which it is still run.
+        tunes_settings: whether it chooses the settings of a prompt by tuning.
         ordered: whether it shows examples, whose order may matter.
     """
 
@@ -44,6 +45,7 @@ class Method:
     asks_lm: bool = False
     embeds: bool = False
     most: int = sys.maxsize
+    tunes_settings: bool = False
     ordered: bool = False
 
     @property
@@ -128,6 +130,7 @@ METHODS: dict[str, Method] = {
         partial(tuned_few_shot, True),
         asks_lm=True,
         embeds=True,
+        tunes_settings=True,
         ordered=True,
     ),
     "few_shot_tuned_no_vote": Method(
@@ -136,6 +139,7 @@ METHODS: dict[str, Method] = {
         partial(tuned_few_shot, False),
         asks_lm=True,
         embeds=True,
+        tunes_settings=True,
         ordered=True,
     ),
     "few_shot_votek_pool": Method(

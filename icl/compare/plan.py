@@ -19,6 +19,8 @@ from icl.compare.task_split import TaskSplit
 from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.lm.open import lm_record, with_dtype
 from icl.pool.embed import DEFAULT_EMBEDDER
+from icl.tuning.candidates import tried
+from icl.tuning.race import USUAL_READS
 
 DEMONSTRATION_ORDERS = 4  # random ones, of the same demonstrations
 HELD_OUT = "held out"
@@ -175,6 +177,7 @@ class Plan(Checked):
         of_base = {"files": model_files(self.base)}
         messages = {"pool": data_record(split.pool), "questions": data_record(split.test)}
         second = data_record(split.second)
+        tuning = {"tuning": {"candidates": tried(), "reads": USUAL_READS}}
         largest = self.budgets[-1]
         cells = []
         for seed, budget, name in product(self.seeds, reversed(self.budgets), self.methods):
@@ -203,6 +206,7 @@ class Plan(Checked):
                         "embedder": embedder(self.embedder).name if method.uses_vectors else None,
                         "lm": of_lm if lm else None,
                         "base": of_base if base else None,
+                        **(tuning if method.tunes_settings else {}),
                     },
                     **shared,
                 )

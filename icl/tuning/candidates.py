@@ -4,11 +4,13 @@ A prompt costs reads of the language model. How an answer is made of what was re
 every prompt is tried with every way to answer.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
 
+from clfcore.json_text import to_json
 from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 
@@ -44,6 +46,13 @@ LEAST_ANCHORS = 48  # fewer hold too little of what there is to compare
 SCORINGS_OF_ONE_READ = ("sum", "mean", "constrained", "first_token")
 CALIBRATIONS_WITHOUT_READS = ("none", "batch")
 VOTE_SHARES = (0.0, 0.25, 0.5, 0.75)  # all of it is a prompt of ``VOTES``
+
+
+def tried() -> str:
+    """The same for the same tables only, 16 hex digits; for records."""
+    tables = [VOTES, PROMPTS, ANCHORED, SCORINGS_OF_ONE_READ, CALIBRATIONS_WITHOUT_READS,
+              VOTE_SHARES]  # fmt: skip
+    return hashlib.sha256(to_json(tables, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def candidate_prompts(default: FewShotConfig, most: int, vote: bool) -> list[FewShotConfig]:

@@ -4,11 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from clfcore.data.messages import LabelledMessages
 from clfcore.types import Example
+from icl.compare import plan as compare_plan
 from icl.compare.learn import prompting
 from icl.compare.learn.inputs import MethodInput
 from icl.compare.methods import METHODS
+from icl.compare.plan import Plan
+from icl.compare.task_split import split_task
 from icl.prompt.tasks import TASKS
+from icl.tuning import candidates
+from icl.tuning.race import USUAL_READS
 from tests.support.doubles import CountingLM
 
 WORDS = {"spam": ("prize", "cash", "win", "free"), "ham": ("dinner", "milk", "train", "mum")}
@@ -70,3 +76,14 @@ def test_learning_reads_labelled_messages_only(name, lm):
     learn(name)
     words = {word for prompt in lm.prompts for word in prompt.split() if "number" in word}
     assert words == {f"number{n}" for n in range(20)}
+
+
+def test_a_record_is_of_what_was_tried_and_with_how_many_reads(monkeypatch):
+    split = split_task(LabelledMessages(list(LABELLED), "made up"), test_size=10)
+    plan = Plan(methods=("few_shot_tuned", "few_shot_topk"), budgets=(8,), lm="gpt2", seeds=(0,))
+    monkeypatch.setattr(compare_plan, "lm_record", lambda *_: {})
+    tuned, untuned = plan.cells(split)
+    assert tuned.inputs["tuning"]["reads"] == USUAL_READS
+    assert "tuning" not in untuned.inputs
+    monkeypatch.setattr(candidates, "VOTE_SHARES", (0.0, 0.5))
+    assert plan.cells(split)[0].record != tuned.record
