@@ -114,6 +114,17 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
 
 
+def test_what_is_interrupted_leaves_no_file(icl, home, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("icl.tuning.tune.choose", interrupted)
+    out = tmp_path / "r.json"
+    code, _, err = icl("tune", "--data", home / "data.tsv", "--reads", "40", "--out", out)
+    assert (code, err.splitlines()[-1]) == (130, "interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_with_too_few_messages_the_recipe_has_the_defaults_and_says_so(icl, home, tmp_path):
     pool, data, out = (tmp_path / name for name in ("pool.tsv", "data.tsv", "r.json"))
     lines = (home / "data.tsv").read_text().splitlines(keepends=True)
