@@ -18,7 +18,6 @@ from icl.report.findings import (
     Findings,
     MethodPoint,
     capital,
-    count,
     number,
     probability,
 )
@@ -184,7 +183,7 @@ def by_labels(findings: Findings) -> Table:
     rows = [
         plain_cells(
             [
-                count(verdict.labels, "labelled message"),
+                f"{verdict.labels:,}",
                 capital(briefly(findings, verdict)),
                 findings.metric.interval(
                     findings.quality(findings.at(verdict.labels)[verdict.take])
@@ -194,7 +193,12 @@ def by_labels(findings: Findings) -> Table:
         )
         for verdict in verdicts(findings)
     ]
-    header = ["with", "verdict", f"its {findings.metric.name}", "fine-tuning or prompting?"]
+    header = [
+        "labelled messages",
+        "verdict",
+        f"its {findings.metric.name}",
+        "fine-tuning or prompting?",
+    ]
     return Table("The verdict for each number of labels", header, rows)
 
 
