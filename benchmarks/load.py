@@ -3,7 +3,7 @@
     python benchmarks/load.py                a table
     python benchmarks/load.py --json         one JSON object a line
     python benchmarks/load.py --minutes 1    the open pages for a shorter time
-    python benchmarks/load.py --only file    one part: alone, crowd, fine-tuned, open or file
+    python benchmarks/load.py --only file    one part: alone, crowd, fine-tuned, starter, open, file
 
 Every visitor is logged in and every turn is stored, as for a class. A wait is from sending a
 message to its card. Visitors and server share this machine's cores.
@@ -212,9 +212,23 @@ async def crowd(url: str, process: psutil.Process, profile: str) -> AsyncIterato
     yield figure(f"{name}: errors", len(tally.errors), "", 0)
     yield figure(f"{name}: of {CROWD * TURNS} messages not answered", unanswered, "", 0)
     yield figure(f"{name}: wait, p50", tally.p(50), "s")
-    yield figure(f"{name}: wait, p95", tally.p(95), "s", 1 if profile == "Fine-tuned" else None)
+    yield figure(f"{name}: wait, p95", tally.p(95), "s", 1 if profile == "Fine-tuned" else 11)
     yield figure(f"{name}: throughput", len(tally.waits) / took, "/s")
     yield figure(f"{name}: told how many are before them", tally.notices, "")
+    show(tally.errors)
+
+
+async def starter(url: str) -> AsyncIterator[dict]:
+    """A class presses the same example at once; nobody has pressed it before."""
+    tally = Tally()
+    visitors = await come(url, CROWD, "Compare", tally)
+    same = text()
+    await asyncio.gather(*(visitor.say(same) for visitor in visitors))
+    await go(visitors)
+    next(itertools.islice(SENT, CROWD - 2, None))  # each visitor has sent one
+    name = f"{CROWD} press the same starter, Compare"
+    yield figure(f"{name}: errors", len(tally.errors) + CROWD - len(tally.waits), "", 0)
+    yield figure(f"{name}: all answered after", max(tally.waits), "s", 2)
     show(tally.errors)
 
 
@@ -348,6 +362,7 @@ async def measure(only: str | None, minutes: float) -> AsyncIterator[dict]:
             "alone": lambda: alone(url, "Fine-tuned", "Compare"),
             "fine-tuned": lambda: crowd(url, process, "Fine-tuned"),
             "crowd": lambda: crowd(url, process, "Compare"),
+            "starter": lambda: starter(url),
             "file": lambda: file(url, process),
             "open": lambda: open_pages(url, process, minutes),
         }
@@ -373,7 +388,9 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--json", action="store_true", help="one JSON object a line")
     arguments.add_argument("--minutes", type=float, default=5.0, help="of the open pages")
-    arguments.add_argument("--only", choices=["alone", "crowd", "fine-tuned", "open", "file"])
+    arguments.add_argument(
+        "--only", choices=["alone", "crowd", "fine-tuned", "starter", "open", "file"]
+    )
     asyncio.run(report(arguments.parse_args()))
 
 
