@@ -100,8 +100,8 @@ def _log_odds(logits: Tensor, column: int) -> Tensor:
 
 
 def _characters_read(model: FineTuned, text: str) -> int:
-    """How many characters of ``text`` fit the model's context."""
-    limit = model.model.trunk.context_length
+    """How many characters of ``text`` the model reads."""
+    limit = model.limit
     if len(model.encode(text)) <= limit:
         return len(text)
     lengths = range(len(text))

@@ -18,7 +18,7 @@ from clfcore.weights.checkpoint import load_checkpoint, packed, unpacked
 from clfcore.weights.meta import Meta, checkpoint_path
 from clfcore.weights.pretrained import load_chapter6
 
-# The book pads every message to the longest of its training set before reading the last column.
+# The book pads or cuts every message to the longest of its training set; the last column is read.
 _CHAPTER6_PAD_TO = 120  # tokens
 
 
@@ -83,9 +83,14 @@ class FineTuned:
         """The labels, in the order of the head's outputs."""
         return self.meta.labels
 
+    @property
+    def limit(self) -> int:
+        """Most tokens of a message that it reads."""
+        return self.meta.reading.limit(self.model.trunk.context_length)
+
     def read(self, text: str) -> list[int]:
         """The token ids of ``text`` that the model reads: cut, or padded where padding is read."""
-        return self.meta.reading.tokens(self.encode(text), self.model.trunk.context_length)
+        return self.meta.reading.tokens(self.encode(text), self.limit)
 
     def predict(self, texts: Sequence[str], batch_size: int = 32) -> list[FineTunedPrediction]:
         """Answers in input order; padding never changes one.
@@ -98,7 +103,7 @@ class FineTuned:
             TuneshotError: weights that are not finite numbers.
         """
         start = perf_counter()
-        limit = self.model.trunk.context_length
+        limit = self.limit
         whole = [self.encode(text) for text in texts]
         tokens = [self.meta.reading.tokens(ids, limit) for ids in whole]
         p = class_logits(self.model, tokens, batch_size).log_softmax(dim=-1).exp()  # (N, classes)

@@ -62,7 +62,7 @@ class Reading(Checked):
 
     Attributes:
         position: one of ``POSITIONS``.
-        pad_to: messages are padded to this many tokens, and the padding is read (position
+        pad_to: messages are padded or cut to this many tokens, and the padding is read (position
             ``last_column`` only).
         causal: keep GPT's mask; without it every token sees the whole message.
     """
@@ -79,9 +79,18 @@ class Reading(Checked):
             problems.append("pad_to belongs to the position last_column, and it needs one")
         return problems
 
-    def tokens(self, ids: list[int], limit: int) -> list[int]:
+    def limit(self, context_length: int) -> int:
+        """Most tokens of a message: where padding is read, messages are cut there, as in the book.
+
+        Args:
+            context_length: most tokens that the model takes.
+        """
+        return min(context_length, self.pad_to or context_length)
+
+    def tokens(self, ids: list[int], context_length: int) -> list[int]:
         """``ids`` as they are read: cut to ``limit``, padded where padding is read."""
-        return ids[:limit] + [END_OF_TEXT] * ((self.pad_to or 0) - len(ids))
+        kept = ids[: self.limit(context_length)]
+        return kept + [END_OF_TEXT] * ((self.pad_to or 0) - len(kept))
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,26 @@ def freeze_all_but(trunk: "Trunk", layers: str) -> None:
 
 
 def frozen_depth(trunk: "Trunk") -> int:
+    """The depth below which nothing need be computed more than once: no gradient has to pass.
+
+    Less than ``frozen_blocks`` where the trunk cannot be cut there.
+    """
+    return trunk.depth_below(frozen_blocks(trunk))
+
+
+def train_above_frozen(trunk: "Trunk") -> None:
+    """Training mode for what gradients pass; the frozen blocks and embeddings below evaluate.
+
+    They are not trained, so there is nothing that their dropout could keep from being memorised.
+    """
+    trunk.train()
+    if depth := frozen_blocks(trunk):
+        trunk.eval()
+        for part in (*list(trunk.trf_blocks)[depth:], trunk.final_norm, trunk.out_head):
+            part.train()
+
+
+def frozen_blocks(trunk: "Trunk") -> int:
     """How many blocks, from the first on, no gradient has to pass; the embeddings below count."""
     blocks = list(trunk.trf_blocks)
     above = {id(w) for part in (*blocks, trunk.final_norm, trunk.out_head) for w in
@@ -42,7 +62,7 @@ def frozen_depth(trunk: "Trunk") -> int:
     if any(w.requires_grad for w in trunk.parameters() if id(w) not in above):
         return 0
     trained = [any(w.requires_grad for w in block.parameters()) for block in blocks]
-    return trunk.depth_below([*trained, True].index(True))
+    return [*trained, True].index(True)
 
 
 def count_parameters(model: "nn.Module") -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Accelerators, and several processes under ``accelerate launch``."""
+"""Accelerators, and several processes under ``torchrun`` or ``accelerate launch``."""
 
 import os
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 def find_accelerator() -> "Accelerator | None":
     """Hugging Face's Accelerator where it has something to add; ``None`` on a single CPU."""
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ or "WORLD_SIZE" in os.environ
-    if not launched and not torch.accelerator.is_available():
+    cpu = not torch.accelerator.is_available()
+    if cpu and not launched:
         return None
     with missing_extra_explained("training on a GPU or by several processes"):
         from accelerate import Accelerator, DistributedDataParallelKwargs
 
     # Reading one position leaves some weights of the last block without a gradient.
     some_unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(kwargs_handlers=[some_unused])
+    # Left to itself, it takes processes on CPUs for strangers, who all do the whole work.
+    return Accelerator(cpu=cpu, kwargs_handlers=[some_unused])
 
 
 def device_of(accelerator: "Accelerator | None") -> torch.device:

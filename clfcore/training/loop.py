@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from clfcore.errors import TuneshotError
 from clfcore.model.batching import shuffled
 from clfcore.model.classifier import TrunkModel
+from clfcore.model.trainable import train_above_frozen
 from clfcore.training.distributed import device_of, distribute, local_shard
 from clfcore.training.settings import LoopConfig
 from clfcore.types import ignore
@@ -205,6 +206,7 @@ class _TrainingRun:
     def _update(self, rows: list[int]) -> float:
         """One optimiser step on ``rows``; their mean loss in nats."""
         self.wrapped.train()
+        train_above_frozen(self.model.trunk)
         self.optimizer.zero_grad()
         micro_batches = self._micro_batches(rows)
         weight = self.objective.weight(rows)

@@ -233,6 +233,7 @@ def fine_tune_on(
             "weights": {"learning": trained, "all": total},
             "calibration": {"slope": slope, "shifts": shifts},
             "seconds": round(seconds, 1),
+            "processes": accelerator.num_processes if accelerator else 1,
             "versions": {"python": platform.python_version(), "torch": torch.__version__},
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         },

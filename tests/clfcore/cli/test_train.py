@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from clfcore.cli.clf import main
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.trainable import freeze_all_but
+from clfcore.paths import TRUNK
 from clfcore.training.classification import fit
 from clfcore.training.settings import TrainConfig
 from tests.support.lazy import lazy
@@ -149,6 +150,28 @@ def test_an_adapter_is_saved_with_its_head_and_merges_into_equal_answers(clf, ba
     assert clf("merge", "--checkpoint", "merged", "--out", "twice")[0] == 1
 
 
+def test_an_adapter_on_gpt2_mini_is_saved_without_the_trunk_and_knows_it_again(clf, monkeypatch):
+    options = ("--layers", "lora", "--rank", "4", "--out", "run", *QUICK)
+    assert clf("train", *options)[0] == 0
+    assert Path("run/model.safetensors").stat().st_size < 400_000  # the whole has 64 MB
+    assert meta_of("run")["source"] == "gpt2-mini"
+    assert not Path("cache/models").exists()  # nothing was distilled
+    texts = ["win aa now", "see you at 8", ""]
+    answers = FineTuned.load(Path("run")).predict(texts)
+    assert clf("merge", "--checkpoint", "run", "--out", "merged")[0] == 0
+    assert meta_of("merged")["source"] is None
+    for a, b in zip(answers, FineTuned.load(Path("merged")).predict(texts), strict=True):
+        assert a.probabilities["spam"] == pytest.approx(b.probabilities["spam"], abs=1e-4)
+
+    other = {name: -tensor for name, tensor in load_file(TRUNK).items()}
+    save_file(other, "other.safetensors")
+    monkeypatch.setattr("clfcore.weights.bases.TRUNK", Path("other.safetensors"))
+    status, _, err = clf("classify", "hi", "--checkpoint", "run")
+    assert status == 1
+    assert "trained on other weights of 'gpt2-mini'" in err
+    assert clf("classify", "hi", "--checkpoint", "merged")[0] == 0
+
+
 def test_own_data_with_many_labels_is_described_before_training(clf, tiny_gpt2):
     rows = [{"content": f"{label} {LETTERS[i]} {LETTERS[-1 - i]}", "topic": label}
             for label in ("sports", "news", "art") for i in range(20)]  # fmt: skip
@@ -272,17 +295,18 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf):
 
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(clf, tiny_gpt2):
+    """Without dropout, which every process draws for itself."""
     options = (
         "--base", tiny_gpt2, "--data", "sms", "--layers", "all", "--epochs", "2",
         "--batch-size", "7", "--learning-rate", "0.005", "--precision", "float32",
     )  # fmt: skip
     assert clf("train", "--out", "one", *options)[0] == 0
-    launch = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
-              "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-              "--main_process_port", "0", "-m", "clfcore")  # fmt: skip
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+              "-m", "clfcore")  # fmt: skip
     output = finish(start("--out", "two", *options, program=launch))
     assert output.count("checkpoint: two") == 1
     one, two = (meta_of(folder)["about"] for folder in ("one", "two"))
+    assert (one["processes"], two["processes"]) == (1, 2)
     for a, b in zip(one["train"]["history"], two["train"]["history"], strict=True):
         assert a["examples_seen"] == b["examples_seen"]
         for figure in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):

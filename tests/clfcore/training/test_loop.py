@@ -18,6 +18,7 @@ from scipy.special import softmax
 from clfcore.errors import TuneshotError
 from clfcore.model.batching import Encoded, by_length, of_equal_length, pad, shuffled
 from clfcore.model.classifier import class_logits
+from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import POSITIONS, GPTConfig, Reading
 from clfcore.model.trainable import TRAINABLE, freeze_all_but, frozen_depth
 from clfcore.training.calibrate import calibrate, threshold_for
@@ -119,8 +120,10 @@ def test_computing_one_position_gives_what_computing_all_of_them_gives(position,
 
 def test_the_last_column_reads_padding_as_the_book_does():
     model = tiny(reading=Reading("last_column", 8))
-    ids = model.reading.tokens([5, 6, 7], limit=32)
+    ids = model.reading.tokens([5, 6, 7], 32)
     assert ids == [5, 6, 7] + [50256] * 5
+    assert model.reading.tokens(list(range(20)), 32) == list(range(8))  # cut, not only padded
+    assert model.reading.tokens(list(range(20)), 6) == list(range(6)) + [50256] * 2
     with torch.no_grad():
         expected = model.trunk.out_head(whole(model, ids)[-1])
         torch.testing.assert_close(class_logits(model, [ids])[0], expected)
@@ -160,6 +163,53 @@ def test_the_loss_curve_with_the_frozen_part_cached_is_that_without(layers, monk
         curves.append(losses)
     assert len(curves[0]) == 30
     assert curves[0] == pytest.approx(curves[1], abs=2e-3)
+
+
+DROPPING = replace(CFG, drop_rate=0.3)
+
+
+def of_one_length(n: int = 40) -> Encoded:
+    """So that a pass over the cache is as wide as one over the tokens, and dropout draws alike."""
+    data = toy_data(n)
+    return Encoded([(ids * 16)[:16] for ids in data.tokens], data.labels)
+
+
+def test_frozen_blocks_do_not_drop_out_whether_or_not_their_output_is_kept(monkeypatch):
+    data, curves = of_one_length(), []
+    for cached in (True, False):
+        monkeypatch.setattr(ActivationCache, "fits_in_memory", lambda *_, cached=cached: cached)
+        model, losses = tiny(cfg=DROPPING), []
+        freeze_all_but(model.trunk, "last_block")
+        config = replace(QUICK, layers="last_block")
+        fit(model, data, data, config, lambda s, to=losses: to.append(s.loss))
+        curves.append(losses)
+    assert curves[0] == pytest.approx(curves[1], abs=2e-3)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize(
+    ("layers", "modes"),
+    [
+        ("last_layer", [False, False, False]),
+        ("last_block", [False, False, True]),
+        ("last_four_blocks", [True, True, True]),
+        ("all", [True, True, True]),
+    ],
+)
+def test_what_learns_drops_out_and_the_frozen_blocks_below_do_not(layers, modes, cut, monkeypatch):
+    """Of some trunks no part is a decoder, so nothing of them can be kept; they do not drop out."""
+    if not cut:
+        monkeypatch.setattr(GPTModel, "depth_below", lambda self, depth: 0)
+    seen, model = [], tiny(cfg=replace(DROPPING, n_layers=3))
+    freeze_all_but(model.trunk, layers)
+
+    def look(step):
+        seen.append([block.training for block in model.trunk.trf_blocks])
+        assert model.trunk.drop_emb.training is all(modes)
+
+    fit(model, toy_data(), toy_data(), replace(QUICK, layers=layers, epochs=1), after_step=look)
+    assert seen == [modes] * 10
+    assert not any(part.training for part in model.modules())
 
 
 # --- the loop -----------------------------------------------------------------------------------

@@ -191,20 +191,27 @@ def test_an_answer_against_the_bare_majority_says_why():
 
 
 def test_a_chapter_6_file_is_read_as_the_book_reads_it(tmp_path):
-    """Padded to 120 tokens with end-of-text, answered from the last column."""
+    """Padded with end-of-text, or cut, to 120 tokens; answered from the last column."""
     from llms_from_scratch.ch04 import GPTModel as BookGPT
     from llms_from_scratch.ch06 import classify_review
 
     from clfcore.model.tokenizer import gpt2_encoding
 
     torch.manual_seed(3)
-    shape = {"vocab_size": 50257, "context_length": 128, "emb_dim": 64, "n_heads": 1, "n_layers": 2}
+    shape = {"vocab_size": 50257, "context_length": 256, "emb_dim": 64, "n_heads": 1, "n_layers": 2}
     book = BookGPT({**shape, "drop_rate": 0.0, "qkv_bias": True})
     book.out_head = torch.nn.Linear(64, 2)
     torch.save(book.state_dict(), tmp_path / "review_classifier.pth")
     (tmp_path / "config.json").write_text(json.dumps(shape))
     ours = FineTuned.load(tmp_path / "review_classifier.pth")
-    texts = ["You are a winner", "Hey, dinner tonight?", "a", "free " * 70, "x " * 300]
+    texts = ["You are a winner", "Hey, dinner tonight?", "a", "free " * 70, "x " * 62, "x " * 300]
+    read = []
+    book.register_forward_hook(lambda _, given, logits: read.append((given[0], logits[0, -1])))
     for text, answer in zip(texts, ours.predict(texts), strict=True):
         theirs = classify_review(text, book, gpt2_encoding(), "cpu", max_length=120)
         assert {"spam": "spam", "ham": "not spam"}[answer.label] == theirs
+        ids, logits = read[-1]
+        assert ours.read(text) == ids[0].tolist()
+        assert list(answer.probabilities.values()) == pytest.approx(logits.softmax(0).tolist())
+    assert answer.tokens == 120
+    assert answer.notes == ("only the first 120 of 301 tokens were read",)
