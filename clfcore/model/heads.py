@@ -164,8 +164,10 @@ def _module(layers: Sequence[tuple[Any, Any]]) -> "nn.Module":
 
     linears: list[nn.Module] = []
     for weight, bias in layers:
-        # skip_init: random first values would be overwritten, and would disturb torch's generator.
-        linear = nn.utils.skip_init(nn.Linear, weight.shape[1], weight.shape[0])
+        # The random first values are overwritten, and leave torch's generator alone. (skip_init
+        # would make none, but loads half a second of torch's compiler.)
+        with torch.random.fork_rng(devices=[]):
+            linear = nn.Linear(weight.shape[1], weight.shape[0])
         linear.load_state_dict({"weight": torch.as_tensor(weight), "bias": torch.as_tensor(bias)})
         linears.append(linear)
     if len(linears) == 1:

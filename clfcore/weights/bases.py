@@ -23,7 +23,7 @@ from clfcore.types import OnProgress, ignore, without_lone_surrogates
 from clfcore.weights.int8 import from_int8, to_int8
 from clfcore.weights.kept import kept_tensors
 from clfcore.weights.language_model import CONFIG, load_transformer
-from clfcore.weights.pretrained import gpt2_config, is_gpt2, load_gpt2
+from clfcore.weights.pretrained import empty_gpt2, gpt2_config, is_gpt2, load_gpt2
 from clfcore.weights.source import check_start
 
 _DISTILLATION_VERSION = 1  # of distill.py, so that no old trunk is taken from the cache
@@ -175,8 +175,7 @@ def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTM
     """With the weights of ``state``, its head aside; names and shapes were checked before."""
     if state is None:
         return GPTModel(cfg, classes)
-    with torch.device("meta"):  # no memory for weights that would be replaced at once
-        trunk = GPTModel(cfg, classes)
+    trunk = empty_gpt2(cfg, classes)
     state = {name: tensor for name, tensor in state.items() if not name.startswith("out_head")}
     trunk.load_state_dict(state, strict=False, assign=True)
     trunk.out_head = nn.Linear(cfg.emb_dim, classes)

@@ -3,13 +3,15 @@
 import os
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
@@ -214,8 +216,27 @@ def check_state(state: State, expected: Mapping[str, Tensor], name: str) -> None
 
 def gpt2_tensors(cfg: GPTConfig, num_classes: int | None = None) -> State:
     """The tensors of a ``GPTModel``: names and shapes only, no memory."""
-    with torch.device("meta"):
-        return GPTModel(cfg, num_classes).state_dict()
+    return empty_gpt2(cfg, num_classes).state_dict()
+
+
+def empty_gpt2(cfg: GPTConfig, num_classes: int | None = None) -> GPTModel:
+    """A GPT-2 without memory for its weights, for those that ``load_state_dict`` assigns."""
+    with torch.device("meta"), _Unfilled():
+        return GPTModel(cfg, num_classes)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Weights are not drawn. To draw none on its meta device, torch loads its compiler: seconds."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401
+        kwargs = kwargs or {}
+        return kwargs["tensor"] if func is nn.init.normal_ else func(*args, **kwargs)
 
 
 def _config(source: str, settings: Mapping[str, object]) -> GPTConfig:

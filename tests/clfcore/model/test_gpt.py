@@ -1,6 +1,8 @@
 """The GPT agrees with the references on random weights, and looks like the lecture's."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ from safetensors.torch import save_file
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPT_PRESETS, GPTConfig
-from clfcore.weights.pretrained import is_gpt2, load_chapter6, load_gpt2
+from clfcore.weights.pretrained import gpt2_tensors, is_gpt2, load_chapter6, load_gpt2
 from tests.support.lazy import lazy
 
 transformers = lazy("transformers")
@@ -149,6 +151,29 @@ def test_the_language_model_head_is_tied_to_the_embedding():
     model = GPTModel(TINY)
     assert model.out_head.weight is model.tok_emb.weight
     assert model(torch.zeros(1, 4, dtype=torch.long)).shape == (1, 4, TINY.vocab_size)
+
+
+COLD = """
+import sys
+from clfcore.fine_tuned import FineTuned
+from clfcore.weights.bases import load_base
+FineTuned.load().predict(["hello"])
+load_base("gpt2-mini", 2)
+print(*({"sympy", "torch._dynamo", "sklearn", "scipy", "transformers"} & sys.modules.keys()))
+"""
+
+
+def test_a_first_answer_and_a_start_load_neither_torchs_compiler_nor_other_libraries():
+    done = subprocess.run([sys.executable, "-c", COLD], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_gpt_without_memory_has_every_name_and_shape():
+    empty, whole = gpt2_tensors(TINY, 3), GPTModel(TINY, 3).state_dict()
+    assert {name: weight.shape for name, weight in empty.items()} == (
+        {name: weight.shape for name, weight in whole.items()}
+    )
+    assert all(weight.is_meta for weight in empty.values())
 
 
 # --- what cannot be loaded is refused by name ----------------------------------------------------
