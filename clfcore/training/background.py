@@ -26,7 +26,7 @@ from clfcore.types import Example
 
 # -P: no file of the working folder is taken for a module.
 _COMMAND = (sys.executable, "-P", "-m", "clfcore.training.background")
-_NICENESS = 10  # the programs that answer come first
+_NICENESS = 19  # the programs that answer come first
 _STOPPED = "the training was stopped; the previous model keeps answering"
 
 
