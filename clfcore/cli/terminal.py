@@ -54,6 +54,7 @@ Command = Callable[..., None]
 
 # Arguments that several commands share.
 MODEL, OUTPUT = "Model", "Output"  # headings of --help
+MOST_LABELS_LISTED = 20  # each with its own figures
 Texts = Annotated[list[str] | None, typer.Argument(help="Messages to classify.", metavar="[TEXT]…")]
 File = Annotated[
     Path | None,
@@ -331,8 +332,11 @@ def print_evaluation(evaluation: "Evaluation", title: str) -> None:
 
     m = evaluation.metrics
     shares = {"accuracy": m.accuracy, "always the commonest label": evaluation.majority}
-    shares |= {f"{label} found (recall)": share for label, share in m.recall.items()}
-    shares |= {f"{label} answers right (precision)": share for label, share in m.precision.items()}
+    if len(m.recall) <= MOST_LABELS_LISTED:
+        shares |= {f"{label} found (recall)": share for label, share in m.recall.items()}
+        shares |= {
+            f"{name} answers right (precision)": share for name, share in m.precision.items()
+        }
     rows = [
         (name, f"{share.value:.4f}", f"{share.low:.4f} – {share.high:.4f}")
         if share.of
@@ -353,3 +357,5 @@ def print_evaluation(evaluation: "Evaluation", title: str) -> None:
     ]
     print_table("figure", "value", "95 % interval", rows=rows, title=title)
     stdout.print(f"{evaluation.ms_per_message:.2f} ms a message, in batches")
+    if len(m.recall) > MOST_LABELS_LISTED:
+        stdout.print(f"figures of each of the {len(m.recall)} labels: evaluate --json")

@@ -8,8 +8,18 @@ import sys
 import pytest
 
 from clfcore.cli import clf
-from clfcore.cli.terminal import ProgressBars, new_app, print_json, run_app, with_examples
+from clfcore.cli.terminal import (
+    MOST_LABELS_LISTED,
+    ProgressBars,
+    new_app,
+    print_evaluation,
+    print_json,
+    run_app,
+    with_examples,
+)
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.evaluate import evaluate
+from clfcore.types import Example, Prediction
 from icl.cli import icl, tuneshot
 
 
@@ -136,3 +146,20 @@ def test_a_name_that_is_too_long_is_one_line(run):
     assert status == 1
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("count", [2, MOST_LABELS_LISTED, MOST_LABELS_LISTED + 1, 500])
+def test_of_many_labels_the_table_has_the_figures_that_are_about_all(count, capfd):
+    class First:
+        labels = tuple(f"label {number}" for number in range(count))
+
+        def predict(self, texts):
+            shares = dict.fromkeys(self.labels, 1 / count)
+            return [Prediction(self.labels[0], shares, 1.0) for _ in texts]
+
+    print_evaluation(evaluate(First(), [Example(name, name) for name in First.labels]), "test")
+    said = capfd.readouterr().out
+    assert ("label 1 found" in said) is (count <= MOST_LABELS_LISTED)
+    assert "balanced accuracy" in said
+    left_out = f"figures of each of the {count} labels: evaluate --json"
+    assert (left_out in said) is (count > MOST_LABELS_LISTED)
