@@ -23,7 +23,7 @@ SELECTORS = ("topk", "zero")
 
 
 def main() -> None:
-    """Reads whatever is not remembered yet, and replaces the file."""
+    """Reads all of them again, whatever is remembered, and replaces the file."""
     priors = []
     embedder = SentenceEmbedder()
     sources = {messages.name: messages for messages in (sample_messages(), load_messages())}
@@ -35,8 +35,9 @@ def main() -> None:
             for selector in SELECTORS:
                 few_shot = FewShot(
                     "sms_spam", selector, lm=lm, embedder=embedder, calibration="batch"
-                ).fit(pool)
+                ).fit(pool, read_prior=False)
                 assert few_shot.batch_prior is not None
+                few_shot.batch_prior.read_again()
                 priors.append(few_shot.batch_prior.to_json())
                 stderr.print(f"{messages.name}, {lm.name}, {selector}")
     with atomic_write(BUNDLED) as new:

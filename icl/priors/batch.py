@@ -121,6 +121,11 @@ class BatchPrior:
             self.read_next()
             on_progress("calibrate", len(self._scores), len(self._texts), "")
 
+    def read_again(self) -> None:
+        """Reads all of it, whatever is remembered, and keeps what is read now."""
+        self._scores, self.value = [], None
+        self.read_all()
+
     def to_json(self) -> Json:
         """The prior as it is remembered, once it is there, with what decides it."""
         assert self.value is not None
