@@ -106,7 +106,8 @@ def tune(
         print_json({"recipe": str(out), "settings": _tuned(tuned.recipe.settings.to_dict()),
                     **tuned.recipe.basis})  # fmt: skip
         return
-    _print_best(tuned)
+    if tuned.tried:
+        _print_best(tuned)
     stdout.print(tuned.recipe.basis["summary"], soft_wrap=True)
     stdout.print(f"{out}: use it with --recipe {out}; {tried} has all", soft_wrap=True)
 
@@ -122,9 +123,10 @@ def _print_best(tuned: "Tuned") -> None:
         shown = trial["settings"]
         best.setdefault(tuple(shown[name] for name in ("selector", "k", "balance", "order")), trial)
     rows = sorted(best.values(), key=lambda trial: (-trial["messages"], trial["nats"]))
-    numbers = [Column(name, justify="right") for name in ("k", "messages", "right", "nats")]
+    numbers = ("k", "vote", "messages", "right", "nats")
+    headings = [name for name in TUNED if name != "options"] + ["messages", "right", "nats"]
     print_table(
-        "", "selector", numbers[0], "balance", "order", "scoring", "calibration", *numbers[1:],
+        "", *(Column(each, justify="right") if each in numbers else each for each in headings),
         rows=[
             (
                 "→" if trial["chosen"] else "",

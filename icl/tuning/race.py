@@ -21,7 +21,7 @@ class Round(NamedTuple):
     messages: int
 
 
-def plan_race(prices: Sequence[int], messages: int, reads: int) -> list[Round]:
+def plan_race(prices: Sequence[int], messages: int, reads: int, beside: int = 0) -> list[Round]:
     """The rounds that ``reads`` pay for, whichever prompts survive.
 
     Args:
@@ -29,6 +29,7 @@ def plan_race(prices: Sequence[int], messages: int, reads: int) -> list[Round]:
             preference: where the reads are too few for all, the last ones do not take part.
         messages: how many there are, at least one.
         reads: how many are allowed.
+        beside: how many of them are spent on other things.
 
     Raises:
         TuneshotError: they do not even pay for a round of the first two.
@@ -36,12 +37,12 @@ def plan_race(prices: Sequence[int], messages: int, reads: int) -> list[Round]:
     least = min(FIRST_ROUND, messages)
     for count in range(len(prices), min(2, len(prices)) - 1, -1):
         taking_part = prices[:count]
-        for first in range(min(messages, reads), least - 1, -1):
+        for first in range(min(messages, reads - beside), least - 1, -1):
             rounds = _rounds(count, first, messages)
-            left = reads - reads_of(rounds, taking_part)
+            left = reads - beside - reads_of(rounds, taking_part)
             if left >= 0:
                 return _lengthened(rounds, left, taking_part, messages)
-    needed = least * sum(prices[:2])
+    needed = least * sum(prices[:2]) + beside
     raise TuneshotError(
         f"reads must be {needed:,} or more here, not {reads:,}: that is what {least} messages "
         "cost with two prompts; allow more, or use the defaults"

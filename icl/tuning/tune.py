@@ -146,13 +146,13 @@ def _plan(
     prices: Sequence[int], default: FewShotConfig, messages: int, reads: int, lm: LM
 ) -> tuple[list[Round], FewShotConfig | None, int]:
     """The rounds; what is tried beside them, if there are reads for it; all reads at most."""
-    rounds = plan_race(prices, messages, reads - READS_OF_FIT)
+    rounds = plan_race(prices, messages, reads, READS_OF_FIT)
     extra = anchored(default, messages, reads) if lm.scores else None
     beside = 0
     if extra is not None:
         # A question that is no anchor is one more read.
         beside = int(extra.options["anchors"]) + rounds[-1].messages
-        rounds = plan_race(prices, messages, reads - READS_OF_FIT - beside)
+        rounds = plan_race(prices, messages, reads, READS_OF_FIT + beside)
     return rounds, extra, reads_of(rounds, prices[: rounds[0].prompts]) + READS_OF_FIT + beside
 
 

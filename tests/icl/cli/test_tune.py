@@ -100,7 +100,7 @@ def test_what_is_no_recipe_is_wrong_usage(icl, tmp_path, content):
     [
         (("--out", "recipe.jsonl"), "must be a file that ends in .json, not recipe.jsonl"),
         (("--out", "there.json/"), "must be a file that ends in .json, not there.json"),
-        (("--reads", "9"), "reads must be 16 or more here, not 8"),
+        (("--reads", "9"), "reads must be 17 or more here, not 9"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_nothing_is_written(

@@ -119,7 +119,7 @@ def test_the_model_is_asked_no_more_often_than_was_said(reads, labelled):
 
 def test_too_few_reads_are_refused_before_the_first():
     lm = Oracle(lambda *_: True)
-    with pytest.raises(TuneshotError, match="reads must be 16 or more here, not 9"):
+    with pytest.raises(TuneshotError, match="reads must be 17 or more here, not 10"):
         tuned(lm, reads=10)
     assert lm.prompts == []
 
