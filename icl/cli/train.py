@@ -19,6 +19,7 @@ from clfcore.data.columns import MESSAGES
 from clfcore.data.draw import draw
 from clfcore.data.split import data_record, spare_some
 from clfcore.errors import TuneshotError
+from clfcore.paths import expanded
 from clfcore.training.instruction.settings import (
     ABOUT,
     TUNED,
@@ -109,6 +110,10 @@ def train(
         raise no_weights_here(models.lm)
     check_models(models, prompt)
     check_free(out, ABOUT, TUNED)  # before the work, not after it
+    if out.exists() and out.resolve() == expanded(name).resolve():
+        raise TuneshotError(
+            f"{out} is the language model that is to be tuned; choose another --out"
+        )
     task = task_named(source.task, source)
     pool, questions = pool_and_questions(task, source, data)
     questions = draw(questions, limit, balanced, config.seed)

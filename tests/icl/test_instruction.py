@@ -163,6 +163,9 @@ def test_icl_train_makes_a_folder_for_every_other_command(run, command, llama):
     code, out, _ = run("classify", "--lm", "tuned", "--pool", "sms", "--json", "win a prize")
     assert code == 0
     assert json.loads(out)["label"] in ("ham", "spam")
+    code, _, err = run("train", "--lm", "tuned", *FAST, "--out", "./tuned")
+    assert code == 1
+    assert "is the language model that is to be tuned; choose another --out" in err
     options = ("--base", "tuned", "--data", "sms", "--layers", "last_block", "--epochs", "1")
     assert command(clf.main, "clf", "train", *options, "--out", "classifier")[0] == 0
 

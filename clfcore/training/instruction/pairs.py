@@ -15,7 +15,7 @@ from clfcore.training.frozen import ActivationCache, offloaded_below
 from clfcore.training.instruction.model import LanguageModel
 from clfcore.training.instruction.settings import InstructionConfig
 
-_MAX_TOKENS_PER_PASS = 2048  # padding counted; more would cost memory and save no time
+_MAX_TOKENS_PER_PASS = 1024  # padding counted; with all of SmolLM2, more than a gigabyte
 _VALIDATION_BATCH_SIZE = 16
 
 

@@ -125,7 +125,7 @@ def test_what_goes_through_the_model_together_has_a_limit_and_the_step_stays_the
     assert sorted(row for each in passes for row in each) == [0, 1, 2, 3, 3, 3]
     assert len(passes) > 1
     for rows in passes:
-        assert len(rows) * max(objective.lengths[row] for row in rows) <= 2048
+        assert len(rows) * max(objective.lengths[row] for row in rows) <= 1024
 
 
 def test_rare_answers_are_shown_again():
