@@ -91,25 +91,28 @@ class TopK(
         depth = 2 * k + 8  # of each label: room for copies
         while waiting:
             rankings = self._rankings(vectors[waiting], depth)
-            for query, (ranking, cosines) in zip(waiting, rankings, strict=True):
-                selection, counts = self._walk(texts[query], ranking, cosines, k)
+            for query, ranking in zip(waiting, rankings, strict=True):
+                selection, counts = self._walk(texts[query], vectors[query], ranking, k)
                 if all(counts[name] == k or size <= depth for name, size in self._sizes.items()):
                     done[query] = selection
             waiting = [query for query in waiting if query not in done]
             depth *= 8
         return [done[query] for query in range(len(texts))]
 
-    def _rankings(self, vectors: np.ndarray, depth: int) -> Iterator[tuple[list[int], list[float]]]:
-        """For each query, the ``depth`` nearest rows of every label in one order; their cosines."""
+    def _rankings(self, vectors: np.ndarray, depth: int) -> list[list[int]]:
+        """For each query, the ``depth`` nearest rows of every label in one order."""
         parts = [index.search(vectors, depth) for index in self._indexes]
         rows, cosines = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
         order = np.lexsort((rows, -cosines))  # (Q, labels x depth), each query by itself
-        rows = np.take_along_axis(rows, order, axis=1)
-        cosines = np.take_along_axis(cosines, order, axis=1)
-        return zip(rows.tolist(), cosines.tolist(), strict=True)
+        return list(np.take_along_axis(rows, order, axis=1).tolist())
+
+    def _cosines(self, vector: np.ndarray, rows: list[int]) -> list[float]:
+        """To some rows, from (d,). An index's last digit depends on what else is searched for."""
+        found = self.pool.vectors[rows].astype(np.float64)  # (n, d)
+        return list((found * vector.astype(np.float64)).sum(axis=1).round(6).tolist())
 
     def _walk(
-        self, text: str, ranking: list[int], cosines: list[float], k: int
+        self, text: str, vector: np.ndarray, ranking: list[int], k: int
     ) -> tuple[Selection, Counter[str]]:
         """The candidates in a ranking, and how many there are of each label."""
         labels = self.pool.labels
@@ -122,9 +125,7 @@ class TopK(
         high = [
             p for p in found.passed_over if place[p.row] < last.get(labels[p.row], len(ranking))
         ]
-        return Selection(
-            rows, [cosines[place[row]] for row in rows], passed_over=tuple(high)
-        ), counts
+        return Selection(rows, self._cosines(vector, rows), passed_over=tuple(high)), counts
 
 
 @dataclass

@@ -21,6 +21,7 @@ CALLS = {
     "icl classify": f"hello {FEW_SHOT}",
     "icl select": f"hello {FEW_SHOT}",
     "icl evaluate": f"--data {{home}}/one.tsv {FEW_SHOT}",
+    "icl tune": f"--reads 40 --out {{home}}/recipe.json {FEW_SHOT}",
     "tuneshot evaluate": "--data {home}/one.tsv",
     "tuneshot classify": f"hello {FEW_SHOT}",
 }
