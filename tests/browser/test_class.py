@@ -59,8 +59,9 @@ def settle(chat, **chosen):
 
 def models(card):
     """What answered, without the number format, which depends on the processor."""
-    names = card.locator(".ts-model").all_inner_texts()
-    return [name.removesuffix(" in bfloat16") for name in names]
+    names = card.locator(".ts-model")
+    expect(names.filter(has_not_text=re.compile(r"\S"))).to_have_count(0)  # all are drawn
+    return [name.removesuffix(" in bfloat16") for name in names.all_inner_texts()]
 
 
 def test_models_and_balance_change_between_turns_and_the_chat_stays(visit, page_with_choices):
