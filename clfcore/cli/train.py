@@ -24,6 +24,16 @@ BaseName = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Continue a killed run with this --out.", rich_help_panel=RUN),
+]
+SaveEvery = Annotated[
+    float,
+    typer.Option(
+        min=0, help="Seconds between two saves of an unfinished run.", rich_help_panel=RUN
+    ),
+]
 
 
 @with_examples(
@@ -47,18 +57,8 @@ def train(
             "--compact", help="Store int8 rows: a quarter of the size.", rich_help_panel=RUN
         ),
     ] = False,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Continue a killed run with this --out.", rich_help_panel=RUN
-        ),
-    ] = False,
-    save_every: Annotated[
-        float,
-        typer.Option(
-            min=0, help="Seconds between two saves of an unfinished run.", rich_help_panel=RUN
-        ),
-    ] = 30.0,
+    resume: Resume = False,
+    save_every: SaveEvery = 30.0,
     tensorboard: Annotated[
         Path | None, typer.Option(help="Folder for TensorBoard's curves.", rich_help_panel=RUN)
     ] = None,

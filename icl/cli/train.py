@@ -15,6 +15,7 @@ from clfcore.cli.terminal import (
     stdout,
     with_examples,
 )
+from clfcore.cli.train import Resume, SaveEvery
 from clfcore.data.columns import MESSAGES
 from clfcore.data.draw import draw
 from clfcore.data.split import data_record, spare_some
@@ -85,18 +86,8 @@ def train(
     out: Annotated[
         Path, typer.Option(help="Where the language model goes.", rich_help_panel=RUN)
     ] = Path("runs/instructed"),
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Continue a killed run with this --out.", rich_help_panel=RUN
-        ),
-    ] = False,
-    save_every: Annotated[
-        float,
-        typer.Option(
-            min=0, help="Seconds between two saves of an unfinished run.", rich_help_panel=RUN
-        ),
-    ] = 30.0,
+    resume: Resume = False,
+    save_every: SaveEvery = 30.0,
 ) -> None:
     """Tunes a language model to write the labels after its prompts: instruction tuning.
 
