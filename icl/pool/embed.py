@@ -111,8 +111,9 @@ def embed_cached(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
         if len(new) >= 1000:
             sys.stderr.write(f"embedding {len(new):,} messages once (about a minute)…\n")
         vectors = embedder.embed(list(new.values()))
-        # Read again: another process may have added texts while we were embedding.
-        cached = _read(path) | dict(zip(new, vectors, strict=True))
+        # Read again: another process may have added texts while we were embedding, or replaced
+        # the file by one without some of ours.
+        cached |= _read(path) | dict(zip(new, vectors, strict=True))
         stored = save(
             {
                 "keys": np.frombuffer(b"".join(cached), np.uint8).reshape(len(cached), 32),

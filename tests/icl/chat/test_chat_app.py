@@ -221,7 +221,17 @@ class Visitor:
         self.socket.on("new_message", self.hear)
         self.socket.on("set_modes", self.offer)
         self.socket.on("element", self.cards.append)
-        self.socket.on("task_end", lambda data=None: self.idle.set())
+        self.running = 0  # the greeting may still run when the first message is answered
+        self.socket.on("task_start", self.begin)
+        self.socket.on("task_end", self.end)
+
+    def begin(self, data=None):
+        self.running += 1
+
+    def end(self, data=None):
+        self.running = max(0, self.running - 1)
+        if not self.running:
+            self.idle.set()
 
     def hear(self, message):
         if message["type"] == "assistant_message" and message["output"] != conversation.LOADING:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from clfcore.errors import TuneshotError
+from clfcore.paths import cache_dir
 from icl.pool.embed import SentenceEmbedder, embed_cached
 from tests.support.doubles import HashedWords
 
@@ -76,6 +77,19 @@ def test_vectors_that_cannot_be_kept_are_made_each_time(tmp_path, monkeypatch, c
         assert np.array_equal(embed_cached(embedder, ["a"]), HashedWords().embed(["a"]))
     assert embedder.asked == ["a", "a"]
     assert capfd.readouterr().err.count("TUNESHOT_CACHE") == 1
+
+
+def test_a_file_that_another_process_replaced_meanwhile_loses_none_of_ours():
+    embed_cached(HashedWords(), ["a", "b"])
+
+    class Interrupted(HashedWords):
+        def embed(self, texts):
+            (file,) = (cache_dir() / "embeddings").iterdir()
+            file.unlink()
+            return super().embed(texts)
+
+    vectors = embed_cached(Interrupted(), ["a", "b", "c"])
+    assert np.array_equal(vectors, HashedWords().embed(["a", "b", "c"]))
 
 
 def _embed_many(start):
