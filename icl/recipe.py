@@ -69,7 +69,8 @@ class Recipe:
                 another type, settings that are not allowed.
         """
         try:
-            values = _object("it", json.loads(path.read_text(encoding="utf-8")))
+            # From bytes, JSON is found in each of its encodings, with a byte-order mark or without.
+            values = _object("it", json.loads(path.read_bytes()))
             _check_keys(values, cls, optional=("lm", "embedder", "basis"))
             settings = _settings(_object("settings", values["settings"]))
             labels = values["labels"]
@@ -79,11 +80,15 @@ class Recipe:
                 raise TuneshotError(f"{wrong[0]} must be a text, not {to_json(values[wrong[0]])}")
             basis = _object("basis", values.get("basis", {}))
             return cls(**{**values, "labels": tuple(labels), "settings": settings, "basis": basis})
+        except IsADirectoryError as error:
+            raise TuneshotError(
+                f"{path} is a folder; name the recipe in it, a file that icl tune has made"
+            ) from error
         except OSError as error:
             raise TuneshotError(
                 f"cannot read {path}: {error.strerror or error}; icl tune --out {path} makes it"
             ) from error
-        except (ValueError, RecursionError) as error:  # as UTF-8 and JSON have them
+        except (ValueError, RecursionError) as error:  # of its text, or of JSON
             raise TuneshotError(
                 f"{path} is no recipe: it is not JSON; icl tune makes one"
             ) from error

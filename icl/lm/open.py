@@ -28,7 +28,7 @@ def with_dtype(name: str) -> str:
 
 def without_dtype(name: str) -> str:
     """The model itself: a folder, a file or a name on Hugging Face."""
-    return name.removeprefix(BF16).removeprefix(FP32)
+    return name.removeprefix(BF16 if name.startswith(BF16) else FP32)
 
 
 def lm_record(name: str, connection: Connection = DEFAULT_CONNECTION) -> dict[str, Any]:
@@ -75,10 +75,11 @@ def open_lm(
 
         settings = {**from_environment(), **reached}
         return shared(ApiLM, name.removeprefix(API), base_url=base_url, chat=chat, **settings)
-    refuse_address(name, base_url)
+    name = name or DEFAULT_LM
+    _check_name(name, base_url)
     from icl.lm.local import LocalLM
 
-    name = with_dtype(name or DEFAULT_LM)
+    name = with_dtype(name)
     dtype = next(dtype for prefix, dtype in _DTYPES.items() if name.startswith(prefix))
     return shared(LocalLM, without_dtype(name), dtype)
 
@@ -89,7 +90,7 @@ def check_lm(name: str, base_url: str | None = None) -> None:
     Raises:
         TuneshotError: it names no model, or a base URL does not belong to it.
     """
-    refuse_address(name, base_url)
+    _check_name(name, base_url)
     if not name.startswith(API):
         check_source(without_dtype(name))
 
@@ -102,13 +103,19 @@ def no_weights_here(name: str) -> TuneshotError:
     )
 
 
-def refuse_address(name: str | None, base_url: str | None) -> None:
-    """Refuses the address of a server for a model that is on this machine.
+def _check_name(name: str, base_url: str | None) -> None:
+    """Refuses a number format or an address for a model that can have none.
 
     Raises:
-        TuneshotError: it is.
+        TuneshotError: the name has two formats, or one for a model behind an API; or a base URL
+            is given for a model on this machine.
     """
-    if base_url is not None and not (name or "").startswith(API):
+    model = without_dtype(name)
+    if model != name and model.startswith((API, *_DTYPES)):
+        said = name.removesuffix(model)
+        why = "is for models on this machine" if model.startswith(API) else "is not the only one"
+        raise TuneshotError(f"the number format {said} before {model} {why}; name {model}")
+    if base_url is not None and not name.startswith(API):
         raise TuneshotError(
             "a base URL belongs to a model behind an API; name one, for example "
             f"--lm {API}openai/local"

@@ -17,10 +17,10 @@ def blocks(page: str) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["in-context-learning.md", "compare.md"])
-def test_the_examples_of_a_page_run(page, capsys):
+@pytest.mark.parametrize("name", ["in-context-learning.md", "compare.md"])
+def test_the_examples_of_a_page_run(name, capsys):
     names: dict[str, object] = {}
-    found = blocks(page)
+    found = blocks(name)
     assert found
     for block in found:
         exec(block, names)
@@ -30,11 +30,11 @@ def test_the_examples_of_a_page_run(page, capsys):
 PAGES = [DOCS.parent / "README.md", *DOCS.glob("*.md")]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_file_that_a_page_names_is_there(page):
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_file_that_a_page_names_is_there(path):
     """By its path from the root, or beside the file named before it."""
     named, folder = re.findall(r"`([\w/.-]+\.(?:py|txt|css|js|yaml)|(?:clfcore|icl)/[\w/]*)`",
-                               page.read_text(encoding="utf-8")), DOCS.parent  # fmt: skip
+                               path.read_text(encoding="utf-8")), DOCS.parent  # fmt: skip
     for name in named:
         if not (DOCS.parent / name).exists():
             assert (folder / name).exists(), name
@@ -69,11 +69,11 @@ def test_records_of_comparisons_hold_no_messages():
         assert json.loads(path.read_text(encoding="utf-8"))["disagreements"]["items"] == []
 
 
-@pytest.mark.parametrize("page", ["compare.md", "experiments.md"])
-def test_the_commands_of_a_page_have_the_options_they_name(page, command):
+@pytest.mark.parametrize("name", ["compare.md", "experiments.md"])
+def test_the_commands_of_a_page_have_the_options_they_name(name, command):
     from icl.cli.tuneshot import main
 
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = (DOCS / name).read_text(encoding="utf-8")
     lines = re.findall(r"(?:^|`)(tuneshot compare[^`\n#]*)", text, re.M)
     assert lines
     for line in lines:

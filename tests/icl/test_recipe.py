@@ -37,6 +37,13 @@ def test_a_recipe_is_for_its_labels_in_any_order_and_no_others():
         RECIPE.check_labels(("ham", "eggs"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_recipe_that_an_editor_has_saved_in_its_way_is_read(path, encoding):
+    RECIPE.write(path)
+    path.write_text(path.read_text(), encoding=encoding)
+    assert Recipe.read(path) == RECIPE
+
+
 WRONG = {
     "not JSON": ("{", "it is not JSON"),
     "not text": (b"\xff\xfe", "it is not JSON"),
@@ -78,6 +85,11 @@ def test_what_is_no_recipe_is_refused_in_one_line(path, content, complaint):
 def test_a_file_that_is_missing_is_said_with_what_makes_it(path):
     with pytest.raises(TuneshotError, match=r"cannot read .*; icl tune --out .* makes it"):
         Recipe.read(path)
+
+
+def test_a_folder_is_no_recipe(tmp_path):
+    with pytest.raises(TuneshotError, match=r"is a folder; name the recipe in it"):
+        Recipe.read(tmp_path)
 
 
 def test_a_recipe_that_cannot_be_written_leaves_the_old_one(path):
