@@ -18,8 +18,13 @@ import chainlit.server as server
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from clfcore.types import without_lone_surrogates
-from icl.session.data_folder import secret
-from icl.session.login_codes import HEADER, login_configured, read_codes
+from icl.session.login_codes import (
+    AUTH_SECRET,
+    HEADER,
+    cookie_key,
+    login_configured,
+    read_codes,
+)
 
 log = logging.getLogger("tuneshot")
 
@@ -34,12 +39,11 @@ def install() -> None:
     """Makes Chainlit ask who is there, if a login is configured.
 
     Raises:
-        TuneshotError: two logins at once, or codes that cannot be used.
+        TuneshotError: two logins at once, or codes or a key of cookies that cannot be used.
     """
     if not login_configured():
         return
-    if not os.environ.get("CHAINLIT_AUTH_SECRET"):
-        os.environ["CHAINLIT_AUTH_SECRET"] = secret("cookies")
+    os.environ[AUTH_SECRET] = cookie_key()  # where Chainlit looks for it
     if header := os.environ.get(HEADER):
 
         @cl.header_auth_callback

@@ -3,7 +3,6 @@
 What is heavy is imported inside the commands, after what was asked is checked.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -46,7 +45,7 @@ from icl.cli.options import (
     with_few_shot_settings,
 )
 from icl.lm.loopback import is_loopback
-from icl.session.login_codes import login_configured
+from icl.session.login_codes import api_token, login_configured
 
 SHUTDOWN_SECONDS = 5  # open pages are let go after this long when the server stops
 ADDRESS = "Address"  # a heading of --help
@@ -211,8 +210,9 @@ def _require_login_and_token(host: str) -> None:
             "TUNESHOT_CODES_FILE to a file with a name and a code on each line, or serve at "
             "127.0.0.1 behind a proxy"
         )
-    if not os.environ.get("TUNESHOT_API_TOKEN"):
+    if api_token() is None:
         raise TuneshotError(
             f"{host} can be reached from other machines, and /api/classify answers everybody; "
-            "set TUNESHOT_API_TOKEN to a long random word"
+            "set TUNESHOT_API_TOKEN to what this prints: "
+            "python3 -c 'import secrets; print(secrets.token_hex(16))'"
         )

@@ -6,7 +6,6 @@ Errors are ``{"error": "one line"}``.
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
@@ -24,6 +23,7 @@ from starlette.types import Message
 
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import ignore
+from icl.session.login_codes import API_TOKEN, api_token
 from icl.session.queue import Busy
 from icl.session.session import MAX_CHARACTERS, MethodResult, error_line
 from icl.session.settings import CHOICES, MAX_K, PAGE_SETTINGS, Settings
@@ -31,7 +31,6 @@ from icl.session.workers import Workers
 
 MAX_TEXTS = 256  # of one request
 MAX_BODY_BYTES = 2_000_000  # of one request
-TOKEN = "TUNESHOT_API_TOKEN"
 
 
 # --- what goes over the wire --------------------------------------------------------------------
@@ -169,7 +168,7 @@ def create_app(workers: Workers, on_shutdown: Callable[[], object] = ignore) -> 
         on_shutdown: called when the application ends.
 
     Raises:
-        TuneshotError: the token is set, but empty.
+        TuneshotError: as ``api_token``.
     """
 
     @contextlib.asynccontextmanager
@@ -191,7 +190,7 @@ def create_app(workers: Workers, on_shutdown: Callable[[], object] = ignore) -> 
         redoc_url=None,
     )
     app.include_router(_health(workers))
-    app.include_router(_api(workers, os.environ.get(TOKEN)))
+    app.include_router(_api(workers, api_token()))
     for kind in (TuneshotError, RequestValidationError, StarletteHTTPException, Exception):
         app.add_exception_handler(kind, _error_response)
     return app
@@ -220,9 +219,7 @@ def _health(workers: Workers) -> APIRouter:
 
 
 def _api(workers: Workers, token: str | None) -> APIRouter:
-    if token == "":
-        raise TuneshotError(f"{TOKEN} is empty; put a long random word there, or unset it")
-    bearer = HTTPBearer(auto_error=False, description=f"What {TOKEN} says, if it is set.")
+    bearer = HTTPBearer(auto_error=False, description=f"What {API_TOKEN} says, if it is set.")
 
     async def authorized(
         sent: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],

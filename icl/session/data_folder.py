@@ -8,11 +8,17 @@ import hashlib
 import hmac
 import os
 import secrets
+import shlex
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 from clfcore.errors import TuneshotError
 from clfcore.paths import NOWHERE, expanded, users_folder
+
+# Characters. Who has one cookie can try keys at home, as fast as a computer can, so a key is as
+# long as RFC 7518, section 3.2, wants it for HMAC-SHA256.
+SHORTEST_KEY = 32
 
 
 def data_dir() -> Path:
@@ -37,15 +43,53 @@ def secret(purpose: str) -> str:
     All keys come from one file, made when first needed.
 
     Raises:
-        TuneshotError: the file cannot be read or written.
+        TuneshotError: the file cannot be read or written, or what it holds can be guessed.
     """
     path = data_dir() / "secret"
     try:
         if not path.exists():
             _create(path, secrets.token_hex(32))
-        return hmac.new(path.read_bytes(), purpose.encode(), hashlib.sha256).hexdigest()
+        key = path.read_bytes()
     except OSError as error:
         raise _cannot_use(path, error) from error
+    refuse_guessable(
+        str(path),
+        key.decode("latin-1"),
+        SHORTEST_KEY,
+        "put it back from a backup, or have the next start make a new one, which everybody has to "
+        f"log in for again: rm {shlex.quote(str(path))}",
+    )
+    return hmac.new(key, purpose.encode(), hashlib.sha256).hexdigest()
+
+
+def refuse_guessable(what: str, text: str, shortest: int, remedy: str | None = None) -> None:
+    """Refuses a secret that others could guess.
+
+    One letter, a word or a row of digits, written again and again, takes the same few steps from
+    each character to the next. Of random ones with 16 kinds of characters, two in 100,000 of 8
+    characters look like that, and none in a million of 16.
+
+    Args:
+        what: whose secret it is; the message never says the secret itself.
+        text: the secret; blanks around it do not count.
+        shortest: how many characters it must have.
+        remedy: what to do; default: the command that makes a good one.
+
+    Raises:
+        TuneshotError: it is empty, too short, or predictable.
+    """
+    text = text.strip()
+    steps = {ord(following) - ord(character) for character, following in pairwise(text)}
+    if not text:
+        complaint = "is empty"
+    elif len(text) < shortest:
+        complaint = f"is too short: {len(text)} of at least {shortest} characters"
+    elif len(steps) <= shortest // 4:
+        complaint = "is predictable: it repeats itself"
+    else:
+        return
+    command = f"python3 -c 'import secrets; print(secrets.token_hex({shortest}))'"
+    raise TuneshotError(f"{what} {complaint}; {remedy or f'make a good one: {command}'}")
 
 
 def _create(path: Path, text: str) -> None:

@@ -1,8 +1,9 @@
-"""Who may log in, as the environment says; read without the page, so that a mistake shows at once.
+"""Who may come in, as the environment says; read without the page, so that a mistake shows at once.
 
 ``TUNESHOT_CODES`` is ``anna:code1,ben:code2``; ``TUNESHOT_CODES_FILE`` a file with a name and a
 code on each line. ``TUNESHOT_AUTH_HEADER`` is a header in which a proxy says who is there, e.g.
 ``X-Forwarded-User``: only behind a proxy that takes this header away from what visitors send.
+``CHAINLIT_AUTH_SECRET`` signs the cookies of all of them. Programs send ``TUNESHOT_API_TOKEN``.
 """
 
 import logging
@@ -12,11 +13,16 @@ from pathlib import Path
 from clfcore.data.forms.text import read_text
 from clfcore.errors import TuneshotError
 from clfcore.paths import expanded
+from icl.session.data_folder import SHORTEST_KEY, refuse_guessable, secret
 
 log = logging.getLogger("tuneshot")
 
 CODES, CODES_FILE, HEADER = "TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER"
-SHORTEST_CODE = 8  # characters
+AUTH_SECRET, API_TOKEN = "CHAINLIT_AUTH_SECRET", "TUNESHOT_API_TOKEN"
+
+# Characters. Codes and tokens can only be tried by asking the server; wrong codes are answered
+# slowly, wrong tokens as fast as they come.
+SHORTEST_CODE, SHORTEST_TOKEN = 8, 16
 
 
 def login_configured() -> bool:
@@ -35,7 +41,7 @@ def read_codes() -> dict[str, str]:
     """Name -> code, from the environment or the file it names.
 
     Raises:
-        TuneshotError: not of that form, a name twice, a code that is too short, or no name at
+        TuneshotError: not of that form, a name twice, a code that can be guessed, or no name at
             all. No message contains a code.
     """
     if path := os.environ.get(CODES_FILE):
@@ -53,15 +59,35 @@ def read_codes() -> dict[str, str]:
         name, code = pair[0].strip(), pair[1].strip()
         if name in codes:
             raise TuneshotError(f"{place} names {name!r} twice; give each person one code")
-        if len(code) < SHORTEST_CODE:
-            raise TuneshotError(
-                f"the code of {name!r} in {place} is too short to be safe; "
-                f"use at least {SHORTEST_CODE} characters"
-            )
+        refuse_guessable(f"the code of {name!r} in {place}", code, SHORTEST_CODE)
         codes[name] = code
     if not codes:
         raise TuneshotError(f"{place} names nobody; write {form}")
     return codes
+
+
+def cookie_key() -> str:
+    """What signs the cookies: as the environment says, else a key of the data directory.
+
+    Raises:
+        TuneshotError: it can be guessed, or the data directory cannot be used.
+    """
+    if not (key := os.environ.get(AUTH_SECRET)):
+        return secret("cookies")
+    refuse_guessable(AUTH_SECRET, key, SHORTEST_KEY)
+    return key
+
+
+def api_token() -> str | None:
+    """What programs send to ``/api/classify``; ``None``: it answers everybody.
+
+    Raises:
+        TuneshotError: it is set, but empty, or can be guessed.
+    """
+    if (token := os.environ.get(API_TOKEN)) is None:
+        return None
+    refuse_guessable(API_TOKEN, token, SHORTEST_TOKEN)
+    return token.strip()
 
 
 def _read_private(path: Path) -> list[str]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import secrets
 import stat
+import subprocess
 import warnings
 
 import pytest
@@ -22,6 +24,8 @@ cl = lazy("chainlit")
 login = lazy("icl.chat.login")
 
 CODES = {"anna": "correct horse", "ben": "battery staple"}
+HEADER = ("TUNESHOT_AUTH_HEADER", "X-Forwarded-User")
+OWN_SECRET = "my own secret, which nobody guesses"
 VARIABLES = ("TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER")
 
 
@@ -177,7 +181,8 @@ def test_codes_are_read_however_an_editor_saved_them(monkeypatch, tmp_path, enco
 @pytest.mark.parametrize(
     ("codes", "complaint"),
     [
-        ("anna:hunter2", "code of 'anna' in TUNESHOT_CODES is too short"),
+        ("anna:hunter2", "code of 'anna' in TUNESHOT_CODES is too short: 7 of at least 8"),
+        ("anna:11111111", "code of 'anna' in TUNESHOT_CODES is predictable"),
         ("anna:hunter22,anna:hunter33", "names 'anna' twice"),
         ("hunter22hunter22", "entry 1 of TUNESHOT_CODES"),
         ("anna:hunter22,", "entry 2 of TUNESHOT_CODES"),
@@ -192,6 +197,7 @@ def test_codes_that_cannot_be_used_stop_the_start_without_being_shown(
         login.install()
     assert complaint in str(refused.value)
     assert "hunter" not in str(refused.value)
+    assert "1111" not in str(refused.value)
     assert "\n" not in str(refused.value)
     assert cl.config.config.code.password_auth_callback is None
 
@@ -266,9 +272,22 @@ def test_a_restart_logs_nobody_out(monkeypatch):
 
 def test_a_secret_of_ones_own_is_used(monkeypatch):
     monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse")
-    monkeypatch.setenv("CHAINLIT_AUTH_SECRET", "my own")
+    monkeypatch.setenv("CHAINLIT_AUTH_SECRET", OWN_SECRET)
     login.install()
-    assert os.environ["CHAINLIT_AUTH_SECRET"] == "my own"
+    assert os.environ["CHAINLIT_AUTH_SECRET"] == OWN_SECRET
+
+
+@pytest.mark.parametrize("login_by", [("TUNESHOT_CODES", "anna:correct horse"), HEADER])
+@pytest.mark.parametrize("own", [" ", "x", OWN_SECRET[:31], "x" * 99, "password" * 4])
+def test_a_secret_of_ones_own_that_can_be_guessed_stops_the_start(monkeypatch, own, login_by):
+    monkeypatch.setenv(*login_by)
+    monkeypatch.setenv("CHAINLIT_AUTH_SECRET", own)
+    with pytest.raises(TuneshotError, match="CHAINLIT_AUTH_SECRET is ") as refused:
+        login.install()
+    assert own.strip() not in str(refused.value) or len(own) < 2
+    assert "token_hex(32)" in str(refused.value)
+    assert cl.config.config.code.password_auth_callback is None
+    assert cl.config.config.code.header_auth_callback is None
 
 
 # --- the data directory -------------------------------------------------------------------------
@@ -279,6 +298,36 @@ def test_secrets_stay_differ_by_purpose_and_are_for_their_owner_only(tmp_path):
     assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
     assert stat.S_IMODE((tmp_path / "data" / "secret").stat().st_mode) == 0o600
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["secret"]
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"x", b"0123456789abcdef" * 4, b"x" * 64])
+def test_a_kept_secret_that_can_be_guessed_stops_the_start_and_says_what_to_do(
+    monkeypatch, tmp_path, content
+):
+    monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse")
+    path = tmp_path / "data" / "secret"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    with pytest.raises(TuneshotError, match=f"{path} is ") as refused:
+        login.install()
+    assert "\n" not in str(refused.value)
+    command = str(refused.value).rpartition(": ")[2]
+    assert command == f"rm {path}"
+    subprocess.run(command, shell=True, check=True)
+    login.install()
+    assert len(path.read_text()) == 64
+
+
+def test_random_secrets_are_taken_and_the_command_in_the_message_makes_one():
+    for shortest in (16, 32):
+        for _ in range(200):
+            datadir.refuse_guessable("it", secrets.token_hex(shortest // 2), shortest)
+        with pytest.raises(TuneshotError) as refused:
+            datadir.refuse_guessable("it", "", shortest)
+        command = str(refused.value).rpartition(": ")[2]
+        assert command.startswith("python3 -c ")
+        made = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
+        datadir.refuse_guessable("it", made.stdout, shortest)
 
 
 def test_two_processes_that_start_at_once_share_a_secret(tmp_path):

@@ -23,6 +23,7 @@ from tests.support.pages import free_port
 from tests.support.service import METHODS, OFFERS, Spotter
 
 JSON = {"Content-Type": "application/json"}
+TOKEN = "größe-größer-am-größten"
 
 
 @pytest.fixture
@@ -220,14 +221,14 @@ def test_a_bug_of_ours_is_one_line_with_a_reference(app, caplog):
         (None, 401),
         ("Bearer wrong", 401),
         ("Bearer", 401),
-        ("Basic größe", 401),
-        ("größe", 401),
-        ("Bearer größe", 200),
-        ("bearer größe", 200),
+        (f"Basic {TOKEN}", 401),
+        (TOKEN, 401),
+        (f"Bearer {TOKEN}", 200),
+        (f"bearer {TOKEN}", 200),
     ],
 )
 def test_with_a_token_only_who_has_it_is_answered(spotter, monkeypatch, header, status):
-    monkeypatch.setenv("TUNESHOT_API_TOKEN", "größe")
+    monkeypatch.setenv("TUNESHOT_API_TOKEN", f"{TOKEN}\n")
     headers = {"Authorization": header.encode()} if header else {}
     with TestClient(create_app(spotter.workers)) as client:
         response = client.post("/api/classify", json={"texts": ["hi"]}, headers=headers)
@@ -238,10 +239,21 @@ def test_with_a_token_only_who_has_it_is_answered(spotter, monkeypatch, header, 
         assert spotter.asked == []
 
 
-def test_an_empty_token_is_no_open_door(spotter, monkeypatch):
-    monkeypatch.setenv("TUNESHOT_API_TOKEN", "")
-    with pytest.raises(TuneshotError, match="TUNESHOT_API_TOKEN is empty"):
+@pytest.mark.parametrize(
+    ("token", "complaint"),
+    [
+        ("", "is empty"),
+        (" ", "is empty"),
+        ("x", "is too short: 1 of at least 16 characters"),
+        ("x" * 40, "is predictable"),
+        ("1234567890" * 4, "is predictable"),
+    ],
+)
+def test_an_empty_or_guessable_token_is_no_open_door(spotter, monkeypatch, token, complaint):
+    monkeypatch.setenv("TUNESHOT_API_TOKEN", token)
+    with pytest.raises(TuneshotError, match=f"TUNESHOT_API_TOKEN {complaint}") as refused:
         create_app(spotter.workers)
+    assert "secrets.token_hex(16)" in str(refused.value)
 
 
 # --- health and figures -------------------------------------------------------------------------
@@ -375,10 +387,14 @@ def test_other_machines_are_let_in_only_with_a_login_and_a_token(tuneshot, monke
     code, _, err = tuneshot(*where)
     assert (code, err.count("\n")) == (1, 1)
     assert "set TUNESHOT_CODES_FILE" in err
-    monkeypatch.setenv("TUNESHOT_CODES", "anna:12345678")
+    monkeypatch.setenv("TUNESHOT_CODES", "anna:correct horse")
     code, _, err = tuneshot(*where)
     assert (code, err.count("\n")) == (1, 1)
     assert "set TUNESHOT_API_TOKEN" in err
+    monkeypatch.setenv("TUNESHOT_API_TOKEN", "x")
+    code, _, err = tuneshot(*where)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "TUNESHOT_API_TOKEN is too short" in err
 
 
 @pytest.mark.parametrize(
