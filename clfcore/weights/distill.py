@@ -55,6 +55,7 @@ def distilled_gpt2(
         on_progress: called with (stage, done, total, figures) as the work proceeds.
     """
     teacher = SentenceTransformer(str(carried_file(_TEACHER)), device="cpu")
+    teacher.tokenizer.split_special_tokens = True  # "[SEP]" means those characters
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = GPTModel(cfg)

@@ -80,14 +80,20 @@ class SentenceEmbedder(Shared):
         try:
             with LOADING:
                 try:
-                    return SentenceTransformer(source, device="cpu", local_files_only=True)
+                    encoder = SentenceTransformer(source, device="cpu", local_files_only=True)
                 except OSError:
-                    return SentenceTransformer(source, device="cpu")
+                    encoder = SentenceTransformer(source, device="cpu")
         except (OSError, ValueError) as error:
             raise TuneshotError(
                 f"cannot load the sentence-embedding model {source!r}: not a model folder, and "
                 f"not downloaded; give a folder, connect to the network, or use {DEFAULT_EMBEDDER}"
             ) from error
+        # A message that contains "[SEP]" means those characters, not the control token.
+        tokenizer = encoder.tokenizer
+        for setting in ("split_special_tokens", "encode_special_tokens"):
+            if hasattr(tokenizer, setting):  # of transformers; of tokenizers alone
+                setattr(tokenizer, setting, True)
+        return encoder
 
 
 # --- the disk cache -----------------------------------------------------------------------------

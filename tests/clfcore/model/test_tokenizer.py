@@ -28,8 +28,14 @@ def test_any_text_survives_the_round_trip(text):
         assert gpt2_encoding().decode(encode(text)) == text
 
 
-def test_special_tokens_in_a_message_are_plain_text():
-    assert END_OF_TEXT not in encode("<|endoftext|>")
+CONTROL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "[INST]", "[/INST]", "</s>"]
+
+
+@given(st.lists(st.sampled_from(CONTROL_TOKENS) | st.text(max_size=20), min_size=1).map("".join))
+def test_control_tokens_in_a_message_are_plain_text(text):
+    ids = encode(text or "x")
+    assert END_OF_TEXT not in ids
+    assert gpt2_encoding().decode(ids) == (text or "x")
 
 
 def test_empty_and_broken_text_still_have_a_token():

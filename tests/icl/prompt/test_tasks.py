@@ -80,6 +80,37 @@ def test_every_template_renders_any_message_unchanged_but_for_line_breaks(name, 
     assert not template.before_label.endswith(" ")
 
 
+def pieces(template):
+    """What a text needs that wants to be taken for an example, and much that it does not need."""
+    marks = [
+        template.before_text, template.before_label, template.after_label, " ham", "\n\n", "\n",
+        "\r\n", "\x0b", "\x85", "\u2028", "<|im_end|>", "[INST]", "(A) ", "{text}",
+    ]  # fmt: skip
+    return st.lists(st.sampled_from(marks) | st.text(max_size=5), max_size=12).map("".join)
+
+
+@pytest.mark.parametrize("name", TASKS)
+@given(data=st.data())
+def test_no_message_changes_how_many_examples_a_prompt_has(name, data):
+    task = TASKS[name]
+    template = task.template
+    texts = data.draw(st.lists(pieces(template), max_size=3))
+    shown = [Demonstration(message(task, text), task.labels[0], None, 0) for text in texts]
+    query = message(task, data.draw(pieces(template)))
+    prompt = template.render(shown, query)
+    examples = prompt.split("\n\n")[bool(template.instruction) :]
+    assert len(examples) == len(shown) + 1
+    assert prompt.count(template.before_label) == len(shown) + 1
+    first, second = template.before_label.split("\n")
+    for example in examples:
+        said, label = example.splitlines()  # a message is one line, and its label another
+        assert said.startswith(template.before_text)
+        assert said.endswith(first)
+        assert label.startswith(second)
+    turns = template.render_chat(shown, query)
+    assert len(turns) == bool(template.instruction) + 2 * len(shown) + 1
+
+
 def test_a_broken_template_is_met_when_it_is_used_and_named(tmp_path):
     (tmp_path / "mine.txt").write_text("[example]\n{text}\n")
     (tmp_path / "data.tsv").write_text("label\ttext\nyes\ta\nno\tb\n")
