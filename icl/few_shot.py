@@ -66,7 +66,8 @@ class FewShot:
         batch_prior: of batch calibration; ``None`` of any other.
 
     Raises:
-        TuneshotError: settings that are not allowed; no recipe, or one for other labels.
+        TuneshotError: settings that are not allowed, or not for this task; no recipe, or one for
+            other labels.
     """
 
     selector: Any
@@ -110,6 +111,7 @@ class FewShot:
 
     def _use(self, config: FewShotConfig) -> None:
         """Takes these settings."""
+        config.check_task(self.task)
         self.config = config
         selector = SELECTORS[config.selector]
         self.votes = selector.votes

@@ -10,6 +10,7 @@ from clfcore.errors import TuneshotError
 from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.orders import ENTROPIES, ORDER_MESSAGES, ORDERS_TRIED
 from icl.prompt.scoring import SCORINGS
+from icl.prompt.tasks import Task
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.table import SELECTORS
 
@@ -132,10 +133,64 @@ class FewShotConfig(Checked):
             if name not in options_of(self.selector):
                 return [str(unknown_option(self.selector, name))]
         try:
-            selector(seed=self.seed, **self.options)
+            made = selector(seed=self.seed, **self.options)
         except TuneshotError as error:
             return [str(error)]
+        part = selector.part_option
+        if self.k > (most := getattr(made, part, self.k)):
+            return [
+                f"selector {self.selector!r} chooses from {part}={most} messages, so it cannot "
+                f"show k={self.k}; choose k up to {most}, or a larger {part}"
+            ]
         return []
+
+    def check_task(self, task: Task) -> None:
+        """Refuses a vote of messages whose labels say nothing about another message's.
+
+        Raises:
+            TuneshotError: every message of the task has choices of its own.
+        """
+        if not task.has_choices or not (self.vote or SELECTORS[self.selector].votes):
+            return
+        what = f"vote {self.vote}" if self.vote else f"selector {self.selector!r}"
+        raise TuneshotError(
+            f"{what} lets similar messages vote, and each message of {task.name} has choices of "
+            "its own, so another one's right letter says nothing about it; "
+            + ("leave it out" if self.vote else "choose a selector that shows examples")
+        )
+
+    @property
+    def without_effect(self) -> tuple[str, ...]:
+        """The settings that are not the usual ones and change nothing beside the others.
+
+        That is no mistake: whoever tries several selectors keeps the rest as it is.
+        """
+        selector, usual = SELECTORS[self.selector], FewShotConfig()
+        votes, asks_lm = selector.votes, selector.asks_lm
+        shows = self.k > 0 and self.selector != "zero"
+        ordered = shows and self.k > 1 and not votes
+        mixes = asks_lm and self.vote > 0
+        has_effect = {
+            "k": self.selector != "zero",
+            "balance": shows and selector.balance is None and not selector.arranges,
+            "order": ordered and not selector.arranges,
+            "orders": ordered,
+            "near": shows or mixes,
+            "longest": asks_lm and (shows or mixes),
+            "chat": asks_lm,
+            "prompt_tokens": asks_lm,
+            "scoring": not votes,
+            "calibration": not votes,
+            "shares": not votes and self.calibration != "none",
+            "vote": asks_lm,
+            "voters": mixes,
+            "most_labels": not votes,
+        }
+        return tuple(
+            name
+            for name, effect in has_effect.items()
+            if not effect and getattr(self, name) != getattr(usual, name)
+        )
 
 
 def options_of(selector: str) -> dict[str, Any]:

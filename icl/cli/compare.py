@@ -39,6 +39,7 @@ from icl.compare.plan import MEASURED, MODELS, Plan, budgets_of
 from icl.compare.task_split import split_task
 from icl.lm.connection import Connection
 from icl.lm.open import API, check_lm, no_weights_here, with_dtype, without_dtype
+from icl.prompt.tasks import Task
 
 if TYPE_CHECKING:
     from icl.compare.summary import ComparisonSummary
@@ -171,6 +172,7 @@ def compare(
     )
     if any(METHODS[method].asks_lm for method in plan.methods):
         split.task.check_prompt()
+    plan = without_votes(plan, split.task)
     plan = replace(plan, budgets=budgets_of(budgets, len(split.pool)), lm=with_dtype(plan.lm))
     from icl.compare.disagreements import explain
     from icl.compare.run import run
@@ -208,6 +210,22 @@ def compare(
         stderr.print(f"failed: {where}: {printable(record['error'])}")
     if failed:
         raise typer.Exit(1)
+
+
+def without_votes(plan: Plan, task: Task) -> Plan:
+    """The plan without methods that vote, where labels mean another thing in each message.
+
+    Raises:
+        TuneshotError: nothing is left.
+    """
+    votes = [name for name in plan.methods if METHODS[name].votes] if task.has_choices else []
+    if not votes:
+        return plan
+    print_note(
+        f"{', '.join(votes)} left out: every message of {task.name} has choices of its own, so "
+        "the right letters of others cannot vote"
+    )
+    return replace(plan, methods=tuple(name for name in plan.methods if name not in votes))
 
 
 def _write(summary: "ComparisonSummary", out: Path) -> None:

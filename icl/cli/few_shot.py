@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clfcore.cli.terminal import ProgressBars, print_note, printable, stderr
 from clfcore.data.columns import Columns
-from clfcore.data.messages import load_messages, load_pool
+from clfcore.data.messages import load_pool
 from clfcore.data.quality import conflict_note
 from clfcore.data.split import grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
@@ -63,9 +63,10 @@ def load_few_shot(
     check_models(models, settings)
     task = task_named(source.task, source)
     settings.check_task(task)
-    if source.task == "sms_spam" or source.pool is not None:
-        messages = load_pool(source.pool, source.text_column, source.label_column)
-        examples, name = messages.examples, messages.name
+    if source.pool is not None:
+        examples, name, *_ = task.read(source.pool, source)
+    elif source.task == "sms_spam":
+        examples, name, *_ = load_pool()
     else:
         examples, name = task.load("train", source.folder), f"{task.name}, training part"
     stderr.print(f"examples from: {printable(name)} ({len(examples):,} messages)")
@@ -114,13 +115,12 @@ def pool_and_questions(
     Raises:
         TuneshotError: they cannot be read.
     """
-    columns = source.text_column, source.label_column
     if data is None:
         questions = task.load("test", source.folder)
     else:
-        questions = load_messages(data, *columns).examples
+        questions = task.read(data, source).examples
     if source.pool is not None:
-        examples = load_messages(source.pool, *columns).examples
+        examples = task.read(source.pool, source).examples
     elif data is not None:  # one data set, split
         split = grouped_stratified_split(questions)
         examples = [questions[row] for row in split.train]

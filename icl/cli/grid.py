@@ -32,6 +32,7 @@ from icl.cli.few_shot import (
 from icl.cli.options import Balanced, ModelChoice, Questions, TaskSource
 from icl.grid.table import BASELINES
 from icl.prompt.calibration import CALIBRATIONS
+from icl.prompt.tasks import Task
 from icl.selectors.arrange import BALANCES
 from icl.selectors.table import SELECTORS
 from icl.settings import EXAMPLES, ORDERS, FewShotConfig, read_option
@@ -183,6 +184,7 @@ def run_grid(
     messages = {}
     for name in dict.fromkeys(cell.task for cell in grid):
         task = task_named(name, source)
+        grid = without_votes(grid, task, name)
         if any(cell.lm for cell in grid):
             task.check_prompt()
         about = TaskMessages(task, *pool_and_questions(task, source, data))
@@ -212,6 +214,27 @@ def few_shot_of_cell(
     questions = draw(about.questions, cell.limit, cell.balanced, cell.seed)
     models = models.asking(cell.lm or models.lm)
     return build_few_shot(about.task, about.pool, models, cell), questions
+
+
+def without_votes(grid: Sequence["GridCell"], task: Task, name: str) -> Sequence["GridCell"]:
+    """The cells, without votes for a task whose labels mean another thing in each message.
+
+    Raises:
+        TuneshotError: nothing is left of the task, or its prompts are to be mixed with a vote.
+    """
+    if not task.has_choices:
+        return grid
+    own = [cell for cell in grid if cell.task == name]
+    asked = [cell for cell in own if not SELECTORS[cell.selector].votes]
+    for cell in asked or own:
+        cell.check_task(task)
+    if len(asked) < len(own):
+        left_out = dict.fromkeys(cell.selector for cell in own if cell not in asked)
+        print_note(
+            f"{name}: {', '.join(left_out)} left out: every message has choices of its own, so the "
+            "right letters of others cannot vote"
+        )
+    return [cell for cell in grid if cell.task != name or cell in asked]
 
 
 def _names(text: str) -> list[str]:

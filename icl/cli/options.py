@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from clfcore.cli.options import with_config, with_settings
-from clfcore.cli.terminal import Command
+from clfcore.cli.terminal import Command, print_note
 from clfcore.config import DEFAULT_LM, setting
 from clfcore.data.columns import MESSAGES, Columns
 from clfcore.errors import TuneshotError, unknown_choice
@@ -97,7 +97,8 @@ class FewShotOptions(FewShotConfig):
     )
 
     def check_task(self, task: Task) -> None:
-        """Raises ``TuneshotError`` if the recipe is for other labels than the task's."""
+        """Raises ``TuneshotError`` if settings or recipe are for other tasks."""
+        FewShotConfig.check_task(self, task)
         if self.recipe:
             Recipe.read(Path(self.recipe)).check_labels(task.labels)
 
@@ -116,6 +117,9 @@ def with_few_shot_settings(command: Command) -> Command:
             made = _few_shot_options(given, **settings)
         except TuneshotError as error:
             raise typer.BadParameter(str(error)) from error
+        if made.without_effect:
+            words = ", ".join(f"{name} {getattr(made, name)}" for name in made.without_effect)
+            print_note(f"without effect beside the other settings: {words}")
         command(settings=made, **others)
 
     own = inspect.signature(command)

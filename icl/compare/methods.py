@@ -36,6 +36,7 @@ class Method:
         most: labelled messages with which it is still run.
         tunes_settings: whether it chooses the settings of a prompt by tuning.
         ordered: whether it shows examples, whose order may matter.
+        votes: whether it answers by the labels of similar messages alone.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Method:
     most: int = sys.maxsize
     tunes_settings: bool = False
     ordered: bool = False
+    votes: bool = False
 
     @property
     def tunes_lm(self) -> bool:
@@ -120,6 +122,7 @@ METHODS: dict[str, Method] = {
             asks_lm=True,
             embeds=True,
             ordered=not SELECTORS[selector].votes,
+            votes=SELECTORS[selector].votes,
         )
         for selector in SELECTORS
         if selector not in ("zero", "knn", "votek_pool")
@@ -151,13 +154,16 @@ METHODS: dict[str, Method] = {
         embeds=True,
         ordered=True,
     ),
-    "knn": Method("vote of the nearest", "other", partial(few_shot, "knn"), embeds=True),
+    "knn": Method(
+        "vote of the nearest", "other", partial(few_shot, "knn"), embeds=True, votes=True
+    ),
     "knn_votek": Method(
         "vote of the nearest, labels by vote-k",
         "other",
         partial(few_shot, "knn"),
         chooses="votek",
         embeds=True,
+        votes=True,
     ),
     "tfidf": Method("tf-idf, logistic regression", "other", partial(from_seen, tfidf)),
     "tfidf_votek": Method(

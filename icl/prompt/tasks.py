@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from clfcore.data.columns import Columns
 from clfcore.data.hub import column_values
 from clfcore.data.labels import unknown_labels
-from clfcore.data.messages import load_messages
+from clfcore.data.messages import LabelledMessages, load_messages
 from clfcore.data.split import Split, grouped_stratified_split
 from clfcore.data.tables import read_columns
 from clfcore.errors import TuneshotError, missing_extra_explained, unknown_choice
@@ -82,6 +82,12 @@ class Task:
             return self.own_labels  # any number: not every method needs a prompt
         return tuple(self.template.words)
 
+    @property
+    def has_choices(self) -> bool:
+        """Whether every message has choices of its own, of which a label is only the letter."""
+        plain = self.own_labels and self.template_file is None
+        return not plain and self.template.choices
+
     def load(self, part: str, folder: Path | None = None) -> list[Example]:
         """The labelled messages of one part; those without a label are left out.
 
@@ -99,6 +105,21 @@ class Task:
         if unknown := {example.label for example in examples} - set(self.labels):
             raise unknown_labels(unknown, self.labels, "its template", f"the data of {self.name}")
         return examples
+
+    def read(self, where: str | Path, columns: Columns = Columns()) -> LabelledMessages:
+        """Labelled messages of the user's, in a table as this task's own ones or as anybody's.
+
+        Args:
+            where: as for ``load_messages``.
+            columns: of it, as the user names them.
+
+        Raises:
+            TuneshotError: they cannot be read.
+        """
+        own = self.source
+        if isinstance(own, PublishedDataset) and not columns.named and own.is_form_of(Path(where)):
+            return LabelledMessages(own.read(Path(where)), str(where))
+        return load_messages(where, columns.text_column, columns.label_column)
 
 
 # --- one file, split here -----------------------------------------------------------------------
@@ -201,10 +222,25 @@ class PublishedDataset:
                 f"{folder.parent} has no sub-folder {folder.name}; a folder of data has one for "
                 "each task, with a table for each part"
             )
-        if folder is None:
-            place, rows = f"{self.dataset} ({split})", self._from_hub(split)
-        else:
-            place, rows = str(folder / file), read_columns(folder / file, tuple(self.columns))
+        if folder is not None:
+            return self.read(folder / file)
+        return self._examples(self._from_hub(split), f"{self.dataset} ({split})")
+
+    def is_form_of(self, table: Path) -> bool:
+        """Whether a file has the columns of this data set, and they are not those of any other."""
+        if self.example is text_and_label or not table.is_file():
+            return False
+        try:
+            next(read_columns(table, tuple(self.columns)), None)
+        except TuneshotError:
+            return False
+        return True
+
+    def read(self, table: Path) -> list[Example]:
+        """The messages of a file in the form of this data set."""
+        return self._examples(read_columns(table, tuple(self.columns)), str(table))
+
+    def _examples(self, rows: Iterable[RawRow], place: str) -> list[Example]:
         try:
             return list(_labelled(map(self.example, rows)))
         except (KeyError, TypeError, ValueError) as error:

@@ -14,6 +14,10 @@ FINALISTS = 4  # prompts of the last round, the default among them
 FIRST_ROUND = 8  # messages of the first round, at least: fewer say nothing
 
 
+class TooFewReadsError(TuneshotError):
+    """The reads do not pay for a race."""
+
+
 class Round(NamedTuple):
     """How many prompts read how many messages, those of the rounds before included."""
 
@@ -32,7 +36,7 @@ def plan_race(prices: Sequence[int], messages: int, reads: int, beside: int = 0)
         beside: how many of them are spent on other things.
 
     Raises:
-        TuneshotError: they do not even pay for a round of the first two.
+        TooFewReadsError: they do not even pay for a round of the first two.
     """
     least = min(FIRST_ROUND, messages)
     for count in range(len(prices), min(2, len(prices)) - 1, -1):
@@ -43,7 +47,7 @@ def plan_race(prices: Sequence[int], messages: int, reads: int, beside: int = 0)
             if left >= 0:
                 return _lengthened(rounds, left, taking_part, messages)
     needed = least * sum(prices[:2]) + beside
-    raise TuneshotError(
+    raise TooFewReadsError(
         f"reads must be {needed:,} or more here, not {reads:,}: that is what {least} messages "
         "cost with two prompts; allow more, or use the defaults"
     )

@@ -29,7 +29,7 @@ from icl.tuning.choice import choose, losses
 from icl.tuning.contender import Contender
 from icl.tuning.metered import MeteredLM, PoolEmbedder
 from icl.tuning.questions import Questions
-from icl.tuning.race import USUAL_READS, Round, plan_race, reads_of
+from icl.tuning.race import USUAL_READS, Round, TooFewReadsError, plan_race, reads_of
 
 USUAL_SETTINGS = FewShotConfig()
 LEAST_MESSAGES = 16  # different ones: fewer cannot tell settings apart
@@ -87,6 +87,8 @@ def tune(
     pool = labelled if isinstance(labelled, Pool) else Pool.build(labelled, embedder)
     if unknown := set(pool.label_names) - set(task.labels):
         raise unknown_labels(unknown, task.labels, "the task", "the labelled messages")
+    default.check_task(task)
+    votes = vote and not task.has_choices
     questions = Questions.of(pool, task.labels, default.seed)
     data = data_record([Example(*each) for each in zip(pool.texts, pool.labels, strict=True)])
     basis = {"labelled": data, "reads": 0, "dollars": 0.0, "asked": 0}
@@ -95,13 +97,14 @@ def tune(
         note(summary := f"the default is kept: {reason}")
         return Tuned(replace(recipe, basis={**basis, "summary": summary}), ())
 
-    settings = candidate_prompts(default, len(questions) - 1, vote)
+    settings = candidate_prompts(default, len(questions) - 1, votes)
     racing = [each for each in settings if reads_a_message(each)]
     prices = [reads_a_message(each) for each in racing]
-    rounds, extra, most = _plan(prices, default, len(questions), reads, lm)
+    extra = anchored(default, len(questions), reads) if lm.scores and not task.has_choices else None
+    rounds, extra, most = _plan(prices, extra, len(questions), reads)
     note(_what_is_done(rounds, extra, most, len(questions), lm))
     metered, near = MeteredLM(lm, reads), PoolEmbedder(embedder, pool)
-    make = partial(Contender, vote=vote, task=task, pool=pool, lm=metered, embedder=near)
+    make = partial(Contender, vote=votes, task=task, pool=pool, lm=metered, embedder=near)
     contenders = [make(each) for each in settings if each not in racing[rounds[0].prompts :]]
     in_race = [each for each in contenders if each.settings in racing]
     if extra is not None:
@@ -143,16 +146,18 @@ def tune(
 
 
 def _plan(
-    prices: Sequence[int], default: FewShotConfig, messages: int, reads: int, lm: LM
+    prices: Sequence[int], extra: FewShotConfig | None, messages: int, reads: int
 ) -> tuple[list[Round], FewShotConfig | None, int]:
-    """The rounds; what is tried beside them, if there are reads for it; all reads at most."""
+    """The rounds; the ``extra`` prompt, if the reads pay for it, too; all reads at most."""
     rounds = plan_race(prices, messages, reads, READS_OF_FIT)
-    extra = anchored(default, messages, reads) if lm.scores else None
     beside = 0
     if extra is not None:
         # A question that is no anchor is one more read.
         beside = int(extra.options["anchors"]) + rounds[-1].messages
-        rounds = plan_race(prices, messages, reads, READS_OF_FIT + beside)
+        try:
+            rounds = plan_race(prices, messages, reads, READS_OF_FIT + beside)
+        except TooFewReadsError:
+            extra, beside = None, 0
     return rounds, extra, reads_of(rounds, prices[: rounds[0].prompts]) + READS_OF_FIT + beside
 
 

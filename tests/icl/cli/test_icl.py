@@ -215,6 +215,13 @@ def test_a_grid_whose_pool_has_shrunk_runs_anew_and_takes_copies_out_as_evaluate
     assert len((out / "records.jsonl").read_text().splitlines()) == 8
 
 
+def test_settings_that_change_nothing_are_told(classify):
+    _, _, err = classify("--selector", "knn", "--vote", "0.5", "--orders", "2", "x")
+    assert "note: without effect beside the other settings: orders 2, vote 0.5\n" in err
+    _, _, err = classify("--selector", "knn", "-k", "3", "x")
+    assert "without effect" not in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clfcore.data.columns import Columns
 from clfcore.data.messages import load_pool
 from clfcore.errors import TuneshotError
+from clfcore.types import Example
 from icl.lm.open import open_lm
 from icl.prompt.free_prompts import FREE_PROMPTS
 from icl.prompt.tasks import TASKS, TEMPLATES, task_from_file
@@ -234,6 +236,36 @@ def test_a_part_or_a_table_that_is_not_there_is_refused(tmp_path):
     (tmp_path / "snli").mkdir()
     with pytest.raises(TuneshotError, match=r"cannot read .*test\.tsv: No such file"):
         TASKS["snli"].load("test", tmp_path)
+
+
+TABLES = {
+    "commonsense_qa": (
+        "question\tchoices\tanswer\n"
+        'Where?\t["a", "b", "c", "d", "e"]\tB\n',
+        Example("Where? (A) a (B) b (C) c (D) d (E) e", "B"),
+    ),
+    "snli": (
+        "text_a\ttext_b\tlabel\nA dog runs.\tIt sits.\tcontradiction\n",
+        Example("A dog runs. Hypothesis: It sits.", "contradiction"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_of_ones_own_may_have_the_columns_of_the_task(tmp_path, name):
+    content, example = TABLES[name]
+    (path := tmp_path / "mine.tsv").write_text(content)
+    assert TASKS[name].read(path).examples == [example]
+
+
+@pytest.mark.parametrize("name", [*TABLES, "sms_spam", "sst2"])
+def test_a_table_of_ones_own_may_have_plain_columns(tmp_path, name):
+    label, other, *_ = TASKS[name].labels
+    (path := tmp_path / "mine.tsv").write_text(f"text\tlabel\nhello\t{label}\nbye\t{other}\n")
+    examples = [Example("hello", label), Example("bye", other)]
+    assert TASKS[name].read(path).examples == examples
+    named = Columns("text", "label")
+    assert TASKS[name].read(path, named).examples == examples
 
 
 # --- published data, from Hugging Face ------------------------------------------------------------

@@ -9,7 +9,8 @@ from clfcore.errors import TuneshotError
 from clfcore.types import Example
 from icl.few_shot import FewShot
 from icl.lm.base import Scored
-from icl.prompt.tasks import task_with_labels
+from icl.prompt.tasks import TASKS, task_with_labels
+from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 from icl.tuning.candidates import candidate_prompts
 from icl.tuning.contender import Contender
@@ -175,6 +176,25 @@ def test_knn_prompting_is_tried_with_a_quarter_of_the_reads():
     assert tried["messages"] == result.recipe.basis["asked"]
     few = tuned(CountingLM(), MESSAGES, reads=100)
     assert all(trial["settings"]["selector"] != "knn_prompting" for trial in few.tried)
+
+
+def test_knn_prompting_is_left_out_where_the_reads_pay_only_for_the_others():
+    few = MESSAGES[:16]
+    result = tuned(CountingLM(), few, reads=64, default=FewShotConfig(orders=4))
+    assert result.recipe.basis["reads"] <= 64
+    assert all(trial["settings"]["selector"] != "knn_prompting" for trial in result.tried)
+
+
+def test_where_every_message_has_its_own_choices_nothing_votes():
+    questions = [
+        Example(f"question{n}? (A) a{n} (B) b{n} (C) c{n} (D) d{n} (E) e{n}", "ABCDE"[n % 5])
+        for n in range(60)
+    ]
+    result = tune(questions, TASKS["commonsense_qa"], CountingLM(), HashedWords(), reads=300)
+    assert result.tried
+    for trial in result.tried:
+        assert trial["settings"]["vote"] == 0
+        assert not SELECTORS[trial["settings"]["selector"]].votes
 
 
 class WithoutVocabulary(CountingLM):
