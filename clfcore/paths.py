@@ -212,6 +212,22 @@ def atomic_write(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def check_can_write(folder: Path) -> None:
+    """Refuses a folder that nothing could be put into, before the work whose result goes there.
+
+    Nothing is made: neither the folder nor what is above it need be there.
+
+    Raises:
+        CannotWriteError: it, or the nearest folder above it that is there, cannot be written.
+    """
+    nearest = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
 def _cannot_write(path: Path, error: OSError) -> CannotWriteError:
     cached = path.is_relative_to(cache_dir())
     remedy = (

@@ -10,7 +10,7 @@ from typing import Any
 from clfcore import __version__
 from clfcore.errors import TuneshotError
 from clfcore.model.spec import GPTConfig, Reading
-from clfcore.paths import ASSETS, expanded
+from clfcore.paths import ASSETS, check_can_write, expanded
 
 BUNDLED = ASSETS / "gpt2-mini"
 FORMAT = 2
@@ -96,10 +96,7 @@ def check_free(folder: Path, mark: str = "meta.json", what: str = "a checkpoint"
     """
     if os.path.exists(folder) and not os.path.exists(folder / mark):
         raise TuneshotError(f"{folder} exists and is not {what}; choose another --out")
-    above = next(path for path in (*folder.parents, Path()) if os.path.exists(path))
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        why = "cannot be written" if above.is_dir() else "is a file, not a folder"
-        raise TuneshotError(f"{above.absolute()} {why}; choose another --out")
+    check_can_write(folder.parent)
 
 
 def checkpoint_path(path: Path | None) -> Path:

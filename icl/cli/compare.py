@@ -28,7 +28,7 @@ from clfcore.data.quality import conflict_note
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.metrics import NBSP
 from clfcore.json_text import to_json
-from clfcore.paths import atomic_write
+from clfcore.paths import atomic_write, check_can_write
 from clfcore.types import NO_ANSWER
 from clfcore.weights.source import check_source
 from clfcore.wording import duration, listed
@@ -161,6 +161,7 @@ def compare(
     if plan.lm.startswith(API) and any(METHODS[method].tunes_lm for method in plan.methods):
         raise no_weights_here(plan.lm)
     check_source(plan.base)
+    check_can_write(out)
     messages = source.load()
     split = split_task(
         messages,

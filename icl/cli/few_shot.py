@@ -9,7 +9,7 @@ from clfcore.cli.terminal import ProgressBars, print_note, printable, stderr
 from clfcore.data.columns import Columns
 from clfcore.data.messages import load_pool
 from clfcore.data.quality import conflict_note
-from clfcore.data.split import grouped_stratified_split, normal_form
+from clfcore.data.split import UnusableInput, grouped_stratified_split, normal_form
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record
 from clfcore.types import Example, OnProgress, ignore
@@ -108,15 +108,27 @@ def build_few_shot(
 
 
 def pool_and_questions(
-    task: Task, source: TaskSource, data: Path | None
+    task: Task, source: TaskSource, data: Path | None, *, may_lack_questions: bool = False
 ) -> tuple[list[Example], list[Example]]:
     """Messages to show and messages to ask about, of which none is a copy of another.
+
+    Args:
+        task: what is asked.
+        source: where messages to show come from.
+        data: messages to ask about; ``None``: the task's test part.
+        may_lack_questions: whether a pool of the user's does for a task that is too small to have
+            a test part.
 
     Raises:
         TuneshotError: they cannot be read.
     """
     if data is None:
-        questions = task.load("test", source.folder)
+        try:
+            questions = task.load("test", source.folder)
+        except UnusableInput:
+            if source.pool is None or not may_lack_questions:
+                raise
+            questions = []
     else:
         questions = task.read(data, source).examples
     if source.pool is not None:

@@ -22,6 +22,7 @@ from clfcore.data.columns import MESSAGES
 from clfcore.data.draw import draw, fewer_asked
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.records import Record
+from clfcore.paths import check_can_write
 from clfcore.types import Example, ignore
 from icl.cli.few_shot import (
     build_few_shot,
@@ -149,6 +150,7 @@ def grid(
         calibrations=_names(calibrations), baselines=_names(baselines), seeds=range(seeds),
         options=of_selector, limit=limit, balanced=balanced, **settings,
     )  # fmt: skip
+    check_can_write(out)
     records = run_grid(grid_cells, source, data, models, out, ray)
     failed = [record for record in records if "error" in record]
     stdout.print(f"{out / 'table.md'}: {len(records) - len(failed)} cells", soft_wrap=True)

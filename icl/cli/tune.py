@@ -21,10 +21,11 @@ from clfcore.cli.terminal import (
 from clfcore.data.columns import MESSAGES
 from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
-from clfcore.paths import atomic_write
+from clfcore.paths import atomic_write, check_can_write
 from icl.cli.few_shot import pool_and_questions, task_named
 from icl.cli.options import ModelChoice, TaskSource
 from icl.lm.open import check_lm, open_lm
+from icl.selectors.table import SELECTORS
 from icl.settings import FewShotConfig
 from icl.tuning.candidates import TUNED
 from icl.tuning.race import USUAL_READS
@@ -86,10 +87,15 @@ def tune(
     """
     if out.suffix != ".json" or out.is_dir():
         raise TuneshotError(f"--out must be a file that ends in .json, not {out}")
+    if (tried := out.with_suffix(".jsonl")).is_dir():
+        raise TuneshotError(
+            f"{tried} is a folder, and what was tried goes there; choose another --out"
+        )
+    check_can_write(out.parent)
     check_lm(models.lm, models.base_url)
     task = task_named(source.task, source)
     task.check_prompt()
-    labelled, _ = pool_and_questions(task, source, data)
+    labelled, _ = pool_and_questions(task, source, data, may_lack_questions=True)
     from icl.pool.embed import SentenceEmbedder
     from icl.tuning.tune import tune as choose
 
@@ -99,7 +105,7 @@ def tune(
             labelled, task, lm, SentenceEmbedder(models.embedder),
             default=settings, reads=reads, vote=vote, note=print_note, on_progress=bars,
         )  # fmt: skip
-    with atomic_write(tried := out.with_suffix(".jsonl")) as new:
+    with atomic_write(tried) as new:
         new.write_text("".join(to_json(trial) + "\n" for trial in tuned.tried), encoding="utf-8")
     tuned.recipe.write(out)
     if json:
@@ -123,18 +129,43 @@ def _print_best(tuned: "Tuned") -> None:
         shown = trial["settings"]
         best.setdefault(tuple(shown[name] for name in ("selector", "k", "balance", "order")), trial)
     rows = sorted(best.values(), key=lambda trial: (-trial["messages"], trial["nats"]))
-    numbers = ("k", "vote", "messages", "right", "nats")
-    headings = [name for name in TUNED if name != "options"] + ["messages", "right", "nats"]
     print_table(
-        "", *(Column(each, justify="right") if each in numbers else each for each in headings),
+        "", "prompt", "answer",
+        *(Column(heading, justify="right") for heading in ("messages", "right", "nats")),
         rows=[
             (
                 "→" if trial["chosen"] else "",
-                *(str(trial["settings"][name]) for name in TUNED if name != "options"),
+                _prompt_in_words(trial["settings"]),
+                _answer_in_words(trial["settings"]),
                 str(trial["messages"]),
                 f"{trial['accuracy']:.1%}",
                 f"{trial['nats']:.3f}",
             )
             for trial in rows[:SHOWN]
         ],
+        caption="prompt: selector, k, balance, order; answer: scoring, calibration, vote",
+        caption_justify="left",
     )  # fmt: skip
+
+
+def _prompt_in_words(settings: Mapping[str, Any]) -> str:
+    """Which examples are shown, or which messages vote; the usual order is not named."""
+    selector = SELECTORS[settings["selector"]]
+    if settings["selector"] == "zero":
+        return "zero"
+    words = [f"{settings['selector']} {settings['k']}"]
+    if selector.balance is None:
+        words.append(settings["balance"])
+    if not selector.votes and settings["order"] != FewShotConfig().order:
+        words.append(settings["order"])
+    return ", ".join(words)
+
+
+def _answer_in_words(settings: Mapping[str, Any]) -> str:
+    """How what was read is answered."""
+    words = [] if SELECTORS[settings["selector"]].votes else [settings["scoring"]]
+    if words and settings["calibration"] != "none":
+        words.append(settings["calibration"])
+    if settings["vote"]:
+        words.append(f"vote {settings['vote']:g}")
+    return ", ".join(words)

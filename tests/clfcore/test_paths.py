@@ -139,3 +139,20 @@ def test_what_is_asked_for_and_cannot_be_kept_names_the_variable(tmp_path, monke
         paths.atomic_write(cache_dir() / "corpus") as new,
     ):
         new.write_text("messages")
+
+
+# --- before the work ---------------------------------------------------------------------------
+
+
+def test_a_folder_that_can_be_made_is_not_made_yet(tmp_path):
+    paths.check_can_write(tmp_path / "runs" / "first")
+    paths.check_can_write(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["file", "file/deep/er", "nowhere", "/proc/x"])
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path, folder):
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
+    with pytest.raises(TuneshotError, match="cannot write"):
+        paths.check_can_write(tmp_path / folder)

@@ -48,6 +48,8 @@ def test_a_recipe_is_chosen_written_and_used(icl, home, tmp_path):
     assert code == 0, err
     assert "at most 6" in err or "at most 5" in err, "reads, before the first of them"
     assert "→" in told
+    assert all(len(line) <= 80 for line in told.splitlines()[:-2])
+    assert len({line.split()[-1] for line in told.splitlines() if "%" in line}) > 1, "not cut"
     recipe = json.loads(out.read_text())
     assert recipe["labels"] == ["ham", "spam"]
     assert recipe["basis"]["labelled"]["messages"] == 70, "the training part"
@@ -100,6 +102,8 @@ def test_what_is_no_recipe_is_wrong_usage(icl, tmp_path, content):
     [
         (("--out", "recipe.jsonl"), "must be a file that ends in .json, not recipe.jsonl"),
         (("--out", "there.json/"), "must be a file that ends in .json, not there.json"),
+        (("--out", "file/r.json"), "cannot write file: there is a file"),
+        (("--out", "tried.json"), "tried.jsonl is a folder"),
         (("--reads", "9"), "reads must be 17 or more here, not 9"),
     ],
 )
@@ -108,10 +112,25 @@ def test_what_cannot_be_done_is_said_and_nothing_is_written(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.json").mkdir()
+    (tmp_path / "tried.jsonl").mkdir()
+    (tmp_path / "file").touch()
     code, _, err = icl("tune", "--data", home / "data.tsv", *options)
     assert code == 1
     assert complaint in " ".join(err.split())
-    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"there.json", "tried.jsonl", "file"}
+
+
+def test_a_pool_that_is_too_small_to_be_split_can_be_tuned_on(icl, home, tmp_path):
+    lines = (home / "data.tsv").read_text().splitlines(keepends=True)
+    (pool := tmp_path / "pool.tsv").write_text("".join(lines[:19]))
+    out = tmp_path / "r.json"
+    given = ("--task", pool, "--pool", pool)
+    code, _, err = icl("tune", *given, "--reads", "40", "--out", out)
+    assert code == 0, err
+    assert json.loads(out.read_text())["basis"]["labelled"]["messages"] == 19
+    code, _, err = icl("evaluate", *given)
+    assert code == 1
+    assert "has 9 messages" in " ".join(err.split()), "there is nothing to ask about"
 
 
 def test_what_is_interrupted_leaves_no_file(icl, home, tmp_path, monkeypatch):
