@@ -8,6 +8,7 @@ code on each line. ``TUNESHOT_AUTH_HEADER`` is a header in which a proxy says wh
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from clfcore.data.forms.text import read_text
@@ -64,6 +65,39 @@ def read_codes() -> dict[str, str]:
     if not codes:
         raise TuneshotError(f"{place} names nobody; write {form}")
     return codes
+
+
+class LoginCodes:
+    """The codes in force; those of a file are read again when it has changed, without a restart.
+
+    A file that cannot be used any more leaves the codes of before in force, and a line in the log.
+
+    Raises:
+        TuneshotError: as ``read_codes``.
+    """
+
+    def __init__(self) -> None:
+        self._seen = _look()  # before it is read: what changes meanwhile is seen next time
+        self._codes: Mapping[str, str] = read_codes()
+
+    def current(self) -> Mapping[str, str]:
+        """Name -> code; the same object until something changes. Costs one look at the file."""
+        if (seen := _look()) != self._seen:
+            self._seen = seen
+            try:
+                self._codes = read_codes()
+            except TuneshotError as error:
+                log.warning("the codes have changed, and those of before stay in force: %s", error)
+        return self._codes
+
+
+def _look() -> tuple[int, ...] | None:
+    """What is different after the file of the codes has changed."""
+    try:
+        file = expanded(os.environ[CODES_FILE]).stat()
+    except (KeyError, OSError):
+        return None
+    return file.st_mtime_ns, file.st_ctime_ns, file.st_size, file.st_ino
 
 
 def cookie_key() -> str:

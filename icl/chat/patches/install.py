@@ -6,7 +6,7 @@ no longer needed.
 
 import os
 
-from icl.chat import login
+from icl.chat.login import install as login
 from icl.chat.patches import (
     languages,
     offline,

@@ -244,7 +244,7 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         return ThreadDict(
             **rows[0],
             steps=[StepDict(**step, feedback=thumb_of.get(step["id"])) for step in messages],
-            elements=[self._element(row) for row in shown],
+            elements=[self._element(row, rows[0]["userIdentifier"]) for row in shown],
         )
 
     # --- steps ----------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         rows = await self._read(
             select(elements).where(elements.c.threadId == thread_id, elements.c.id == element_id)
         )
-        return self._element(rows[0]) if rows else None
+        return self._element(rows[0], await self.get_thread_author(thread_id)) if rows else None
 
     @queue_until_user_message()
     @log_failure
@@ -347,9 +347,9 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         await self._write(lambda connection: connection.execute(query))
         await asyncio.to_thread(self.files.delete, open_thread, element_id)
 
-    def _element(self, row: dict[str, Any]) -> ElementDict:
+    def _element(self, row: dict[str, Any], owner: str) -> ElementDict:
         if row["objectKey"]:
-            link = self.files.link(row["objectKey"], row["mime"])
+            link = self.files.link(row["objectKey"], row["mime"], owner)
             row |= {"url": os.environ.get("CHAINLIT_ROOT_PATH", "") + link}
         return ElementDict(**{name: row[name] for name in row if name != "createdAt"})
 

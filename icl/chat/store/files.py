@@ -1,4 +1,4 @@
-"""Files of stored charts: on the local disk, read through links that are signed and expire."""
+"""Files of stored charts: on the local disk, read through links that are signed for one person."""
 
 import hashlib
 import hmac
@@ -54,19 +54,24 @@ class ElementFiles:
         else:
             (folder / _digest(element)).unlink(missing_ok=True)
 
-    def link(self, key: str, mime: str | None) -> str:
-        """An address that works for ``LINK_LIFETIME_SECONDS``, for this file only."""
+    def link(self, key: str, mime: str | None, owner: str) -> str:
+        """An address that works for ``LINK_LIFETIME_SECONDS``, for this file and person only."""
         query = {
             "mime": mime or "application/octet-stream",
             "until": str(int(time.time()) + LINK_LIFETIME_SECONDS),
         }
-        return f"{ROUTE}/{key}?{urlencode(query | {'signature': self._sign(key, **query)})}"
+        return f"{ROUTE}/{key}?{urlencode(query | {'signature': self._sign(key, owner, **query)})}"
 
-    async def serve(self, request: Request) -> Response:
-        """Answers a request for ``ROUTE/{key:path}``: what the signature says, or nothing."""
+    async def serve(self, request: Request, visitor: str) -> Response:
+        """Answers a request for ``ROUTE/{key:path}``: what the signature says, or nothing.
+
+        Args:
+            request: of a browser.
+            visitor: who is signed in there.
+        """
         key, query = request.path_params["key"], request.query_params
         mime, until = query.get("mime", ""), query.get("until", "")
-        signed = self._sign(key, mime, until).encode()
+        signed = self._sign(key, visitor, mime, until).encode()
         if not hmac.compare_digest(signed, query.get("signature", "").encode()):
             return PlainTextResponse("no such file", 404)
         if int(until) < time.time():
@@ -81,8 +86,8 @@ class ElementFiles:
         }
         return FileResponse(path, headers=headers, media_type=mime)
 
-    def _sign(self, key: str, mime: str, until: str) -> str:
-        signed = without_lone_surrogates("\n".join((key, until, mime))).encode()
+    def _sign(self, key: str, owner: str, mime: str, until: str) -> str:
+        signed = without_lone_surrogates("\n".join((key, until, owner, mime))).encode()
         return hmac.new(self._signing_key, signed, hashlib.sha256).hexdigest()
 
 

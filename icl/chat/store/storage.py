@@ -4,10 +4,14 @@ import functools
 
 import chainlit as cl
 import chainlit.server as server
+from chainlit.auth import get_token_from_cookies
 from chainlit.session import WebsocketSession
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from icl.chat.language import say
+from icl.chat.login import cookies
 from icl.chat.store.chat_store import ChatStore, incomplete_threads
 from icl.chat.store.database import database_url
 from icl.chat.store.files import ROUTE, ElementFiles
@@ -21,11 +25,10 @@ def install() -> None:
     Raises:
         TuneshotError: as ``data_layer``.
     """
-    layer = data_layer()  # now: the start is where a database that cannot be used is noticed
+    store = data_layer()  # now: the start is where a database that cannot be used is noticed
     cl.data_layer(data_layer)
-    if layer is not None:  # before Chainlit's last route, which takes every address
-        route = Route(ROUTE + "/{key:path}", layer.files.serve)
-        server.app.router.routes.insert(0, route)
+    if store is not None:  # before Chainlit's last route, which takes every address
+        server.app.router.routes.insert(0, Route(ROUTE + "/{key:path}", kept_file))
 
 
 @functools.cache
@@ -40,6 +43,14 @@ def data_layer() -> ChatStore | None:
         return None
     folder = data_dir()
     return ChatStore(database_url(folder), ElementFiles(folder / "elements", secret("files")))
+
+
+async def kept_file(request: Request) -> Response:
+    """A file of a stored chat, for the person it belongs to."""
+    store, visitor = data_layer(), cookies.name_in(get_token_from_cookies(request.cookies))
+    if store is None or visitor is None:
+        return PlainTextResponse("sign in first", 401)
+    return await store.files.serve(request, visitor)
 
 
 async def save_session() -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import http.cookiejar
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from starlette.testclient import TestClient
 from clfcore.errors import TuneshotError
 from tests.support.lazy import lazy
 from tests.support.pages import PROJECT, free_port
+from tests.support.signed_in import Visitor, page_that_dies
 from tests.support.stored_chats import enter, said, sqlite_url, use
 
 socketio = lazy("socketio")
@@ -603,8 +603,11 @@ def test_without_a_login_nothing_is_stored(monkeypatch, tmp_path):
 # --- files --------------------------------------------------------------------------------------
 
 
-def get(elements, address):
-    app = Starlette(routes=[Route(files.ROUTE + "/{key:path}", elements.serve)])
+def get(elements, address, visitor="anna"):
+    async def serve(request):
+        return await elements.serve(request, visitor)
+
+    app = Starlette(routes=[Route(files.ROUTE + "/{key:path}", serve)])
     return TestClient(app).get(address)
 
 
@@ -614,7 +617,7 @@ def files_of(elements):
 
 def test_a_link_gives_its_file_and_lets_nothing_in_it_run(elements):
     key = elements.write("thread", "element", b"<script>alert(1)</script>")
-    answer = get(elements, elements.link(key, "text/html"))
+    answer = get(elements, elements.link(key, "text/html", "anna"))
     assert answer.content == b"<script>alert(1)</script>"
     assert answer.headers["content-security-policy"].startswith("sandbox")
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -622,7 +625,7 @@ def test_a_link_gives_its_file_and_lets_nothing_in_it_run(elements):
 
 @pytest.mark.parametrize("name", ["mime", "until", "signature"])
 def test_a_changed_link_gives_nothing(elements, name):
-    link = elements.link(elements.write("thread", "element", b"x"), "text/plain")
+    link = elements.link(elements.write("thread", "element", b"x"), "text/plain", "anna")
     path, query = link.split("?")
     changed = dict(urllib.parse.parse_qsl(query)) | {name: "99999999999"}
     assert get(elements, f"{path}?{urllib.parse.urlencode(changed)}").status_code == 404
@@ -630,17 +633,21 @@ def test_a_changed_link_gives_nothing(elements, name):
     assert get(elements, f"{path}?{urllib.parse.urlencode(changed)}").status_code == 404
 
 
-def test_a_link_is_good_for_one_file_and_one_key(elements, tmp_path):
-    link = elements.link(elements.write("thread", "one", b"x"), "text/plain")
+def test_a_link_is_good_for_one_file_one_key_and_one_person(elements, tmp_path):
+    link = elements.link(elements.write("thread", "one", b"x"), "text/plain", "anna")
     other = elements.write("thread", "two", b"y")
     assert get(elements, f"{files.ROUTE}/{other}?{link.split('?')[1]}").status_code == 404
     elsewhere = files.ElementFiles(elements.folder, "another key")
     assert get(elsewhere, link).status_code == 404
+    assert get(elements, link, visitor="ben").status_code == 404
+    assert get(elements, link).status_code == 200
 
 
 def test_an_old_link_says_so(elements, monkeypatch):
     monkeypatch.setattr("icl.chat.store.files.LINK_LIFETIME_SECONDS", -1)
-    answer = get(elements, elements.link(elements.write("thread", "one", b"x"), "text/plain"))
+    answer = get(
+        elements, elements.link(elements.write("thread", "one", b"x"), "text/plain", "anna")
+    )
     assert answer.status_code == 403
     assert "reload" in answer.text
 
@@ -650,141 +657,17 @@ def test_no_id_leads_out_of_the_folder(elements, id):
     key = elements.write(id, id, b"x")
     (path,) = files_of(elements)
     assert path.resolve().is_relative_to(elements.folder.resolve())
-    assert get(elements, elements.link(key, None)).content == b"x"
+    assert get(elements, elements.link(key, None, "anna")).content == b"x"
 
 
 def test_even_a_signed_way_out_of_the_folder_is_closed(elements, tmp_path):
     (tmp_path / "secret").write_text("x")
     elements.write("thread", "one", b"x")
     for key in ("../secret", "..%2Fsecret", str(tmp_path / "secret")):
-        assert get(elements, elements.link(key, "text/plain")).status_code == 404
+        assert get(elements, elements.link(key, "text/plain", "anna")).status_code == 404
 
 
 # --- the whole way, through a server ------------------------------------------------------------
-
-PAGE = """
-import os
-import signal
-
-import chainlit as cl
-import icl.chat.patches.install
-from icl.chat import login; from icl.chat.store import storage
-
-login.install()
-storage.install()
-
-@cl.on_chat_resume
-async def resume(thread):
-    await cl.context.emitter.send_toast(str(cl.user_session.get("shots")))
-
-@cl.on_message
-async def on_message(message):
-    if message.content == "die":
-        cl.user_session.set("shots", 8)
-        await storage.save_session()
-        os.kill(os.getpid(), signal.SIGKILL)
-    card = cl.CustomElement(name="CompareCard", props={"said": message.content})
-    chart = cl.Text(name="chart", content="chart of " + message.content)
-    await cl.Message(content="Both say spam.", elements=[card, chart]).send()
-"""
-
-
-class Visitor:
-    """A logged-in person, as a program."""
-
-    def __init__(self, url):
-        self.url, self.jar = url, http.cookiejar.CookieJar()
-        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
-
-    def ask(self, path, method="GET", form=None, **body):
-        data = urllib.parse.urlencode(form).encode() if form else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self.url + path,
-            data=None if method == "GET" else data,
-            method=method,
-            headers={} if form else {"Content-Type": "application/json"},
-        )
-        try:
-            with self.opener.open(request, timeout=20) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read().decode()
-
-    async def chat(self, text=None, thread=""):
-        """Resumes a chat or begins one, and says ``text``; returns what the page received."""
-        seen, done = [], asyncio.Event()
-        client = socketio.AsyncClient()
-
-        @client.on("*")
-        async def hear(event, *data):
-            seen.append((event, data[0] if data else None))
-            names = [event for event, _ in seen]
-            turn = names[names.index("task_start") :] if "task_start" in names else []
-            if event == "resume_thread" or {"task_end", "first_interaction"} <= set(turn):
-                done.set()
-
-        @client.event
-        async def disconnect(reason):
-            done.set()
-
-        await client.connect(
-            self.url,
-            headers={"Cookie": "; ".join(f"{c.name}={c.value}" for c in self.jar)},
-            auth={
-                "clientType": "webapp",
-                "sessionId": str(uuid.uuid4()),
-                "threadId": thread,
-                "userEnv": "{}",
-                "chatProfile": "",
-            },
-            socketio_path="/ws/socket.io",
-            transports=["websocket"],
-        )
-        await client.emit("connection_successful")
-        if text:
-            await asyncio.sleep(0.5)
-            done.clear()
-            message = {
-                "id": str(uuid.uuid4()),
-                "name": "anna",
-                "type": "user_message",
-                "output": text,
-                "createdAt": chat_store.now(),
-            }
-            await client.emit("client_message", {"message": message, "fileReferences": []})
-        await asyncio.wait_for(done.wait(), 20)
-        await client.disconnect()
-        return seen
-
-
-@contextlib.contextmanager
-def page(folder, port, **environment):
-    (folder / "app.py").write_text(PAGE)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "chainlit", "run", "app.py", "--headless", "--port", str(port)],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(PROJECT),
-            "CHAINLIT_APP_ROOT": str(folder),
-            "TUNESHOT_DATA": str(folder / "data"),
-            "TUNESHOT_CODES": "anna:correct horse,ben:battery staple",
-            **environment,
-        },
-        stderr=(folder / "log").open("ab"),
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(240):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
-                break
-            assert process.poll() is None, (folder / "log").read_text()
-            time.sleep(0.1)
-        yield process
-    finally:
-        process.kill()
-        process.wait(20)
 
 
 @pytest.mark.slow
@@ -795,7 +678,7 @@ def test_a_chat_survives_the_death_of_the_server(url, tmp_path):
     port = free_port()
     anna, ben = (Visitor(f"http://127.0.0.1:{port}") for _ in range(2))
 
-    with page(tmp_path, port, **place):
+    with page_that_dies(tmp_path, port, **place):
         login = {"username": "anna", "password": "wrong horse"}
         assert anna.ask("/login", "POST", login)[0] == 401
         assert anna.ask("/login", "POST", login | {"password": "correct horse"})[0] == 200
@@ -815,7 +698,7 @@ def test_a_chat_survives_the_death_of_the_server(url, tmp_path):
         assert ben.ask(f"/project/thread/{thread}")[0] == 401
         assert anna.ask(f"/project/thread/{uuid.uuid4()}")[0] == 404
         asyncio.run(anna.chat("die", thread))
-    with page(tmp_path, port, **place):
+    with page_that_dies(tmp_path, port, **place):
         events = dict(asyncio.run(anna.chat(thread=thread)))  # with the same cookie
         assert events["toast"]["message"] == "8"
         resumed = events["resume_thread"]

@@ -1,0 +1,52 @@
+"""Who may use the page, set up by environment variables alone; with none of them, everybody.
+
+``icl/session/login_codes.py`` reads them.
+"""
+
+import os
+from collections.abc import Mapping
+
+import chainlit as cl
+import chainlit.server as server
+
+from icl.chat.login import cookies, sockets
+from icl.chat.login.attempts import (
+    MAX_NAME_CHARACTERS,
+    CodeAuthenticator,
+    address,
+    remember_address,
+)
+from icl.session.login_codes import AUTH_SECRET, HEADER, LoginCodes, cookie_key, login_configured
+
+
+def install() -> None:
+    """Makes Chainlit ask who is there, if a login is configured.
+
+    Raises:
+        TuneshotError: two logins at once, or codes or a key of cookies that cannot be used.
+    """
+    # uvicorn believes what any program on this machine says it forwards, unless it is told whom to.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    if not login_configured():
+        return
+    server.app.add_middleware(cookies.guard_cookies)
+    os.environ[AUTH_SECRET] = cookie_key()  # where Chainlit looks for it
+    if header := os.environ.get(HEADER):
+        cookies.install(lambda name: header)
+
+        @cl.header_auth_callback
+        async def from_header(headers: Mapping[str, str]) -> cl.User | None:
+            name = headers.get(header, "").strip()
+            return cookies.user(name) if 0 < len(name) <= MAX_NAME_CHARACTERS else None
+
+        return
+    codes = LoginCodes()
+    cookies.install(lambda name: codes.current().get(name))
+    sockets.install(codes)
+    authenticator = CodeAuthenticator(codes.current)
+    server.app.add_middleware(remember_address)
+
+    @cl.password_auth_callback
+    async def from_code(username: str, password: str) -> cl.User | None:
+        name = await authenticator.authenticate(username, password, address.get())
+        return cookies.user(name) if name else None

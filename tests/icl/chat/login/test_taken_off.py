@@ -1,0 +1,74 @@
+"""Who is taken off the codes is out at once: every way in, on a real server."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from tests.support.lazy import lazy
+from tests.support.pages import free_port
+from tests.support.signed_in import CODES, OpenPage, Visitor, page_of_a_class
+
+socketio = lazy("socketio")
+sockets = lazy("icl.chat.login.sockets")
+
+AT_ONCE = 5.0  # seconds; a second, on a machine that has nothing else to do
+
+
+def write(file, codes):
+    file.write_text("".join(f"{name} {code}\n" for name, code in codes.items()))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("change", [{}, {"anna": "another horse"}], ids=["taken off", "new code"])
+def test_who_is_taken_off_or_gets_another_code_is_out_at_once_and_nobody_else(tmp_path, change):
+    file = tmp_path / "codes"
+    file.touch(mode=0o600)
+    write(file, CODES)
+    port = free_port()
+    anna, ben = (Visitor(f"http://127.0.0.1:{port}") for _ in range(2))
+
+    async def run():
+        open_pages = [await OpenPage(anna).open(), await OpenPage(anna).open()]
+        bens = await OpenPage(ben).open()
+        assert await open_pages[0].say("win cash") == ["Both say spam."]
+        thread = (await open_pages[0].until("first_interaction"))["thread_id"]
+
+        write(file, {"ben": CODES["ben"]} | change)
+        began = time.monotonic()
+        # One of her pages does nothing, the other asks something in the same moment.
+        await open_pages[1].client.emit("client_message", {"message": {}, "fileReferences": []})
+        for page in open_pages:
+            await asyncio.wait_for(page.closed.wait(), AT_ONCE)
+            assert page.all("reload") == [{}]  # which shows her the login
+        assert time.monotonic() - began < AT_ONCE
+
+        for path in ("/user", f"/project/thread/{thread}"):
+            assert (await asyncio.to_thread(anna.ask, path))[0] == 401
+        for session in (None, open_pages[0].session):  # a new page, and one that reconnects
+            with pytest.raises(socketio.exceptions.ConnectionError):
+                await anna.connect(socketio.AsyncClient(reconnection=False), session=session)
+        action = {"name": "why", "payload": {}}
+        for session in (open_pages[0].session, bens.session):
+            answer = await asyncio.to_thread(
+                anna.ask, "/project/action", "POST", action=action, sessionId=session
+            )
+            assert answer[0] == 401
+        assert await bens.say("see you") == ["Both say not spam."]
+        await bens.client.disconnect()
+
+    environment = {"TUNESHOT_CODES": "", "TUNESHOT_CODES_FILE": str(file)}
+    with page_of_a_class(tmp_path, port, **environment):
+        assert (anna.sign_in("anna"), ben.sign_in("ben")) == (200, 200)
+        asyncio.run(run())
+        assert anna.sign_in("anna", CODES["anna"]) == 401
+        if change:
+            assert anna.sign_in("anna", change["anna"]) == 200
+        else:
+            write(file, CODES)  # and back again
+            assert anna.ask("/user")[0] == 200
+        assert json.loads(anna.ask("/user")[1])["identifier"] == "anna"
+    log = (tmp_path / "log").read_text().splitlines()
+    assert "Traceback" not in "".join(log)
+    assert len(log) == 1, log
