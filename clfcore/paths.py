@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -198,17 +199,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
         scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     except OSError as error:
         raise _cannot_write(path, error) from error
-    new = scratch / path.name
+    new, old = scratch / path.name, scratch / "old"
     try:
         yield new
         if path.is_dir():
-            path.rename(scratch / "old")  # a folder cannot be replaced in one step
+            path.rename(old)  # a folder cannot be replaced in one step
         new.replace(path)
-    except OSError as error:
-        if (scratch / "old").exists() and not path.exists():
-            (scratch / "old").rename(path)
-        raise _cannot_write(path, error) from error
+    except Exception as error:
+        if (fault := os_error(error)) is None:
+            raise
+        raise _cannot_write(path, fault) from fault
     finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -218,14 +221,28 @@ def check_can_write(folder: Path) -> None:
     Nothing is made: neither the folder nor what is above it need be there.
 
     Raises:
-        CannotWriteError: it, or the nearest folder above it that is there, cannot be written.
+        CannotWriteError: it, or the nearest folder above it that is there, cannot be written, or
+            its disk is full.
     """
     nearest = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     try:
-        with tempfile.TemporaryFile(dir=nearest):
-            pass
+        with tempfile.TemporaryFile(dir=nearest) as file:
+            file.write(bytes(4096))
+            file.flush()
     except OSError as error:
         raise _cannot_write(folder, error) from error
+
+
+def os_error(error: Exception) -> OSError | None:
+    """What the operating system complained of; ``None`` if this is about something else.
+
+    Libraries in Rust (safetensors, tokenizers) raise kinds of their own, whose text names the
+    number.
+    """
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else None
 
 
 def _cannot_write(path: Path, error: OSError) -> CannotWriteError:

@@ -12,6 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TextIO
 
@@ -46,6 +47,7 @@ class _Console(Console):
         raise BrokenPipeError
 
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PATHS_FAULTS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
 
 stdout = _Console(highlight=False, markup=False, emoji=False)
@@ -157,9 +159,13 @@ def run_app(app: Callable[[], object]) -> None:
     """Runs a command line; what goes wrong and is no bug of ours becomes one line on stderr.
 
     So does each ``DataNote``, once, without ending anything. A console or pipe that is not UTF-8
-    gets a question mark for what it cannot show.
+    gets a question mark for what it cannot show. Where stderr cannot be written, the work goes on.
     """
     sys.stdout, sys.stderr = _any_encoding(sys.stdout), _any_encoding(sys.stderr)
+    if type(sys.stderr) is io.TextIOWrapper:
+        sys.stderr = _BestEffort(
+            sys.stderr.buffer, sys.stderr.encoding, "replace", line_buffering=True
+        )
     results = sys.stdout
     warnings.filterwarnings("once", category=DataNote)
     warnings.showwarning = _show_warning
@@ -183,13 +189,14 @@ def run_app(app: Callable[[], object]) -> None:
         _forget(results)
         raise SystemExit(141) from None
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            _forget(results)
-            _end(f"error: {error.strerror}; free some, and start again", 1)
-        if error.errno not in _PATHS_FAULTS or error.filename is None:
+        place = "" if error.filename is None else f"cannot use {os.fsdecode(error.filename)}: "
+        if error.errno in _FULL:
+            if not place:  # perhaps it is stdout
+                _forget(results)
+            _end(f"error: {printable(place)}{error.strerror}; free some, and start again", 1)
+        if error.errno not in _PATHS_FAULTS or not place:
             raise
-        place = printable(os.fsdecode(error.filename))
-        _end(f"error: cannot use {place}: {error.strerror}; check the path", 1)
+        _end(f"error: {printable(place)}{error.strerror}; check the path", 1)
 
 
 def _end(line: str, status: int) -> NoReturn:
@@ -219,6 +226,19 @@ class _Ascii(io.TextIOWrapper):
     """An ASCII stream by another name: to one that is called ASCII, Typer writes UTF-8."""
 
     encoding = "latin-1"
+
+
+class _BestEffort(io.TextIOWrapper):
+    """A stream for what people read meanwhile: a full disk, or nobody there, stops no work."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            super().flush()
 
 
 def _show_warning(

@@ -94,14 +94,19 @@ def append_lines(path: Path, records: Sequence[Record]) -> list[Record]:
     """Adds lines that are on the disk when this returns; returns them as they will be read.
 
     Raises:
-        TuneshotError: the file cannot be written.
+        TuneshotError: the file cannot be written; it is as it was before.
     """
     lines = [to_json(record) + "\n" for record in records]
+    raw, written = "".join(lines).encode(), 0
     try:
-        with path.open("ab") as file:
-            file.write("".join(lines).encode())
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("ab", buffering=0) as file:
+            try:
+                while written < len(raw):
+                    written += file.write(raw[written:])
+                os.fsync(file.fileno())
+            except OSError:  # half a line would run into the next one that is added
+                file.truncate(file.tell() - written)
+                raise
     except OSError as error:
         raise _cannot_use(path, error) from error
     return [json.loads(line) for line in lines]

@@ -4,6 +4,7 @@ Figures are made without pyplot, which keeps a list of windows behind the scenes
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from clfcore.errors import TuneshotError, missing_extra_explained
-from clfcore.paths import atomic_write
+from clfcore.paths import atomic_write, check_can_write
 from clfcore.training.loop import StepMetrics
 
 with missing_extra_explained("drawing curves"):
@@ -193,12 +194,7 @@ def tensorboard_watch(folder: Path) -> Iterator[Callable[[StepMetrics], None]]:
     """
     with missing_extra_explained("--tensorboard"):
         from torch.utils.tensorboard import SummaryWriter
-    try:
-        writer = SummaryWriter(str(folder))
-    except OSError as error:
-        raise TuneshotError(
-            f"cannot write {folder}: {error.strerror}; choose another folder"
-        ) from error
+    check_can_write(folder)
 
     def on_step(step: StepMetrics) -> None:
         curves = {
@@ -211,5 +207,18 @@ def tensorboard_watch(folder: Path) -> Iterator[Callable[[StepMetrics], None]]:
             if value is not None:
                 writer.add_scalar(name, value, step.examples_seen)
 
-    with writer:
+    with _told_once(), SummaryWriter(str(folder)) as writer:
         yield on_step
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """A full disk fails the next step; TensorBoard's thread would print a trace of it, too."""
+    usual = threading.excepthook
+    threading.excepthook = lambda about: (
+        None if isinstance(about.exc_value, OSError) else usual(about)
+    )
+    try:
+        yield
+    finally:
+        threading.excepthook = usual

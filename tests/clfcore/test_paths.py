@@ -1,7 +1,9 @@
 """Files that others' wheels carry, and the folders of the user."""
 
+import errno
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +12,17 @@ import pytest
 
 from clfcore import paths
 from clfcore.errors import TuneshotError
-from clfcore.paths import CARRIED, NOWHERE, cache_dir, carried_file, expanded, keep
+from clfcore.paths import (
+    CARRIED,
+    NOWHERE,
+    CannotWriteError,
+    atomic_write,
+    cache_dir,
+    carried_file,
+    check_can_write,
+    expanded,
+    keep,
+)
 
 
 @pytest.mark.parametrize("name", CARRIED)
@@ -141,6 +153,16 @@ def test_what_is_asked_for_and_cannot_be_kept_names_the_variable(tmp_path, monke
         new.write_text("messages")
 
 
+REFUSALS = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO]
+
+
+def refuse(number):
+    def refused(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return refused
+
+
 # --- before the work ---------------------------------------------------------------------------
 
 
@@ -156,3 +178,76 @@ def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path, folde
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     with pytest.raises(TuneshotError, match="cannot write"):
         paths.check_can_write(tmp_path / folder)
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+def test_a_place_that_takes_nothing_is_refused_before_the_work(number, tmp_path, monkeypatch):
+    check_can_write(tmp_path / "a/b/c.json")
+    assert list(tmp_path.iterdir()) == [], "asking leaves nothing"
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse(number))
+    with pytest.raises(CannotWriteError, match=os.strerror(number)):
+        check_can_write(tmp_path / "a/b/c.json")
+
+
+# --- in the middle of the work -------------------------------------------------------------------
+
+
+def write_and(path: Path, folder: bool, then=lambda: None) -> None:
+    with atomic_write(path) as new:
+        if folder:
+            new.mkdir()
+        (new / "new.txt" if folder else new).write_text("half")
+        then()
+
+
+STEPS = {
+    "make the folder": (Path, "mkdir"),
+    "make a scratch folder": (tempfile, "mkdtemp"),
+    "write": (None, ""),
+    "rename": (Path, "replace"),
+}
+
+
+@pytest.mark.parametrize("number", REFUSALS)
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("folder", [False, True], ids=["a file", "a folder"])
+def test_whatever_step_fails_the_old_stays_and_nothing_is_left_beside_it(
+    number, step, folder, tmp_path, monkeypatch
+):
+    path = tmp_path / "kept"
+    old = path / "old.txt" if folder else path
+    old.parent.mkdir(exist_ok=True)
+    old.write_text("old")
+    owner, function = STEPS[step]
+    if owner:
+        monkeypatch.setattr(owner, function, refuse(number))
+    with pytest.raises(CannotWriteError) as raised:
+        write_and(path, folder, (lambda: None) if owner else refuse(number))
+    monkeypatch.undo()
+    assert str(raised.value).startswith(f"cannot write {path}: {os.strerror(number)}; ")
+    assert old.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_library_that_wraps_the_systems_complaint_is_understood(tmp_path):
+    with (
+        pytest.raises(CannotWriteError, match="No space left on device; free some space"),
+        atomic_write(tmp_path / "weights"),
+    ):
+        raise ValueError("Error while serializing: I/O error: No space left (os error 28)")
+    with pytest.raises(ValueError, match="a bug"), atomic_write(tmp_path / "weights"):
+        raise ValueError("a bug")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_between_two_renamings_loses_nothing(tmp_path, monkeypatch):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept/old.txt").touch()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_and(tmp_path / "kept", folder=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["kept", "old.txt"]

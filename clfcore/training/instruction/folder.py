@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from clfcore import __version__
 from clfcore.json_text import to_json
@@ -56,10 +55,7 @@ def save_tuned(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     with atomic_write(folder) as new:
-        try:
-            tuned.network.save_pretrained(new)
-        except SafetensorError as error:  # its own kind for a full disk, too
-            raise OSError(str(error)) from error
+        tuned.network.save_pretrained(new)
         tuned.tokenizer.save_pretrained(new)
         for weights in new.glob("*.safetensors"):  # written for their owner's eyes only
             weights.chmod((new / "config.json").stat().st_mode)

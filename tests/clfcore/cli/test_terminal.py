@@ -1,9 +1,11 @@
 """Results on a console of any encoding, into a pipe that closes, onto a disk that is full."""
 
+import errno
 import io
 import json
 import os
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -14,6 +16,7 @@ from clfcore.cli.terminal import (
     new_app,
     print_evaluation,
     print_json,
+    print_note,
     run_app,
     with_examples,
 )
@@ -108,6 +111,34 @@ def test_a_full_disk_is_one_line(words, run):
     with open("/dev/full", "w") as stdout:
         status, err = run(icl.main, words, stdout)
     assert (status, err) == (1, "error: No space left on device; free some, and start again\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_where_nothing_can_be_said_the_work_is_done_all_the_same(run):
+    def work() -> None:
+        with ProgressBars() as bars:
+            bars("stage", 1, 1)
+        print_note("a note")
+        sys.stderr.write("a line\n" * 10_000)
+        print_json({"done": True})
+
+    written = io.BytesIO()
+    with suppress(OSError), open("/dev/full", "w") as stderr:  # closing it fails, too
+        stdout = io.TextIOWrapper(written, encoding="utf-8")
+        assert run(main_of(work), "work", stdout, stderr) == (0, "")
+    assert json.loads(written.getvalue()) == {"done": True}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_more_space_is_one_line_that_names_the_place_if_it_is_known(number, run, tmp_path):
+    def work(place: str = "") -> None:
+        raise OSError(number, os.strerror(number), *([place] if place else []))
+
+    says = f"{os.strerror(number)}; free some, and start again\n"
+    with (tmp_path / "out").open("w") as stdout:
+        assert run(main_of(work), "work", stdout) == (1, f"error: {says}")
+    told = run(main_of(work), "work --place a/b.tsv", io.StringIO())
+    assert told == (1, f"error: cannot use a/b.tsv: {says}")
 
 
 def test_closed_streams_are_no_mistake(run, monkeypatch, tmp_path):
