@@ -31,16 +31,16 @@ class Considered:
     ) -> None:
         self._template, self._pool, self._embedder, self._most = template, pool, embedder, most
 
-    def labels(self, text: str, shown: Iterable[str]) -> tuple[str, ...]:
+    def labels(self, text: str, vector: np.ndarray, shown: Iterable[str]) -> tuple[str, ...]:
         """Those considered for a message, in the order of all.
 
         The label of a copy of the message does not count: it would be the answer.
 
         Args:
             text: the message.
+            vector: its own, (d,) float32 of length 1.
             shown: the labels of the examples in its prompt.
         """
-        (vector,) = self._embedder.embed([text])  # (d,)
         considered = set(shown)
         for rank in (self._of_nearest, self._by_words):
             if len(considered) < self._most:

@@ -205,7 +205,8 @@ class FewShot:
         words = self.task.template.words_for(text)
         if self._considered is None:
             return words
-        return {label: words[label] for label in self._considered.labels(text, ())}
+        (vector,) = self.embedder.embed([text])
+        return {label: words[label] for label in self._considered.labels(text, vector, ())}
 
     def _check_language_model(self, lm: LM) -> None:
         """Refuses, before any work, a model that cannot do what the settings say."""
@@ -317,34 +318,45 @@ class FewShot:
         if not texts:
             return []
         start = time.perf_counter()
-        selections, neighbours = self._select(texts), self._neighbours(texts)
+        vectors = self._vectors(texts)
+        selections = self.selector.select(texts, vectors, self.config.k)
+        neighbours = self._neighbours(texts, vectors)
         selecting = 1000 * (time.perf_counter() - start) / len(texts)
         return [
-            self._read(text, selection, nearest, selecting)
-            for text, selection, nearest in zip(texts, selections, neighbours, strict=True)
+            self._read(text, vector, selection, nearest, selecting)
+            for text, vector, selection, nearest in zip(
+                texts, vectors, selections, neighbours, strict=True
+            )
         ]
 
     def prompt(self, text: str) -> Prompt:
         """What the language model would read for ``text``; raises as ``predict`` does."""
-        (selection,) = self._select([text])
+        selection = self._select(text)
         return self._showing.prompts(text, selection)[0]
 
     def select(self, text: str) -> tuple[list[Demonstration], tuple[PassedOver, ...]]:
         """What would be shown for ``text``, best first, and what was passed over."""
-        (selection,) = self._select([text])
+        selection = self._select(text)
         return self._showing.shown(selection), selection.passed_over
 
-    def _select(self, texts: Sequence[str]) -> list[Selection]:
-        needed = self.selector.needs_vectors
-        vectors = self.embedder.embed(texts) if needed else np.empty((len(texts), 0), np.float32)
-        return list(self.selector.select(texts, vectors, self.config.k))
+    def _select(self, text: str) -> Selection:
+        (selection,) = self.selector.select([text], self._vectors([text]), self.config.k)
+        return selection
 
-    def _neighbours(self, texts: Sequence[str]) -> list[tuple[Demonstration, ...]]:
+    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Of each message, (Q, d) float32; (Q, 0) where nothing asks for them."""
+        if self.selector.needs_vectors or self._voters or self._considered:
+            return self.embedder.embed(texts)
+        return np.empty((len(texts), 0), np.float32)
+
+    def _neighbours(
+        self, texts: Sequence[str], vectors: np.ndarray
+    ) -> list[tuple[Demonstration, ...]]:
         """The messages that vote beside the prompt, nearest first; none without such a vote."""
         if self._voters is None:
             return [()] * len(texts)
         count = min(self.config.voters, len(self.pool.representatives) - 1)
-        found = self._voters.select(texts, self.embedder.embed(texts), count)
+        found = self._voters.select(texts, vectors, count)
         return [tuple(demonstrations_of(self.pool, selection)[:count]) for selection in found]
 
     # --- what the language model says -------------------------------------------------------------
@@ -352,6 +364,7 @@ class FewShot:
     def _read(
         self,
         text: str,
+        vector: np.ndarray,
         selection: Selection,
         neighbours: tuple[Demonstration, ...],
         selecting: float,
@@ -366,7 +379,7 @@ class FewShot:
         else:
             if self._considered is not None:
                 shown = (each.label for each in ranked)
-                reading = replace(reading, considered=self._considered.labels(text, shown))
+                reading = replace(reading, considered=self._considered.labels(text, vector, shown))
             reading, limit = self._ask(self.lm, reading, selection)
         notes = tuple(self._showing.notes(reading, limit))
         return replace(reading, notes=notes, ms=selecting + 1000 * (time.perf_counter() - start))

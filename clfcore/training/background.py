@@ -93,6 +93,8 @@ class BackgroundTraining:
         self.out = out
         self._process = process
         self._stopped = self._ended = False
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()  # ``None``: no more come
+        self._reading = asyncio.create_task(self._read())
 
     @classmethod
     async def start(
@@ -146,9 +148,7 @@ class BackgroundTraining:
         To be read once. A reader that gives up early calls ``stop``.
         """
         last: Event | None = None
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            event = _from_line(line)
+        while (event := await self._events.get()) is not None:
             if not isinstance(event, TrainingProgress):
                 last = event
             elif not self._stopped:
@@ -170,8 +170,19 @@ class BackgroundTraining:
         self._stopped = True
         with suppress(ProcessLookupError):
             self._process.kill()
+        await self._reading
         await self._process.wait()
         self._clear()
+
+    async def _read(self) -> None:
+        """Takes events out of the pipe as they come: a full one would hold up the child."""
+        assert self._process.stdout is not None
+        try:
+            async for line in self._process.stdout:
+                if line.endswith(b"\n"):  # else it was killed while it wrote
+                    self._events.put_nowait(_from_line(line))
+        finally:
+            self._events.put_nowait(None)
 
     def _clear(self) -> None:
         shutil.rmtree(self.out, ignore_errors=True)

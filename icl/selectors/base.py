@@ -183,7 +183,8 @@ class Selector(Checked, ABC):
 
         Args:
             texts: Q queries.
-            vectors: (Q, d) float32, rows of length 1; (Q, 0) where ``needs_vectors`` is false.
+            vectors: (Q, d) float32, rows of length 1; where ``needs_vectors`` is false, they may
+                be (Q, 0).
             k: demonstrations wanted, at least 0.
 
         Raises:

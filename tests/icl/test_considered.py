@@ -1,5 +1,7 @@
 """Of many labels, a language model is asked about those that may be the answer."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -41,30 +43,56 @@ def classifier(lm=None, **settings):
     return made.fit(POOL)
 
 
+def embedded(text):
+    return text, *HashedWords().embed([text])
+
+
 def nearest_labels(text):
     cosines = (POOL.vectors @ HashedWords().embed([text])[0]).round(6)
     return list(dict.fromkeys(POOL.labels[row] for row in np.argsort(-cosines, kind="stable")))
+
+
+class CountingWords(HashedWords):
+    """Counts how often each text is embedded."""
+
+    def __init__(self):
+        self.embedded = Counter()
+
+    def embed(self, texts):
+        self.embedded.update(texts)
+        return super().embed(texts)
+
+
+@pytest.mark.parametrize("selector", ["topk", "mmr", "random", "zero", "knn"])
+def test_a_message_is_embedded_once_for_examples_voters_and_labels(selector):
+    embedder = CountingWords()
+    made = FewShot(TASK, selector, lm=AskedLM(), embedder=embedder, vote=0.5).fit(POOL)
+    made.predict(["word7 is new", "word8 is"])
+    assert embedder.embedded["word7 is new"] == embedder.embedded["word8 is"] == 1
 
 
 # --- which ----------------------------------------------------------------------------------------
 
 
 def test_those_of_the_most_similar_messages_are_considered_in_the_tasks_order():
-    chosen = Considered(TASK.template, POOL, HashedWords(), most=5).labels("word7 is new", ())
+    considered = Considered(TASK.template, POOL, HashedWords(), most=5)
+    chosen = considered.labels(*embedded("word7 is new"), ())
     assert chosen == tuple(label for label in LABELS if label in nearest_labels("word7 is new")[:5])
     assert "topic 7" in chosen
 
 
 def test_what_the_examples_show_is_considered_first_however_much_it_is():
     considered = Considered(TASK.template, POOL, HashedWords(), most=3)
-    assert {"topic 50", "topic 51"} < set(considered.labels("word7 is new", LABELS[50:52]))
-    assert considered.labels("word7 is new", LABELS[50:55]) == LABELS[50:55]
+    assert {"topic 50", "topic 51"} < set(
+        considered.labels(*embedded("word7 is new"), LABELS[50:52])
+    )
+    assert considered.labels(*embedded("word7 is new"), LABELS[50:55]) == LABELS[50:55]
 
 
 def test_the_label_of_a_copy_of_the_message_says_nothing():
     odd = make_pool(["the very same", "word1 so", "word2 so"], LABELS[:3])
     considered = Considered(TASK.template, odd, HashedWords(), most=2)
-    assert considered.labels("The very  same", ()) == LABELS[1:3]
+    assert considered.labels(*embedded("The very  same"), ()) == LABELS[1:3]
 
 
 def test_without_examples_the_labels_whose_words_are_like_the_message_are_considered():
@@ -80,7 +108,7 @@ def test_without_examples_the_labels_whose_words_are_like_the_message_are_consid
 
 def test_labels_that_no_message_shows_are_considered_where_there_is_room():
     few = make_pool(["word1 so", "word2 so"], LABELS[1:3])
-    chosen = Considered(TASK.template, few, HashedWords(), most=10).labels("topic 9", ())
+    chosen = Considered(TASK.template, few, HashedWords(), most=10).labels(*embedded("topic 9"), ())
     assert len(chosen) == 10
     assert {"topic 1", "topic 2", "topic 9"} <= set(chosen)
 

@@ -143,6 +143,38 @@ def test_stop_needs_no_reader(child, tmp_path):
     assert isinstance(last, TrainingFailed)
 
 
+MANY = """
+import sys
+while True:
+    print('["TrainingProgress", {"step": 1, "steps": 9}]')
+"""
+
+
+def test_stop_is_not_held_up_by_events_that_nobody_has_read(child, tmp_path):
+    child([], MANY)
+
+    async def run() -> list[Event]:
+        training = await BackgroundTraining.start(TAUGHT, tmp_path / "more")
+        await asyncio.sleep(0.5)  # much more than a pipe holds
+        await asyncio.wait_for(training.stop(), timeout=10)
+        return await follow(training)
+
+    (last,) = asyncio.run(run())
+    assert isinstance(last, TrainingFailed)
+
+
+def test_a_child_that_dies_in_the_middle_of_a_line_is_one_clear_line(child, tmp_path):
+    half = "sys.stdout.write('[\"TrainingPro'); sys.stdout.flush(); os.kill(os.getpid(), 9)"
+    child(STEPS, half)
+
+    async def run() -> list[Event]:
+        return await follow(await BackgroundTraining.start(TAUGHT, tmp_path / "more"))
+
+    *steps, last = asyncio.run(run())
+    assert steps == STEPS
+    assert "was killed" in last.problem
+
+
 def test_stop_after_the_end_keeps_the_checkpoint(child, tmp_path):
     out = tmp_path / "more"
     out_is_made = f"os.mkdir({str(out)!r})"
