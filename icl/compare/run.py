@@ -133,7 +133,7 @@ def run_cell(
         elif what == "second":
             examples = split.second
         elif what in PERTURBATIONS:
-            examples = tuple(perturbed(what, split.balanced_sample, split.words, split.split_seed))
+            examples = tuple(perturbed(what, examples, split.words, split.split_seed, split.fields))
         elif what.startswith("order "):
             number = int(what.removeprefix("order "))
             again = method.learn(replace(inputs, order="random", seed=number, chosen=chosen))

@@ -15,6 +15,7 @@ from clfcore.data.split import (
     normal_form,
 )
 from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.evaluation.perturb import Fields
 from clfcore.types import Example
 from clfcore.wording import listed
 from icl.prompt.tasks import TASKS, Task, task_with_labels
@@ -68,6 +69,14 @@ class TaskSplit:
             return {label: label.replace("_", " ") for label in self.task.labels}
         words = self.task.template.words
         return {label: words[label][0].strip() for label in self.task.labels}
+
+    @cached_property
+    def fields(self) -> Fields:
+        """What stands before a message, and before its label, in prompts."""
+        if self.task.own_labels:  # as above
+            return Fields()
+        template = self.task.template
+        return Fields(template.before_text, template.before_label)
 
 
 def split_task(
