@@ -80,6 +80,13 @@ class StepMetrics:
     val_loss: float | None = None
     val_accuracy: float | None = None
 
+    @property
+    def in_words(self) -> str:
+        """What a progress bar says of it."""
+        if self.val_accuracy is None:
+            return f"loss {self.loss:.3f}"
+        return f"validation loss {self.val_loss:.3f}, accuracy {self.val_accuracy:.4f}"
+
 
 @dataclass(slots=True)
 class TrainingState:

@@ -174,12 +174,7 @@ def fine_tune_on(
         return model.reading.tokens(start.encode(text), start.trunk.context_length)
 
     def report(step: StepMetrics) -> None:
-        figures = (
-            f"loss {step.loss:.3f}"
-            if step.val_accuracy is None
-            else f"validation loss {step.val_loss:.3f}, accuracy {step.val_accuracy:.4f}"
-        )
-        on_progress("fine-tune", step.step, step.steps, figures)
+        on_progress("fine-tune", step.step, step.steps, step.in_words)
         on_step(step)
 
     train_rows, val_rows = (Encoded.of(part, labels, read) for part in (train, val))

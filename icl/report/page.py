@@ -1,9 +1,9 @@
 """The report of a comparison: one HTML file that needs nothing else, not even a network.
 
 Data flows one way: the summary is read (findings.py), judged (verdict.py) and put into words
-(sentences.py), drawn (figures.py, crossover.py) and tabulated (tables.py), and assets/report.html
-says where all of it stands. Jinja escapes what it
-is given; what it is not to escape is made here, in four places marked ``Markup``.
+(sentences.py), drawn (figures.py, crossover.py) and tabulated (tables.py, answer_tables.py), and
+assets/report.html says where all of it stands. Jinja escapes what it is given; what it is not to
+escape is made here, in four places marked ``Markup``.
 """
 
 import base64
@@ -24,6 +24,7 @@ from clfcore.paths import atomic_write
 from clfcore.types import NO_ANSWER
 from clfcore.wording import duration
 from icl.figures.look import Drawing, drawing_json
+from icl.report import answer_tables as report_answer_tables
 from icl.report import figures as report_figures
 from icl.report import findings as words
 from icl.report import tables as report_tables
@@ -97,6 +98,7 @@ def report_page(summary: Mapping[str, Any]) -> bytes:
         curves=curves,
         crossings=crossings(findings),
         tables=report_tables,
+        answer_tables=report_answer_tables,
         ece=METRICS["ece"],
         no_answer=NO_ANSWER,
         policy=_policy(plotly, script),

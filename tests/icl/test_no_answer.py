@@ -18,9 +18,10 @@ from icl.batch.result import BatchResult, RowAnswer
 from icl.batch.run import BatchRun
 from icl.grid.cell import GridCell
 from icl.grid.table import table
+from icl.report.answer_tables import confusions
 from icl.report.findings import Findings
 from icl.report.page import report_page
-from icl.report.tables import confusions, markdown
+from icl.report.tables import markdown
 from icl.session import votes
 from icl.session.session import Model, Turn
 from icl.session.settings import Settings

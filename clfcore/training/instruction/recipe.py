@@ -95,12 +95,7 @@ def tune_language_model(
     on_progress("tune", 0, steps, f"{trained:,} of {total:,} weights are trained")
 
     def report(step: StepMetrics) -> None:
-        figures = (
-            f"loss {step.loss:.3f}"
-            if step.val_accuracy is None
-            else f"validation loss {step.val_loss:.3f}, answered {step.val_accuracy:.4f}"
-        )
-        on_progress("tune", step.step, step.steps, figures)
+        on_progress("tune", step.step, step.steps, step.in_words)
         on_step(step)
 
     device = device_of(accelerator)

@@ -37,8 +37,9 @@ from icl.compare.robustness import thresholds
 from icl.compare.run import method_input, run_cell
 from icl.compare.summary import summarize
 from icl.compare.task_split import find_task, split_task
+from icl.report.answer_tables import confusions
 from icl.report.findings import Findings
-from icl.report.tables import confusions, markdown
+from icl.report.tables import markdown
 from tests.support.doubles import save_tiny_lm
 
 MESSAGES = LabelledMessages(

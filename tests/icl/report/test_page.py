@@ -11,12 +11,13 @@ from axe_playwright_python.sync_playwright import Axe
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.metrics import METRICS, metric_of
 from icl.figures.look import drawing_json
+from icl.report.answer_tables import confusions, robustness
 from icl.report.crossover import crossover
 from icl.report.figures import cost_figure, costs, pareto, styles
 from icl.report.findings import Findings, number
 from icl.report.page import latest, write_report
 from icl.report.sentences import say
-from icl.report.tables import confusions, everything, markdown, pairs, robustness
+from icl.report.tables import everything, markdown, pairs
 from icl.report.verdict import verdicts
 from tests.support.summaries import HOSTILE, bare_summary, make_summary
 from tests.support.visits import CUT_OFF, LOOKS
