@@ -164,7 +164,7 @@ async def on_message(message: cl.Message) -> None:
 @one_line_errors
 async def why(action: cl.Action) -> None:
     """The button below an answer."""
-    turn = this_chat().turns.find(action.payload["turn"])
+    turn = this_chat().turns.find(action.payload.get("turn"))
     await commands.explain(workers, turn.text, turn.settings)
 
 
@@ -173,7 +173,7 @@ async def why(action: cl.Action) -> None:
 @one_line_errors
 async def sweep(action: cl.Action) -> None:
     """The other button below an answer."""
-    turn = this_chat().turns.find(action.payload["turn"])
+    turn = this_chat().turns.find(action.payload.get("turn"))
     await commands.sweep(workers, turn.text, turn.settings)
 
 
@@ -182,7 +182,7 @@ async def sweep(action: cl.Action) -> None:
 @one_line_errors
 async def question(action: cl.Action) -> None:
     """A question of a free prompt, below the answer to another."""
-    text = str(action.payload["text"])
+    text = str(action.payload.get("text", ""))
     await cl.Message(content=escape_markdown(text), type="user_message").send()
     await complete(workers, text, next(iter(FREE_PROMPTS)), this_chat().settings(None))
 

@@ -54,7 +54,7 @@ async def answer(
     finally:
         if waiting:
             await waiting.remove()
-    turn = Turn(_turn_id(), text, settings, reply)
+    turn = Turn(_turn_id(), text, settings, reply, voting.visitor())
     chat.turns.add(turn)
     voting.recent_turns.add(turn)
     card = cl.CustomElement(name="CompareCard", props=compare_card(reply), display="inline")

@@ -35,12 +35,14 @@ async def vote(payload: dict[str, str]) -> None:
     """Keeps a vote; of what the browser sends, only the turn's id and a label count.
 
     Raises:
-        TuneshotError: no login, a turn that is not remembered, an unknown label.
+        TuneshotError: no login, a turn that is not remembered, or another person's, an unknown
+            label.
     """
     if not login_configured():
         raise TuneshotError("votes are kept only where people sign in")
     label = str(payload.get("label"))
-    new = votes.vote(recent_turns.find(payload.get("turn")), label, _who())
+    turn = _own(payload.get("turn")) or recent_turns.find(None)  # nobody learns what others have
+    new = votes.vote(turn, label, votes.anonymous(visitor()))
     await asyncio.to_thread(votes.record, new)
     await cl.context.emitter.send_toast(
         say("Kept: it is {label}.", label=translated_label(label)), "success"
@@ -48,11 +50,19 @@ async def vote(payload: dict[str, str]) -> None:
 
 
 async def thumb(turn_id: str, up: bool, comment: str) -> None:
-    """Keeps a thumb of a turn that is still remembered; the page keeps others with the message."""
-    if turn_id in recent_turns:
-        new = votes.thumb(recent_turns[turn_id], up, comment, _who())
+    """Keeps a thumb of a visitor's own turn that is still remembered; the page keeps others with
+    the message.
+    """
+    if turn := _own(turn_id):
+        new = votes.thumb(turn, up, comment, votes.anonymous(visitor()))
         await asyncio.to_thread(votes.record, new)
 
 
-def _who() -> str:
-    return votes.anonymous(getattr(cl.user_session.get("user"), "identifier", None))
+def visitor() -> str:
+    """The name of who is signed in where this runs; empty: nobody."""
+    return getattr(cl.context.session.user, "identifier", "")
+
+
+def _own(turn_id: object) -> Turn | None:
+    turn = recent_turns.get(turn_id) if isinstance(turn_id, str) else None
+    return turn if turn and turn.visitor == visitor() else None

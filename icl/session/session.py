@@ -80,12 +80,14 @@ class Turn:
         text: the message.
         settings: how it was answered.
         reply: the answers.
+        visitor: the name of who asked; empty without a login.
     """
 
     id: str
     text: str
     settings: Settings
     reply: Reply
+    visitor: str = ""
 
     @property
     def labels(self) -> tuple[str, ...]:

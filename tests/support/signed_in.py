@@ -72,13 +72,20 @@ class Visitor:
         self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar))
 
     def ask(self, path, method="GET", form=None, **body):
-        data = urllib.parse.urlencode(form).encode() if form else json.dumps(body).encode()
-        request = urllib.request.Request(
-            self.url + path,
-            data=None if method == "GET" else data,
-            method=method,
-            headers={} if form else {"Content-Type": "application/json"},
-        )
+        if form:
+            return self.send(path, method, urllib.parse.urlencode(form).encode(), {})
+        data = None if method == "GET" else json.dumps(body).encode()
+        return self.send(path, method, data, {"Content-Type": "application/json"})
+
+    def upload(self, session, text):
+        """Uploads a table into a session."""
+        head = 'Content-Disposition: form-data; name="file"; filename="table.csv"\r\n'
+        body = f"--x\r\n{head}Content-Type: text/csv\r\n\r\n{text}\r\n--x--\r\n".encode()
+        form = {"Content-Type": "multipart/form-data; boundary=x"}
+        return self.send(f"/project/file?session_id={session}", "POST", body, form)
+
+    def send(self, path, method, data, headers):
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
             with self.opener.open(request, timeout=20) as answer:
                 return answer.status, answer.read().decode()
@@ -160,7 +167,9 @@ class OpenPage:
     async def say(self, text):
         """Says something; returns what was answered, after the end of the turn."""
         del self.seen[:]
-        await self.client.emit("client_message", user_message(text))
+        said = user_message(text)
+        self.said = said["message"]["id"]
+        await self.client.emit("client_message", said)
         await self.until("element")
         await self.until("task_end")
         return [
@@ -220,12 +229,14 @@ def _running(folder, port, run, **environment):
         stdout=subprocess.DEVNULL,
     )
     try:
-        for _ in range(240):
+        for _ in range(900):
             with contextlib.suppress(OSError):
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/health")
                 break
             assert process.poll() is None, (folder / "log").read_text()
             time.sleep(0.1)
+        else:
+            raise AssertionError((folder / "log").read_text())
         yield process
     finally:
         process.kill()

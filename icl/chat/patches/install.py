@@ -8,6 +8,7 @@ import os
 
 from icl.chat.login import install as login
 from icl.chat.patches import (
+    feedback,
     languages,
     offline,
     resend,
@@ -25,7 +26,7 @@ for _name in ("DISCORD_BOT_TOKEN", "SLACK_BOT_TOKEN"):
     os.environ.pop(_name, None)
 
 for _part in (
-    *(offline, shared_config, login, storage, routes, uploads),
+    *(offline, shared_config, login, storage, feedback, routes, uploads),
     *(session_ids, resend, languages),
 ):
     _part.install()

@@ -53,9 +53,11 @@ from icl.chat.store.schema import elements, feedbacks, steps, threads, users
 from icl.chat.store.statements import (
     INSERTS,
     new_thread,
+    own_steps,
     threads_page,
     threads_with_owner,
     upsert_row,
+    upsert_thumb,
 )
 
 log = logging.getLogger("tuneshot")
@@ -165,14 +167,21 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
 
     # --- threads --------------------------------------------------------------------------------
 
-    async def _ensure_thread(
+    async def _own_thread(
         self, connection: AsyncConnection, id: str, user_id: str | None = None
     ) -> None:
-        """The thread exists afterwards if its owner is known; an owner never changes."""
-        query = new_thread(self._insert, "id" if user_id else "identifier")
-        await connection.execute(
-            query, {"thread": id, "now": now(), "owner": user_id or _visitor()}
-        )
+        """The thread exists afterwards if its owner is known; an owner never changes.
+
+        Raises:
+            TuneshotError: it is another person's.
+        """
+        column, visitor = ("id", user_id) if user_id else ("identifier", _visitor())
+        owner = select(users.c[column]).join(threads).where(threads.c.id == id)
+        if await connection.scalar(owner) is None:
+            query = new_thread(self._insert, column)
+            await connection.execute(query, {"thread": id, "now": now(), "owner": visitor})
+        if visitor and await connection.scalar(owner) != visitor:
+            raise TuneshotError("this chat is another person's")
 
     @log_failure
     async def update_thread(
@@ -186,7 +195,7 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         """Changes what is given. A key of ``metadata`` that is ``None`` is removed."""
 
         async def work(connection: AsyncConnection) -> None:
-            await self._ensure_thread(connection, thread_id, user_id)
+            await self._own_thread(connection, thread_id, user_id)
             changes: dict[str, Any] = {"name": name and name[:MAX_NAME_CHARACTERS], "tags": tags}
             if metadata is not None:
                 old = select(threads.c.metadata).where(threads.c.id == thread_id)
@@ -282,7 +291,7 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         """Inserts or replaces a step or an element, within its own thread only."""
 
         async def work(connection: AsyncConnection) -> None:
-            await self._ensure_thread(connection, row["threadId"])
+            await self._own_thread(connection, row["threadId"])
             await connection.execute(upsert_row(self._insert, table, frozenset(row)), row)
 
         if row["threadId"] not in self._deleted:
@@ -291,24 +300,30 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
     # --- thumbs ---------------------------------------------------------------------------------
 
     async def upsert_feedback(self, feedback: Feedback) -> str:
-        """A thumb for a step; it has at most one."""
-        query = self._insert(feedbacks).values(
-            id=feedback.id or str(uuid.uuid4()),
-            forId=feedback.forId,
-            value=int(feedback.value),
-            comment=feedback.comment,
-        )
-        query = query.on_conflict_do_update(
-            index_elements=["forId"],
-            set_={"value": query.excluded.value, "comment": query.excluded.comment},
-        ).returning(feedbacks.c.id)
-        try:
-            return str(await self._write(lambda connection: connection.scalar(query)))
-        except IntegrityError as error:
-            raise TuneshotError("this answer is not kept, so its thumb cannot be") from error
+        """A thumb for a step in a thread of the visitor's; it has at most one.
+
+        Raises:
+            TuneshotError: there is no such step, or it is another person's.
+        """
+        values = {
+            "thumb": str(uuid.uuid4()),
+            "step": feedback.forId,
+            "visitor": _visitor(),
+            "value": int(feedback.value),
+            "comment": feedback.comment,
+        }
+        query = upsert_thumb(self._insert)
+        id = await self._write(lambda connection: connection.scalar(query, values))
+        if id is None:
+            raise TuneshotError("this answer is not kept among your chats, so its thumb cannot be")
+        return str(id)
 
     async def delete_feedback(self, feedback_id: str) -> bool:
-        query = delete(feedbacks).where(feedbacks.c.id == feedback_id)
+        """Takes a thumb in a thread of the visitor's back; whether there was one."""
+        query = delete(feedbacks).where(
+            feedbacks.c.id == feedback_id,
+            feedbacks.c.forId.in_(own_steps(_visitor(), steps.c.id)),
+        )
         return bool((await self._write(lambda connection: connection.execute(query))).rowcount)
 
     # --- elements -------------------------------------------------------------------------------

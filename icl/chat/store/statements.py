@@ -10,6 +10,7 @@ from typing import Any
 from chainlit.types import Pagination, ThreadFilter
 from sqlalchemy import (
     BindParameter,
+    Integer,
     Select,
     Table,
     Text,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from icl.chat.store.schema import feedbacks, steps, threads, users
+from icl.chat.store.schema import SafeText, feedbacks, steps, threads, users
 
 # Inserts that know ON CONFLICT; each dialect has its own, with no type in common.
 Insert = Callable[[Table], Any]
@@ -50,6 +51,29 @@ def upsert_row(insert: Insert, table: Table, names: frozenset[str]) -> Any:  # n
         set_={name: query.excluded[name] for name in names - {"threadId", "createdAt"}},
         where=table.c.threadId == query.excluded.threadId,
     )
+
+
+@functools.cache
+def upsert_thumb(insert: Insert) -> Any:  # noqa: ANN401
+    """Inserts or replaces the thumb of a step in a visitor's own thread; returns its id, if any.
+
+    Parameters: ``thumb``, its id if it is new; ``step``, ``visitor``, ``value``, ``comment``.
+    """
+    value, comment = bindparam("value", type_=Integer), bindparam("comment", type_=SafeText)
+    row = own_steps(_text("visitor"), _text("thumb"), steps.c.id, value, comment)
+    query = insert(feedbacks).from_select(
+        ["id", "forId", "value", "comment"], row.where(steps.c.id == _text("step"))
+    )
+    return query.on_conflict_do_update(
+        index_elements=["forId"],
+        set_={"value": query.excluded.value, "comment": query.excluded.comment},
+    ).returning(feedbacks.c.id)
+
+
+def own_steps(visitor: object, *columns: Any) -> Select[Any]:  # noqa: ANN401
+    """The steps of all threads of a visitor."""
+    joined = steps.join(threads).join(users)
+    return select(*columns).select_from(joined).where(users.c.identifier == visitor)
 
 
 def _text(name: str) -> BindParameter[str]:

@@ -7,6 +7,7 @@ import pytest
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
 from icl.cli.tuneshot import main
+from icl.session import votes
 from icl.session.login_codes import login_configured
 from tests.support.chat import handle, make_workers
 from tests.support.lazy import lazy
@@ -49,7 +50,22 @@ def test_a_vote_is_kept_and_becomes_a_labelled_message(signed_in, tmp_path, comm
     ]
 
 
-@pytest.mark.parametrize("payload", [{}, {"turn": "made up", "label": "spam"}])
+def test_nobody_votes_or_gives_a_thumb_for_the_message_of_another(signed_in, monkeypatch):
+    monkeypatch.setattr("icl.chat.voting.visitor", lambda: "anna")
+    turn = answered()
+    monkeypatch.setattr("icl.chat.voting.visitor", lambda: "ben")
+    with pytest.raises(TuneshotError, match="not remembered"):
+        handle(voting.vote, {"turn": turn.id, "label": "spam"})
+    handle(voting.thumb, turn.id, True, "ben's")
+    assert not votes.votes_file().exists()
+    monkeypatch.setattr("icl.chat.voting.visitor", lambda: "anna")
+    handle(voting.vote, {"turn": turn.id, "label": "spam"})
+    handle(voting.thumb, turn.id, True, "anna's")
+    assert {vote.who for vote in votes.read()} == {votes.anonymous("anna")}
+    assert len(votes.read()) == 2
+
+
+@pytest.mark.parametrize("payload", [{}, {"turn": ["x"]}, {"turn": "made up", "label": "spam"}])
 def test_a_vote_on_a_turn_that_never_was_is_refused(signed_in, payload):
     with pytest.raises(TuneshotError, match="answer"):
         handle(voting.vote, payload)

@@ -273,6 +273,31 @@ def test_a_thumb_can_be_given_changed_and_taken_back(url, elements):
     use(url, elements, work)
 
 
+@pytest.mark.parametrize("who", ["ben", None])
+def test_nobody_gives_changes_or_takes_back_the_thumb_of_another(url, elements, who):
+    async def work(store):
+        thread = await enter(store)
+        bare, liked = said(thread), said(thread)
+        for step in (bare, liked):
+            await store.create_step(step)
+        thumb = await store.upsert_feedback(cl.types.Feedback(forId=liked["id"], value=1))
+        before = await store.get_thread(thread)
+
+        await enter(store, "ben")
+        if who is None:
+            contexts.context_var.set(None)
+        for step in (bare, liked):
+            for id in (None, thumb):
+                with pytest.raises(TuneshotError, match="not kept among your chats"):
+                    await store.upsert_feedback(
+                        cl.types.Feedback(forId=step["id"], id=id, value=0, comment="ben's")
+                    )
+        assert not await store.delete_feedback(thumb)
+        assert await store.get_thread(thread) == before
+
+    use(url, elements, work)
+
+
 # --- many chats ---------------------------------------------------------------------------------
 
 
@@ -400,6 +425,8 @@ def test_nobody_writes_into_the_chat_of_another(url, elements):
 
         bens = await enter(store, "ben")
         await store.create_step(said(bens, "not mine", id=step["id"]))
+        await store.create_step(said(thread, "not mine"))  # a page that was open before hers
+        await store.update_thread(thread, name="not mine", metadata={"not": "mine"})
         for target in (thread, bens):  # the browser chooses all three ids
             forged = cl.CustomElement(
                 id=card.id, for_id=step["id"], thread_id=target, name="CompareCard", props={}
@@ -412,6 +439,7 @@ def test_nobody_writes_into_the_chat_of_another(url, elements):
 
         found = await store.get_thread(thread)
         assert found["userIdentifier"] == "anna"
+        assert (found["name"], found["metadata"]) == (None, None)
         assert [s["output"] for s in found["steps"]] == ["mine"]
         return [e["props"] for e in found["elements"]]
 
