@@ -4,12 +4,10 @@ import hashlib
 import os
 import re
 import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from multiprocessing import parent_process
 from pathlib import Path
 
 import platformdirs
@@ -18,6 +16,7 @@ from clfcore.errors import TuneshotError
 
 ASSETS = Path(__file__).parent / "assets"  # the files this package carries
 NOWHERE = Path(os.devnull, "tuneshot")  # nothing is there, and nobody can make it
+UNFINISHED = ".unfinished"  # what ``atomic_write`` has not yet put in its place
 # gpt2-mini before fine-tuning. No label and no message of the corpus has touched it.
 TRUNK = ASSETS / "gpt2-mini-trunk.safetensors"
 
@@ -96,7 +95,7 @@ def files_stamp(path: Path) -> str:
 def cache_dir() -> Path:
     """Where downloads and derived files are kept: ``$TUNESHOT_CACHE`` or the user's cache.
 
-    It may not be there, nor be writable; see ``keep``.
+    It may not be there, nor be writable; see ``clfcore/cache``.
     """
     folder = os.environ.get("TUNESHOT_CACHE")
     return expanded(folder) if folder else users_folder("XDG_CACHE_HOME", ".cache", "cache")
@@ -128,58 +127,6 @@ def expanded(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
-def keep(path: Path, write: Callable[[Path], object]) -> bool:
-    """Writes a file or folder of the cache, as ``atomic_write`` does, if that is possible.
-
-    Else nothing is lost but time, and a line on stderr says why, see ``say_not_kept``.
-
-    Args:
-        path: in ``cache_dir()``.
-        write: makes it at the path that it is given.
-
-    Returns:
-        Whether it is there.
-    """
-    try:
-        with atomic_write(path) as new:
-            write(new)
-    except CannotWriteError as error:
-        say_not_kept(error.__cause__)
-        return False
-    return True
-
-
-def can_keep() -> bool:
-    """Whether the cache can be written; if not, it is said."""
-    try:
-        cache_dir().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=cache_dir()):
-            return True
-    except OSError as error:
-        say_not_kept(error)
-        return False
-
-
-_said: set[Path] = set()
-
-
-def say_not_kept(error: BaseException | None) -> None:
-    """One line on stderr: nothing can be kept, what that costs, and what would help.
-
-    It is said once of each cache, and not by the processes that this one starts.
-    """
-    folder = cache_dir()
-    if folder in _said or parent_process() is not None:
-        return
-    _said.add(folder)
-    reason = getattr(error, "strerror", None) or error
-    why = "there is no home folder" if folder == NOWHERE else f"{folder}: {reason}"
-    sys.stderr.write(
-        f"note: nothing can be kept ({why}), so a model is converted (25 seconds) and messages "
-        "are embedded again each time; set TUNESHOT_CACHE to a folder that can be written\n"
-    )
-
-
 class CannotWriteError(TuneshotError):
     """A file or folder could not be written."""
 
@@ -196,7 +143,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        scratch = Path(
+            tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
+        )
     except OSError as error:
         raise _cannot_write(path, error) from error
     new, old = scratch / path.name, scratch / "old"

@@ -33,6 +33,7 @@ from typing import Protocol, TextIO
 
 import numpy as np
 
+from clfcore.cache.place import can_keep
 from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.evaluation.provenance import about_this_run
 from clfcore.evaluation.records import (
@@ -44,7 +45,7 @@ from clfcore.evaluation.records import (
     other_inputs,
     read_lines,
 )
-from clfcore.paths import atomic_write, can_keep
+from clfcore.paths import atomic_write
 from clfcore.types import OnProgress, ignore
 from clfcore.wording import duration
 

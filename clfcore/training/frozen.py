@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clfcore.cache.place import can_keep, say_not_kept
 from clfcore.model.batching import by_length
 from clfcore.model.classifier import TextClassifier, Trunk, TrunkModel
 from clfcore.model.precision import autocast
-from clfcore.paths import cache_dir, can_keep, say_not_kept
+from clfcore.paths import cache_dir
 
 _BATCH_SIZE = 64  # messages
 _WIDTH_MULTIPLE = 16  # tokens

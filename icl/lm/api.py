@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from clfcore.cache.database import ANSWERS, DiskCache, Json
 from clfcore.errors import TuneshotError
 from clfcore.json_text import to_json
 from clfcore.model.tokenizer import encode
@@ -26,7 +27,6 @@ from icl.lm.base import (
     checked_prompt_limit,
     total_dollars,
 )
-from icl.lm.cache import DiskCache, Json
 from icl.lm.faults import UnusableReplyError
 from icl.lm.provider import Provider
 from icl.shared import Shared
@@ -98,7 +98,7 @@ class ApiLM(Shared):
         self.prefers_chat = self._provider.kind != _TEXT
         self._seed = seed
         self._logprobs = logprobs
-        self._cache = DiskCache(cache_dir() / "answers.sqlite") if cache else None
+        self._cache = DiskCache(cache_dir() / ANSWERS) if cache else None
 
     def prompt_limit(self, wanted: int = 0) -> int:
         """As the protocol says. Of a model that LiteLLM does not know, only the server can tell.

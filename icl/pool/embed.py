@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
+from clfcore.cache.kept import keep, kept
+from clfcore.cache.place import alone_with
 from clfcore.errors import TuneshotError
-from clfcore.paths import cache_dir, carried_file, files_stamp, keep
+from clfcore.paths import cache_dir, carried_file, files_stamp
 from clfcore.types import without_lone_surrogates
 from icl.shared import Shared
 
@@ -98,41 +99,47 @@ class SentenceEmbedder(Shared):
 
 # --- the disk cache -----------------------------------------------------------------------------
 
+Vectors = dict[bytes, np.ndarray]  # sha256 of a text -> (d,) float32
+
 
 def embed_cached(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
     """As ``embedder.embed``, but only texts that are not in the cache reach the embedder.
 
-    The file is keyed by the embedder's name and each text's sha256. It is replaced as a whole, so
-    two processes cannot damage it: if both add texts at once, the later one wins, and the other's
-    texts are embedded again when they are next needed. A damaged file is treated as empty.
-
-    Where the cache cannot be written, nothing is kept.
+    The file is keyed by the embedder's name and each text's sha256. Two processes may add texts at
+    once, and neither loses any. A damaged file is made again; where the cache cannot be written,
+    nothing is kept.
     """
     keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+    distinct = dict(zip(keys, texts, strict=True))
     name = "".join(c if c.isalnum() or c in "-_.@" else "_" for c in embedder.name)
     path = cache_dir() / "embeddings" / f"{name}.safetensors"
-    cached = _read(path)
-    new = {key: text for key, text in zip(keys, texts, strict=True) if key not in cached}
+    cached: Vectors = kept(path, _read, dict, _embedding(len(distinct)))
+    new = {key: text for key, text in distinct.items() if key not in cached}
     if new:
-        if len(new) >= 1000:
-            sys.stderr.write(f"embedding {len(new):,} messages once (about a minute)…\n")
+        if cached and _embedding(len(new)):
+            sys.stderr.write(f"{_embedding(len(new))}\n")
         vectors = embedder.embed(list(new.values()))
-        # Read again: another process may have added texts while we were embedding, or replaced
-        # the file by one without some of ours.
-        cached |= _read(path) | dict(zip(new, vectors, strict=True))
-        stored = save(
-            {
-                "keys": np.frombuffer(b"".join(cached), np.uint8).reshape(len(cached), 32),
-                "vectors": np.stack(list(cached.values())),
-            }
-        )
-        keep(path, lambda scratch: scratch.write_bytes(stored))
+        with alone_with(path):
+            # Read again: another process may have added texts while we were embedding, or replaced
+            # the file by one without some of ours.
+            again: Vectors = kept(path, _read, dict)
+            cached |= again | dict(zip(new, vectors, strict=True))
+            stored = save(
+                {
+                    "keys": np.frombuffer(b"".join(cached), np.uint8).reshape(len(cached), 32),
+                    "vectors": np.stack(list(cached.values())),
+                }
+            )
+            keep(path, lambda scratch: scratch.write_bytes(stored))
     return np.stack([cached[key] for key in keys])
 
 
-def _read(path: Path) -> dict[bytes, np.ndarray]:
-    try:
-        stored = load_file(path)
-        return {key.tobytes(): v for key, v in zip(stored["keys"], stored["vectors"], strict=True)}
-    except (OSError, SafetensorError, KeyError, ValueError):
-        return {}
+def _embedding(count: int) -> str:
+    return f"embedding {count:,} messages once (about a minute)…" if count >= 1000 else ""
+
+
+def _read(path: Path) -> Vectors:
+    stored = load_file(path)
+    if not np.isfinite(stored["vectors"]).all():
+        raise ValueError(f"{path} holds what is no number")
+    return {key.tobytes(): v for key, v in zip(stored["keys"], stored["vectors"], strict=True)}

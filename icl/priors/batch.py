@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from clfcore.cache.database import PRIORS, DiskCache, Json
 from clfcore.data.split import content_hash
 from clfcore.json_text import to_json
 from clfcore.paths import cache_dir, files_stamp
 from clfcore.types import Example, OnProgress, ignore
 from icl.lm.base import LM
-from icl.lm.cache import DiskCache, Json
 from icl.lm.local import LocalLM
 from icl.pool.pool import Pool
 from icl.prompt.calibration import Prior
@@ -150,7 +150,7 @@ def _remembered(about: Json, labels: Sequence[str]) -> Prior | None:
 
 
 def _kept() -> DiskCache:
-    return DiskCache(cache_dir() / "priors.sqlite", _MOST_KEPT)
+    return DiskCache(cache_dir() / PRIORS, _MOST_KEPT)
 
 
 @cache

@@ -16,7 +16,7 @@ from tests.support.modules import FILES
 ROUND_TRIPS = {
     "clfcore.training.resume",  # the best loss so far is infinite before the first
     "clfcore.training.background",  # between two processes
-    "icl.lm.cache",  # log-probabilities
+    "clfcore.cache.database",  # log-probabilities
 }
 
 

@@ -11,6 +11,7 @@ import platformdirs
 import pytest
 
 from clfcore import paths
+from clfcore.cache.kept import keep
 from clfcore.errors import TuneshotError
 from clfcore.paths import (
     CARRIED,
@@ -21,7 +22,6 @@ from clfcore.paths import (
     carried_file,
     check_can_write,
     expanded,
-    keep,
 )
 
 

@@ -1,9 +1,6 @@
-import json
-import multiprocessing
 import os
 import re
 import socket
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,7 +15,6 @@ from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
 from icl.lm.api import ApiLM
 from icl.lm.base import ChatMessage, Generation, PromptTooLongError, ReplyToken
-from icl.lm.cache import DiskCache
 from icl.lm.open import open_lm
 from icl.lm.provider import Pace
 from tests.support.openai_server import (
@@ -728,55 +724,12 @@ def test_a_damaged_cache_is_empty(server):
     assert lm.generate(PROMPT).cached
 
 
-def test_a_damaged_answer_is_none(server, tmp_path):
-    cache = DiskCache(tmp_path / "answers.sqlite")
-    cache.put("key", {"text": "spam"})
-    assert cache.get("key") == {"text": "spam"}
-    with sqlite3.connect(tmp_path / "answers.sqlite") as connection:
-        connection.execute("UPDATE answers SET answer = '{'")
-    assert cache.get("key") is None
-
-
 def test_a_reply_that_cannot_be_kept_is_an_answer_all_the_same(server, capfd):
     cache_dir().write_text("a file where the folder should be")
     lm = connect(server)
     assert not lm.generate(PROMPT).cached
     assert not lm.generate(PROMPT).cached
     assert capfd.readouterr().err.count("set TUNESHOT_CACHE") == 1
-
-
-def test_a_bounded_cache_keeps_the_newest(tmp_path):
-    cache = DiskCache(tmp_path / "some.sqlite", most=3)
-    for number in (1, 2, 3, 1, 4):  # what is stored again is new
-        cache.put(str(number), {"number": number})
-    assert [cache.get(str(number)) for number in (1, 2, 3, 4)] == [
-        {"number": 1}, None, {"number": 3}, {"number": 4},
-    ]  # fmt: skip
-
-
-def _put_many(path, writer):
-    for i in range(20):
-        DiskCache(path).put(f"{writer}-{i}", {"text": str(i)})
-
-
-@pytest.mark.parametrize("damaged", [False, True])
-def test_processes_share_the_cache_and_lose_nothing(tmp_path, damaged):
-    path = tmp_path / "answers.sqlite"
-    if damaged:
-        path.write_bytes(b"not a database " * 1000)
-    fork = multiprocessing.get_context("fork")
-    writers = [fork.Process(target=_put_many, args=(path, writer)) for writer in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(30)
-        assert writer.exitcode == 0
-    with sqlite3.connect(path) as connection:
-        answers = dict(connection.execute("SELECT key, answer FROM answers"))
-        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert {key: json.loads(answer)["text"] for key, answer in answers.items()} == {
-        f"{writer}-{i}": str(i) for writer in range(3) for i in range(20)
-    }
 
 
 # --- threads --------------------------------------------------------------------------------------

@@ -1,11 +1,9 @@
-import json
 import os
 import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-import gguf
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +20,7 @@ from icl.lm.open import open_lm, with_dtype
 from icl.prompt.tasks import TASKS
 from tests.support.doubles import save_tiny_lm
 from tests.support.lazy import lazy
+from tests.support.tiny_gguf import save_gguf
 
 transformers = lazy("transformers")
 
@@ -390,46 +389,10 @@ def test_the_protocol_comes_without_the_libraries():
     assert done.stdout.strip() == "set()"
 
 
-def save_gguf(folder, path):
-    """The Llama in ``folder`` as llama.cpp would write it."""
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
-    config, vocabulary = model.config, json.loads((folder / "tokenizer.json").read_text())["model"]
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_name("tiny")
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_rope_freq_base(10_000.0)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(sorted(vocabulary["vocab"], key=vocabulary["vocab"].get))
-    writer.add_token_types([3] + [1] * (config.vocab_size - 1))  # a control token, then plain ones
-    writer.add_token_merges([" ".join(pair) for pair in vocabulary["merges"]])
-    writer.add_eos_token_id(0)
-    writer.add_chat_template(CHAT)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    for name, weight in model.state_dict().items():
-        for part, heads in (
-            ("q_proj", config.num_attention_heads), ("k_proj", config.num_key_value_heads)
-        ):  # fmt: skip
-            if part in name:  # rotary halves lie side by side there
-                halves = weight.reshape(heads, 2, -1, weight.shape[1])
-                weight = halves.swapaxes(1, 2).reshape(weight.shape)
-        writer.add_tensor(names.get_name(name, (".weight",)), weight.contiguous().numpy())
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-
-
 def test_a_gguf_file_is_the_model_it_was_made_from(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
     folder = save_tiny_lm(tmp_path / "tiny", "llama")
-    save_gguf(folder, tmp_path / "tiny.gguf")
+    save_gguf(folder, tmp_path / "tiny.gguf", CHAT)
     lm, original = LocalLM(str(tmp_path / "tiny.gguf"), "float32"), LocalLM(str(folder), "float32")
     assert lm.name == "tiny.gguf"
     assert lm.count_tokens(PROMPT) == original.count_tokens(PROMPT)
@@ -473,7 +436,7 @@ def test_a_model_that_cannot_be_kept_is_converted_each_time_and_is_the_same(
     tmp_path, monkeypatch, capfd
 ):
     gguf = str(tmp_path / "tiny.gguf")
-    save_gguf(save_tiny_lm(tmp_path / "tiny", "llama"), tmp_path / "tiny.gguf")
+    save_gguf(save_tiny_lm(tmp_path / "tiny", "llama"), tmp_path / "tiny.gguf", CHAT)
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
     kept = LocalLM(gguf)
     assert "TUNESHOT_CACHE" not in capfd.readouterr().err
@@ -489,7 +452,7 @@ def test_a_model_that_cannot_be_kept_is_converted_each_time_and_is_the_same(
 
 
 def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch, capfd):
-    save_gguf(save_tiny_lm(tmp_path / "tiny", "llama"), tmp_path / "tiny.gguf")
+    save_gguf(save_tiny_lm(tmp_path / "tiny", "llama"), tmp_path / "tiny.gguf", CHAT)
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
 
     def full_disk(weights, path, metadata):
@@ -499,7 +462,7 @@ def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path, monkeypatch, capfd
     monkeypatch.setattr("safetensors.torch.save_file", full_disk)
     assert LocalLM(str(tmp_path / "tiny.gguf")).read(PROMPT, LABELS)
     assert "No space left on device" in capfd.readouterr().err
-    assert list((tmp_path / "cache/models").iterdir()) == []
+    assert list((tmp_path / "cache/models").glob("[!.]*")) == []
 
 
 @pytest.mark.slow
