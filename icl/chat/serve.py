@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clfcore.errors import TuneshotError
+from icl.service.hosts import ALLOWED_HOSTS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 HOST = "127.0.0.1"  # this machine only: there is no login
+
+SHUTDOWN_SECONDS = 5  # open pages are let go after this long when the server stops
+MAX_MESSAGE_BYTES = 1_000_000  # of one message of a socket: as many as engine.io takes
 
 # The page's files: beside us in a wheel, at the root of a clone.
 _IN_A_WHEEL = Path(__file__).with_name("app")
@@ -36,7 +40,7 @@ FOREIGN = (
 
 
 def serve(port: int, headless: bool) -> None:
-    """Serves the page until interrupted.
+    """Serves the page until interrupted, to this machine alone.
 
     Args:
         port: on this machine.
@@ -45,23 +49,50 @@ def serve(port: int, headless: bool) -> None:
     Raises:
         TuneshotError: the port is taken, or chat_app.py is not there.
     """
-    listen(HOST, port).close()  # Chainlit opens its own
-    root = _prepare()
+    os.environ.pop(ALLOWED_HOSTS, None)
+    with listen(HOST, port) as listening:
+        root = _prepare()
 
-    import chainlit as cl  # only now: it reads the environment when imported
-    from chainlit.cli import run_chainlit
-    from chainlit.config import config
+        import chainlit as cl  # only now: it reads the environment when imported
+        from chainlit.config import config, load_module
 
-    @cl.on_app_shutdown
-    def remove_scratch_root() -> None:
-        shutil.rmtree(root, ignore_errors=True)
+        @cl.on_app_shutdown
+        def remove_scratch_root() -> None:
+            shutil.rmtree(root, ignore_errors=True)
 
-    logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("chainlit").setLevel(logging.ERROR)
-    os.environ["CHAINLIT_HOST"], os.environ["CHAINLIT_PORT"] = HOST, str(port)
-    config.run.headless = headless
-    sys.stderr.write(f"Tuneshot: http://{HOST}:{port} (Ctrl+C stops it)\n")
-    run_chainlit(str(APP))
+        import chainlit.server
+
+        logging.getLogger().setLevel(logging.WARNING)
+        logging.getLogger("chainlit").setLevel(logging.ERROR)
+        config.run.host, config.run.port, config.run.headless = HOST, port, headless
+        config.run.module_name = str(APP)
+        load_module(config.run.module_name)
+        sys.stderr.write(f"Tuneshot: http://{HOST}:{port} (Ctrl+C stops it)\n")
+        run(chainlit.server.app, listening)
+
+
+def run(application: "FastAPI", listening: socket.socket, root_path: str = "") -> bool:
+    """Serves an application until interrupted; returns whether it could start.
+
+    Args:
+        application: ``application()``, or the page alone.
+        listening: from ``listen``.
+        root_path: under which a proxy shows it.
+    """
+    import uvicorn
+
+    config = uvicorn.Config(
+        application,
+        root_path=root_path,
+        lifespan="on",
+        log_level="warning",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # a kilobyte could become a megabyte
+    )
+    server = uvicorn.Server(config)
+    server.run([listening])
+    return server.started
 
 
 def application(root_path: str = "") -> "FastAPI":

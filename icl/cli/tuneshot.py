@@ -3,7 +3,6 @@
 What is heavy is imported inside the commands, after what was asked is checked.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,7 +32,6 @@ from clfcore.cli.train import train
 from clfcore.errors import TuneshotError
 from clfcore.types import NO_ANSWER, Classifier, Prediction
 from clfcore.weights.meta import trained_columns
-from icl.chat import serve as page
 from icl.chat.__main__ import chat
 from icl.cli.compare import compare
 from icl.cli.few_shot import load_few_shot, note_unanswered
@@ -44,11 +42,7 @@ from icl.cli.options import (
     TaskSource,
     with_few_shot_settings,
 )
-from icl.lm.loopback import is_loopback
-from icl.session.login_codes import api_token, login_configured
-
-SHUTDOWN_SECONDS = 5  # open pages are let go after this long when the server stops
-ADDRESS = "Address"  # a heading of --help
+from icl.cli.serve import serve
 
 app = new_app(
     "Two ways to teach a language model one task: fine-tune it, or show it a few examples. "
@@ -56,7 +50,7 @@ app = new_app(
 )
 votes = new_app("What people said is right.", version=False)
 app.add_typer(votes, name="votes")
-for command in (chat, train, evaluate, compare):  # two of them are commands of clf
+for command in (chat, serve, train, evaluate, compare):  # two of them are commands of clf
     app.command()(command)
 
 
@@ -72,48 +66,6 @@ def export(
     result = write(None, out, task)
     ties = f"; {result.ties} tied, left out" if result.ties else ""
     typer.echo(f"{out}: {len(result.examples)} labelled messages{ties}")
-
-
-@app.command()
-@with_examples(
-    "",
-    "--port 8010",
-    "--host 0.0.0.0 --root-path /tuneshot",
-)
-def serve(
-    host: Annotated[
-        str, typer.Option(help="Address to listen at.", rich_help_panel=ADDRESS)
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(help="At this address.", min=1, max=65535, rich_help_panel=ADDRESS)
-    ] = 8000,
-    root_path: Annotated[
-        str,
-        typer.Option(
-            help="Path under which a proxy shows the server, e.g. /tuneshot.",
-            rich_help_panel=ADDRESS,
-        ),
-    ] = "",
-) -> None:
-    """Serve page, API, health checks and figures until Ctrl+C."""
-    if not is_loopback(host):
-        _require_login_and_token(host)
-    with page.listen(host, port) as listening:
-        application = page.application(root_path)  # cleans the environment before it is read
-        import uvicorn
-
-        config = uvicorn.Config(
-            application,
-            root_path=root_path,
-            lifespan="on",
-            log_level="warning",
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
-        sys.stderr.write(f"Tuneshot: http://{host}:{port}{root_path} (Ctrl+C stops it)\n")
-        server = uvicorn.Server(config)
-        server.run([listening])
-    if not server.started:
-        raise TuneshotError("the server could not start; the lines above say why")
 
 
 @app.command()
@@ -196,23 +148,3 @@ def _cell(answers: Answers, row: int) -> str:
         return "-"
     answer = answers[row]
     return NO_ANSWER if answer.p is None else f"{answer.label} {answer.p:.1%}"
-
-
-def _require_login_and_token(host: str) -> None:
-    """What a server needs that other machines can reach.
-
-    Raises:
-        TuneshotError: it has no login, or no token.
-    """
-    if not login_configured():
-        raise TuneshotError(
-            f"{host} can be reached from other machines, and nobody has to log in; set "
-            "TUNESHOT_CODES_FILE to a file with a name and a code on each line, or serve at "
-            "127.0.0.1 behind a proxy"
-        )
-    if api_token() is None:
-        raise TuneshotError(
-            f"{host} can be reached from other machines, and /api/classify answers everybody; "
-            "set TUNESHOT_API_TOKEN to what this prints: "
-            "python3 -c 'import secrets; print(secrets.token_hex(16))'"
-        )

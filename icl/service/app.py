@@ -6,23 +6,24 @@ Errors are ``{"error": "one line"}``.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from hmac import compare_digest
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute, APIRouter
+from fastapi.routing import APIRouter
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, create_model
 from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.types import Message
 
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import ignore
+from icl.service.guard import MAX_BODY_BYTES, Guard
+from icl.service.hosts import allowed_hosts
 from icl.session.login_codes import API_TOKEN, api_token
 from icl.session.queue import Busy
 from icl.session.session import MAX_CHARACTERS, MethodResult, error_line
@@ -30,7 +31,6 @@ from icl.session.settings import CHOICES, MAX_K, PAGE_SETTINGS, Settings
 from icl.session.workers import Workers
 
 MAX_TEXTS = 256  # of one request
-MAX_BODY_BYTES = 2_000_000  # of one request
 
 
 # --- what goes over the wire --------------------------------------------------------------------
@@ -130,45 +130,22 @@ class ErrorResponse(BaseModel):
     error: str
 
 
-class LimitedRoute(APIRoute):
-    """Reads no more of a request than ``MAX_BODY_BYTES``."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
-        async def limited(request: Request) -> Response:
-            read = 0
-
-            async def receive() -> Message:
-                nonlocal read
-                message = await request.receive()
-                read += len(message.get("body", b""))
-                if read > MAX_BODY_BYTES:
-                    raise HTTPException(
-                        413, f"the request has more than {MAX_BODY_BYTES:,} bytes; send less"
-                    )
-                return message
-
-            return await handle(Request(request.scope, receive))
-
-        return limited
-
-
 # --- the application ----------------------------------------------------------------------------
 
 
 def create_app(workers: Workers, on_shutdown: Callable[[], object] = ignore) -> FastAPI:
     """The service; a page may be mounted at ``/`` behind its routes.
 
-    It warms the models up when it starts and closes the queues when it ends. With
-    ``TUNESHOT_API_TOKEN`` in the environment, ``/api/classify`` wants it as a bearer token.
+    It warms the models up when it starts and closes the queues when it ends. It answers to the
+    names in ``TUNESHOT_ALLOWED_HOSTS`` and to those of this machine. With ``TUNESHOT_API_TOKEN`` in
+    the environment, ``/api/classify`` wants it as a bearer token.
 
     Args:
         workers: what answers.
         on_shutdown: called when the application ends.
 
     Raises:
-        TuneshotError: as ``api_token``.
+        TuneshotError: as ``api_token`` and ``allowed_hosts``.
     """
 
     @contextlib.asynccontextmanager
@@ -191,6 +168,7 @@ def create_app(workers: Workers, on_shutdown: Callable[[], object] = ignore) -> 
     )
     app.include_router(_health(workers))
     app.include_router(_api(workers, api_token()))
+    app.add_middleware(Guard, hosts=allowed_hosts())
     for kind in (TuneshotError, RequestValidationError, StarletteHTTPException, Exception):
         app.add_exception_handler(kind, _error_response)
     return app
@@ -241,7 +219,6 @@ def _api(workers: Workers, token: str | None) -> APIRouter:
     }
     router = APIRouter(
         prefix="/api",
-        route_class=LimitedRoute,
         responses={
             status: {"model": ErrorResponse, "description": description}
             for status, description in problems.items()

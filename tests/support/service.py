@@ -10,6 +10,7 @@ from icl.session.session import Model
 from icl.session.workers import WARM_UP_TEXT, Workers
 from tests.support.chat import make_session
 
+HERE = "http://localhost"  # a name that every server answers to
 METHODS = ("fine_tuned", "few_shot")
 OFFERS = {"lm": ["reader", "writer"], "checkpoint": ["gpt2-mini", "films"]}
 

@@ -15,7 +15,6 @@ from icl.chat.patches import (
     routes,
     session_ids,
     shared_config,
-    uploads,
 )
 from icl.chat.store import storage
 
@@ -26,7 +25,7 @@ for _name in ("DISCORD_BOT_TOKEN", "SLACK_BOT_TOKEN"):
     os.environ.pop(_name, None)
 
 for _part in (
-    *(offline, shared_config, login, storage, feedback, routes, uploads),
-    *(session_ids, resend, languages),
+    *(offline, shared_config, login, storage, feedback),
+    *(session_ids, resend, languages, routes),
 ):
     _part.install()

@@ -1,8 +1,6 @@
 """The handlers behind the page, and the page's server as a program speaks to it."""
 
 import asyncio
-import http.client
-import json
 import os
 import subprocess
 import sys
@@ -310,30 +308,6 @@ def test_the_port_is_open_on_this_machine_only(page):
         if c.status == psutil.CONN_LISTEN and c.laddr.port == port
     ]
     assert listening == ["127.0.0.1"]
-
-
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/openapi.json"])
-def test_there_is_no_api_explorer(page, path):
-    with urllib.request.urlopen(page.url + path) as answered:
-        assert b'<div id="root">' in answered.read()  # the page itself, as for any unknown path
-
-
-def test_a_large_upload_is_refused_before_it_is_read(page):
-    headers = {"Content-Length": "1000000000", "Content-Type": "multipart/form-data; boundary=x"}
-    connection = http.client.HTTPConnection(page.url.removeprefix("http://"))
-    connection.putrequest("POST", "/project/file")
-    for name, value in headers.items():
-        connection.putheader(name, value)
-    connection.endheaders()  # and not a byte of the gigabyte
-    answered = connection.getresponse()
-    assert answered.status == 413
-    assert json.load(answered)["detail"] == "the file is too large; send at most 2 MB"
-
-
-def test_an_upload_of_unknown_length_is_refused(page):
-    connection = http.client.HTTPConnection(page.url.removeprefix("http://"))
-    connection.request("POST", "/project/file", iter([b"x"]), encode_chunked=True)
-    assert connection.getresponse().status == 413
 
 
 def test_the_page_names_no_other_machine_in_what_it_loads(page):

@@ -24,7 +24,7 @@ from icl.chat.controls import panel, pickers
 from icl.few_shot import FewShot
 from icl.service.app import create_app
 from icl.session.settings import Settings
-from tests.support.service import OFFERS, Spotter
+from tests.support.service import HERE, OFFERS, Spotter
 
 (tone,) = [widget for widget in panel(OFFERS, {"tone": "polite"}) if widget.id == "tone"]
 assert (tone.label, tone.items) == ("tone", {"plain": "plain", "polite": "polite"})
@@ -36,7 +36,7 @@ assert Settings.read({"tone": "polite"}).relevant_to("few_shot").tone == "polite
 assert FewShot("sms_spam", lm=None, embedder=None, tone="polite").config.tone == "polite"
 
 spotter = Spotter()
-with TestClient(create_app(spotter.workers)) as client:
+with TestClient(create_app(spotter.workers), HERE) as client:
     question = client.get("/api/openapi.json").json()["components"]["schemas"]["Question"]
     assert question["properties"]["tone"]["enum"] == ["plain", "polite"]
     assert question["properties"]["tone"]["description"] == "Few-shot: How it asks."

@@ -16,11 +16,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from clfcore.errors import TuneshotError
-from icl.service.app import MAX_BODY_BYTES, MAX_TEXTS, create_app
+from icl.service.app import MAX_TEXTS, create_app
+from icl.service.guard import MAX_BODY_BYTES, TOO_LARGE
 from icl.session.session import MAX_CHARACTERS
 from icl.session.settings import CHOICES, MAX_K, Settings
 from tests.support.pages import free_port
-from tests.support.service import METHODS, OFFERS, Spotter
+from tests.support.service import HERE, METHODS, OFFERS, Spotter
 
 JSON = {"Content-Type": "application/json"}
 TOKEN = "größe-größer-am-größten"
@@ -41,7 +42,7 @@ def app(spotter):
 
 @pytest.fixture
 def client(app):
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, HERE, raise_server_exceptions=False) as client:
         yield client
 
 
@@ -170,7 +171,7 @@ def in_pieces(size):
 def test_a_large_body_is_refused_however_it_comes(client, content):
     response = client.post("/api/classify", content=content, headers=JSON)
     assert response.status_code == 413
-    assert response.json() == {"error": "the request has more than 2,000,000 bytes; send less"}
+    assert response.json() == {"error": TOO_LARGE}
 
 
 @pytest.mark.parametrize(("verb", "path"), [("GET", "classify"), ("POST", "clasify"), ("PUT", "")])
@@ -186,7 +187,7 @@ def test_a_full_queue_is_service_unavailable_with_when_to_come_again():
         spotter.workers.queues["fine_tuned"].max_waiting = 1
         app = create_app(spotter.workers)
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with httpx.AsyncClient(transport=transport, base_url=HERE) as client:
             spotter.open.clear()
             body = {"texts": ["a", "b", "c"], "method": "fine_tuned"}
             response = await client.post("/api/classify", json=body)
@@ -205,7 +206,7 @@ def test_a_bug_of_ours_is_one_line_with_a_reference(app, caplog):
     def broken():
         raise RuntimeError("secret")
 
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, HERE, raise_server_exceptions=False) as client:
         response = client.get("/broken")
     assert response.status_code == 500
     assert "secret" not in response.text
@@ -230,7 +231,7 @@ def test_a_bug_of_ours_is_one_line_with_a_reference(app, caplog):
 def test_with_a_token_only_who_has_it_is_answered(spotter, monkeypatch, header, status):
     monkeypatch.setenv("TUNESHOT_API_TOKEN", f"{TOKEN}\n")
     headers = {"Authorization": header.encode()} if header else {}
-    with TestClient(create_app(spotter.workers)) as client:
+    with TestClient(create_app(spotter.workers), HERE) as client:
         response = client.post("/api/classify", json={"texts": ["hi"]}, headers=headers)
         assert client.get("/healthz").status_code == 200
     assert response.status_code == status
@@ -268,7 +269,7 @@ def until(client, status):
 
 def test_it_is_alive_at_once_and_ready_when_all_models_have_answered(app, spotter):
     spotter.open.clear()
-    with TestClient(app) as client:
+    with TestClient(app, HERE) as client:
         assert client.get("/healthz").json() == {"status": "alive"}
         reasons = until(client, 503)["reasons"]
         assert reasons == dict.fromkeys(METHODS, "its model is being loaded")
@@ -287,7 +288,7 @@ def test_a_model_that_cannot_answer_is_named_and_asked_again(app, spotter, monke
         return answer(text)
 
     monkeypatch.setattr(spotter, "answer", fail_first)
-    with TestClient(app) as client:
+    with TestClient(app, HERE) as client:
         while set(until(client, 503)["reasons"].values()) != {"no model; run: make setup"}:
             pass
         broken.clear()
@@ -354,6 +355,7 @@ def tuneshot(command, monkeypatch, spotter):
 
     for name in ("TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("TUNESHOT_ALLOWED_HOSTS", raising=False)
     application = lambda root_path: create_app(spotter.workers)  # noqa: E731
     monkeypatch.setattr(serve, "application", application, raising=False)
     return partial(command, main, "tuneshot")
@@ -381,7 +383,9 @@ def test_a_taken_port_is_one_line_with_another(tuneshot):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
-def test_other_machines_are_let_in_only_with_a_login_and_a_token(tuneshot, monkeypatch, host):
+def test_other_machines_are_let_in_only_with_a_login_a_token_and_a_name(
+    tuneshot, monkeypatch, host
+):
     where = ("serve", "--host", host, "--port", free_port())
     monkeypatch.delenv("TUNESHOT_API_TOKEN", raising=False)
     code, _, err = tuneshot(*where)
@@ -395,6 +399,20 @@ def test_other_machines_are_let_in_only_with_a_login_and_a_token(tuneshot, monke
     code, _, err = tuneshot(*where)
     assert (code, err.count("\n")) == (1, 1)
     assert "TUNESHOT_API_TOKEN is too short" in err
+    monkeypatch.setenv("TUNESHOT_API_TOKEN", TOKEN)
+    code, _, err = tuneshot(*where)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "--allowed-host class.example.org, or set TUNESHOT_ALLOWED_HOSTS" in err
+
+
+@pytest.mark.parametrize("name", ["*", "*.example.org", "https://a.example", "a.example:80", "a/b"])
+@pytest.mark.parametrize("given", ["option", "variable"])
+def test_an_allowed_host_that_is_no_name_is_one_line(tuneshot, monkeypatch, name, given):
+    if given == "variable":
+        monkeypatch.setenv("TUNESHOT_ALLOWED_HOSTS", name)
+    code, _, err = tuneshot("serve", *(["--allowed-host", name] if given == "option" else []))
+    assert (code, err.count("\n")) == (1, 1)
+    assert f"{name!r} is not the name of a host" in err
 
 
 @pytest.mark.parametrize(
