@@ -225,8 +225,8 @@ def _running(folder, port, run, **environment):
             "TUNESHOT_CODES": ",".join(f"{name}:{code}" for name, code in CODES.items()),
             **environment,
         },
-        stderr=(folder / "log").open("ab"),
-        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        stdout=(folder / "log").open("ab"),
     )
     try:
         for _ in range(900):
