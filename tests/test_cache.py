@@ -3,6 +3,8 @@
 Each kind of file is made by the code that keeps it, with small stand-ins for the models.
 """
 
+import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -11,7 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clfcore.cache.database import ANSWERS, DiskCache
+from clfcore.cache.checksums import note_path
+from clfcore.cache.database import ANSWERS, DATABASES, DiskCache
+from clfcore.cli import clf
+from clfcore.data import corpus
+from clfcore.data.messages import load_messages
+from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
 from icl.lm.local import LocalLM
 from icl.pool.embed import embed_cached
@@ -22,9 +29,16 @@ from tests.support.tiny_gguf import save_gguf
 TEXTS = [f"message {i}" for i in range(40)]
 
 
+CORPUS = "".join(f"{'spam' if i % 3 else 'ham'}\tmessage {i}\n" for i in range(40))
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "corpus").write_text(CORPUS)
+    monkeypatch.setattr(corpus, "CORPUS_SOURCES", [str(tmp_path / "corpus")])
+    monkeypatch.setattr(corpus, "CORPUS_SHA256", hashlib.sha256(CORPUS.encode()).hexdigest())
+    corpus.fetch_corpus()
 
 
 # --- what is kept -------------------------------------------------------------------------------
@@ -58,12 +72,17 @@ def answer():
     return cache.get("question") or {"text": "spam", "log_probabilities": [-0.25, -1.5]}
 
 
-# What is kept, how it is asked for, and what to change in the file for an answer to be another one.
+def messages():
+    return load_messages().name, [example.text for example in load_messages().examples]
+
+
+# What is kept, and what is asked for that is made of it.
 KINDS: dict[str, Callable[[], object]] = {
     "embeddings/hashed-words.safetensors": embeddings,
     "models/squares.safetensors": tensors,
     "priors.sqlite": prior,
     "answers.sqlite": answer,
+    "sms_spam/SMSSpamCollection": messages,
 }
 
 
@@ -116,11 +135,90 @@ def test_what_is_damaged_is_made_again_and_one_line_says_so(name, how, capfd):
     assert capfd.readouterr().err == ""
     damage(cache_dir() / name, how)
     assert ask() == right
-    assert capfd.readouterr().err == (
-        f"note: {cache_dir() / name} was damaged, so it is made again\n"
-    )
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"note: {cache_dir() / name} was damaged, so it is made again")
     assert ask() == right
     assert capfd.readouterr().err == ""
+
+
+def keeping_its_time(file: Path, how: Callable[[Path], None]) -> None:
+    """As a disk does that loses bits: neither size nor time say so."""
+    before = file.stat()
+    how(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_check_cache_finds_and_removes_all_that_is_damaged(how, command):
+    for ask in KINDS.values():
+        ask()
+    status, out, err = command(clf.main, "clf", "check-cache", "--json")
+    record = json.loads(out)
+    assert (status, err, record["ok"]) == (0, "", True)
+    assert {file["name"] for file in record["files"]} == set(KINDS)
+    assert {file["state"] for file in record["files"]} == {"whole"}
+    for name in KINDS:
+        keeping_its_time(cache_dir() / name, how)
+    status, out, err = command(clf.main, "clf", "check-cache", "--json")
+    record = json.loads(out)
+    assert (status, err, record["ok"]) == (0, "", True)
+    assert {file["name"] for file in record["files"]} == set(KINDS)
+    assert all(file["state"] == "damaged" and file["removed"] for file in record["files"])
+    status, out, _ = command(clf.main, "clf", "check-cache")
+    assert status == 0
+    assert not {name for name in KINDS if name in out} - set(DATABASES)
+
+
+def test_check_cache_says_what_it_did(command):
+    status, out, _ = command(clf.main, "clf", "check-cache")
+    assert status == 0
+    assert out.splitlines()[-1] == f"0 MB in {cache_dir()}: nothing is damaged"
+    damage(cache_dir() / "sms_spam/SMSSpamCollection", flip)
+    scratch = cache_dir() / "models/.tiny.abc.unfinished"
+    scratch.mkdir(parents=True)
+    os.utime(scratch, (0, 0))
+    status, out, _ = command(clf.main, "clf", "check-cache")
+    assert status == 0
+    assert "damaged; removed" in out
+    assert "left by a program that was killed; removed" in out
+    assert out.splitlines()[-1] == f"0 MB in {cache_dir()}: 2 of 2 removed"
+    assert not scratch.exists()
+    shutil.rmtree(cache_dir())
+    status, out, _ = command(clf.main, "clf", "check-cache")
+    assert (status, out) == (0, f"there is nothing in the cache, {cache_dir()}\n")
+
+
+def test_what_has_no_checksum_gets_one_if_it_is_whole(command):
+    for name, ask in KINDS.items():
+        ask()
+        note_path(cache_dir() / name).unlink(missing_ok=True)
+    fill_with_nan(cache_dir() / "embeddings/hashed-words.safetensors")
+    cut(cache_dir() / "models/squares.safetensors")
+    _, out, _ = command(clf.main, "clf", "check-cache", "--json")
+    states = {file["name"]: file["state"] for file in json.loads(out)["files"]}
+    assert states["embeddings/hashed-words.safetensors"] == "damaged"
+    assert states["models/squares.safetensors"] == "damaged"
+    assert states["sms_spam/SMSSpamCollection"] == "no checksum yet"
+    _, out, _ = command(clf.main, "clf", "check-cache", "--json")
+    states = {file["name"]: file["state"] for file in json.loads(out)["files"]}
+    assert states["sms_spam/SMSSpamCollection"] == "whole"
+
+
+def test_what_cannot_be_removed_is_one_line_and_a_failure(command, monkeypatch):
+    monkeypatch.setattr("clfcore.cache.check.remove", lambda path: False)
+    damage(cache_dir() / "sms_spam/SMSSpamCollection", flip)
+    status, out, err = command(clf.main, "clf", "check-cache", "--json")
+    assert status == 1
+    assert json.loads(out)["ok"] is False
+    assert len(err.splitlines()) == 1
+    assert "set TUNESHOT_CACHE to a folder that can be written" in err
+
+
+def test_a_corpus_that_cannot_be_fetched_again_is_one_line(monkeypatch):
+    damage(cache_dir() / "sms_spam/SMSSpamCollection", cut)
+    monkeypatch.setattr(corpus, "CORPUS_SOURCES", ["/nowhere"])
+    with pytest.raises(TuneshotError, match=r"is damaged: could not get .* clf data fetch --from"):
+        load_messages()
 
 
 # --- a language model: a folder of files -------------------------------------------------------
@@ -157,7 +255,7 @@ def converted(gguf, tmp_path_factory) -> Path:
 def test_a_converted_model_that_is_damaged_is_converted_again(
     name, how, gguf, converted, tmp_path, monkeypatch, capfd
 ):
-    shutil.copytree(converted, tmp_path / "cache")
+    shutil.copytree(converted, tmp_path / "cache", dirs_exist_ok=True)
     right = read_with(gguf)
     assert capfd.readouterr().err == ""
     (file,) = cache_dir().glob(f"models/*/{name}")

@@ -17,6 +17,7 @@ from pathlib import Path
 from clfcore.json_text import to_json
 from clfcore.paths import CannotWriteError, atomic_write
 
+CHECKSUM = ".checksum"
 Sums = dict[str, tuple[int, int, str]]  # file, "." if it is the only one -> size, time, sha256
 _NO_SUMS = (OSError, ValueError, TypeError, KeyError, AttributeError)  # what a damaged note raises
 
@@ -86,7 +87,19 @@ def note(path: Path, sums: Sums) -> None:
 
 def note_path(path: Path) -> Path:
     """Where the checksums of a file or folder lie."""
-    return path.with_name(f".{path.name}.checksum")
+    return path.with_name(f".{path.name}{CHECKSUM}")
+
+
+def noted_below(folder: Path) -> list[Path]:
+    """The files and folders in ``folder`` that are noted, or could be: no hidden ones."""
+    if not folder.is_dir():
+        return []
+    names = {
+        each.name.removeprefix(".").removesuffix(CHECKSUM)
+        for each in folder.iterdir()
+        if not each.name.startswith(".") or each.name.endswith(CHECKSUM)
+    }
+    return [folder / name for name in sorted(names)]
 
 
 def check_numbers(path: Path) -> None:

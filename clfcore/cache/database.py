@@ -69,30 +69,30 @@ class DiskCache:
                 str(self._most),
             )
 
-    def check(self) -> tuple[int, int]:
+    def check(self) -> tuple[int, int, bool]:
         """Reads every page and every object, and removes what is damaged.
 
         Returns:
-            How many objects are whole, and how many were damaged; of a file that is no database,
-            0 and 1.
+            How many objects there are, how many of them are damaged, and whether these could be
+            removed; of a file that is no database, 0 and 1.
 
         Raises:
-            OSError, sqlite3.Error: it cannot be read or mended.
+            OSError, sqlite3.Error: it cannot be read.
         """
+        can_write = os.access(self._path, os.W_OK) and os.access(self._path.parent, os.W_OK)
+        read = self._execute if can_write else self._look
         with alone_with(self._path):
             try:
-                self._execute("SELECT 1")
-                ((state,),) = self._execute("PRAGMA quick_check(1)")
-                if state != b"ok":
-                    raise _DamagedError(state)
-                rows = self._execute("SELECT rowid, key, answer FROM answers")
+                if not self._is_there() or read("PRAGMA quick_check(1)") != [(b"ok",)]:
+                    raise _DamagedError
+                rows = read("SELECT rowid, key, answer FROM answers")
             except _DamagedError:
                 self._remove()
-                return 0, 1
+                return 0, 1, not os.path.lexists(self._path)
             damaged = [str(rowid) for rowid, *row in rows if not _is_whole(*row)]
-            for rowid in damaged:
+            for rowid in damaged if can_write else []:
                 self._execute("DELETE FROM answers WHERE rowid = ?", rowid)
-            return len(rows) - len(damaged), len(damaged)
+            return len(rows), len(damaged), can_write
 
     def _run(self, statement: str, *values: str) -> Rows:
         try:
@@ -109,7 +109,9 @@ class DiskCache:
                 return self._execute(statement, *values)
         except (OSError, sqlite3.Error) as error:
             say_not_kept(error)
-            return self._look(statement, *values)
+            with suppress(OSError, sqlite3.Error):
+                return self._look(statement, *values)
+            return []
 
     def _is_there(self) -> bool:
         return self._path.is_file() and self._path.stat().st_size > 0
@@ -134,12 +136,11 @@ class DiskCache:
         """What is read where nothing can be written, not even beside the file."""
         place = f"{self._path.absolute().as_uri()}?mode=ro&immutable=1"
         with (
-            suppress(OSError, sqlite3.Error),
+            _damage_told(self._path),
             closing(sqlite3.connect(place, uri=True)) as connection,
         ):
             connection.text_factory = bytes
             return connection.execute(statement, values).fetchall()
-        return []
 
 
 class _DamagedError(sqlite3.Error):

@@ -1,5 +1,5 @@
 """``clf``: get data, fine-tune (``train.py``), compare settings (``experiments.py``), evaluate,
-classify, inspect, plot, merge.
+classify, inspect, plot, merge, check the cache (``cache.py``).
 
 What is heavy is imported inside the commands, after what was asked is checked: ``--help`` and a
 mistake are answered at once.
@@ -14,6 +14,7 @@ import typer
 from rich.table import Table
 
 from clfcore.cli import terminal
+from clfcore.cli.cache import check_cache
 from clfcore.cli.experiments import experiments
 from clfcore.cli.options import with_config
 from clfcore.cli.terminal import (
@@ -52,6 +53,7 @@ data_app = terminal.new_app(
 app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(experiments)
+app.command()(check_cache)
 
 PARTS = ("train", "val", "test", "all")
 

@@ -7,6 +7,7 @@ else.
 
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from clfcore.errors import TuneshotError
-from clfcore.paths import atomic_write, cache_dir
+from clfcore.paths import cache_dir
 from clfcore.types import ignore
 
 CORPUS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
@@ -53,7 +54,9 @@ def fetch_corpus(source: str | None = None, on_progress: Callable[[str], None] =
         except (OSError, ValueError, zipfile.BadZipFile, TuneshotError) as error:
             reasons.append(f"{place}: {getattr(error, 'reason', None) or error}")
         else:
-            with atomic_write(corpus_path()) as new:
+            from clfcore.cache.kept import kept_write
+
+            with kept_write(corpus_path()) as new:
                 new.write_bytes(raw)
             return corpus_path()
     raise TuneshotError(
@@ -61,6 +64,30 @@ def fetch_corpus(source: str | None = None, on_progress: Callable[[str], None] =
         + "; ".join(reasons)
         + "); download it elsewhere and run: clf data fetch --from FILE"
     )
+
+
+def kept_corpus() -> Path | None:
+    """Where the SMS Spam Collection is; ``None`` if nobody has fetched it.
+
+    Raises:
+        TuneshotError: it is damaged, and cannot be fetched again.
+    """
+    path = corpus_path()
+    if not os.path.exists(path):
+        return None
+    try:
+        check_corpus(path.read_bytes(), str(path))
+    except (OSError, TuneshotError):
+        from clfcore.cache.place import say_damaged
+
+        try:
+            fetch_corpus()
+        except TuneshotError as error:
+            raise TuneshotError(
+                f"{path} is damaged: {error}, or delete it and use the sample messages"
+            ) from error
+        say_damaged(path, "fetched")
+    return path
 
 
 def _get(place: str) -> bytes:

@@ -9,8 +9,7 @@ from typing import NamedTuple
 
 from clfcore.config import setting
 from clfcore.data.columns import MESSAGES, Columns, Remembered
-from clfcore.data.corpus import check_corpus, corpus_path
-from clfcore.data.forms.content import read_bytes
+from clfcore.data.corpus import kept_corpus
 from clfcore.data.hub import read_dataset
 from clfcore.data.labels import unknown_labels
 from clfcore.data.split import Split, grouped_stratified_split, normal_form, split_beside
@@ -86,9 +85,8 @@ def load_messages(
         return LabelledMessages(examples, name, named)
     if any(name and not isinstance(name, Remembered) for name in (text_column, label_column)):
         raise TuneshotError("--text-column and --label-column are for data of your own; add --data")
-    if os.path.exists(corpus_path()):
-        check_corpus(read_bytes(corpus_path()), str(corpus_path()))
-        return LabelledMessages(read_labelled(corpus_path()), "SMS Spam Collection")
+    if corpus := kept_corpus():
+        return LabelledMessages(read_labelled(corpus), "SMS Spam Collection")
     return sample_messages()
 
 
