@@ -265,3 +265,24 @@ def test_a_converted_model_that_is_damaged_is_converted_again(
     assert capfd.readouterr().err == (f"note: {file} was damaged, so it is made again: {making}\n")
     assert read_with(gguf) == right
     assert capfd.readouterr().err == ""
+
+
+def test_weights_that_are_no_numbers_give_no_answer_even_where_the_time_is_the_one_noted(
+    gguf, converted, tmp_path, command
+):
+    shutil.copytree(converted, tmp_path / "cache", dirs_exist_ok=True)
+    right = read_with(gguf)
+    (file,) = cache_dir().glob("models/*/model.safetensors")
+    keeping_its_time(file, fill_with_nan)
+    with pytest.raises(TuneshotError, match=r"computes what is no number.* run: clf check-cache"):
+        read_with(gguf)
+    status, out, _ = command(clf.main, "clf", "check-cache")
+    assert status == 0
+    assert "damaged (model.safetensors); removed" in out
+    assert read_with(gguf) == right
+
+
+def test_vectors_that_are_no_numbers_are_made_again_even_where_the_time_is_the_one_noted():
+    right = embeddings()
+    keeping_its_time(cache_dir() / "embeddings/hashed-words.safetensors", fill_with_nan)
+    assert embeddings() == right

@@ -328,6 +328,9 @@ class LocalLM(Shared):
 
         Only the positions that are asked for go through the vocabulary head: all of them would
         cost more than half of the model's layers.
+
+        Raises:
+            TuneshotError: some of them are no number.
         """
         import torch
 
@@ -338,7 +341,13 @@ class LocalLM(Shared):
                 use_cache=True,
                 logits_to_keep=positions,
             )
-            return out.logits[:, -positions:].float().log_softmax(dim=-1), out.past_key_values
+            log_p = out.logits[:, -positions:].float().log_softmax(dim=-1)
+        if log_p.isnan().any():
+            raise TuneshotError(
+                f"{self.name} computes what is no number, so its weights are damaged; fetch the "
+                "model again, or if it was converted on this machine run: clf check-cache"
+            )
+        return log_p, out.past_key_values
 
     def _keep(self, ids: list[int], cache: "DynamicCache") -> None:
         from transformers.cache_utils import DynamicLayer
