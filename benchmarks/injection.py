@@ -1,6 +1,7 @@
 """Prompt injection: how often words that speak to the model turn what was recognised.
 
-    python benchmarks/injection.py [--only NAME …] [--messages N] [--prompted N] [--json]
+    python benchmarks/injection.py [--only NAME …] [--messages N] [--prompted N]
+        [--injections NAME …] [--places end front] [--json]
 
 All are asked about messages of the test part, as many spam as ham. Those that one recognises, it is
 asked again, with words that name the other label, and with harmless words of the same length: any
@@ -40,7 +41,7 @@ from icl.prompt.tasks import TASKS
 TASK = TASKS["sms_spam"]
 FIELDS = Fields(TASK.template.before_text, TASK.template.before_label)
 OTHER = {"ham": "spam", "spam": "ham"}
-PLACES = {"at the end": at_end, "in front": in_front}
+PLACES = {"end": at_end, "front": in_front}
 
 # Name -> what makes it of the labelled messages.
 ASKED = {
@@ -87,11 +88,11 @@ def with_words(example, kind, place):
     return tuple(PLACES[place](example.text, each) for each in (words, control))
 
 
-def figures(name, classifier, examples):
+def figures(name, classifier, examples, kinds=tuple(INJECTIONS), places=tuple(PLACES)):
     """One record for each injection, place and label."""
     known = recognised(classifier, examples)
-    for place in PLACES:
-        for kind in INJECTIONS:
+    for place in places:
+        for kind in kinds:
             texts = [with_words(example, kind, place) for example in known]
             turned, by_control = (
                 wrong(classifier, known, list(changed)) for changed in zip(*texts, strict=True)
@@ -102,7 +103,7 @@ def figures(name, classifier, examples):
                     continue
                 both = [[turns[row] for row in rows] for turns in (turned, by_control)]
                 yield {"asked": name, "injection": kind, "place": place, "label": label,
-                       "name": f"{name}: {label} turned to {other} by {kind} {place}",
+                       "name": f"{name}: {label} turned to {other} by {kind}, {place}",
                        **figure(*both)}  # fmt: skip
 
 
@@ -136,13 +137,18 @@ def main():
     parser.add_argument("--messages", type=int, default=200, metavar="N", help="default: 200")
     parser.add_argument("--prompted", type=int, default=80, metavar="N",
                         help="of these, so many where a prompt is read; default: 80")  # fmt: skip
+    parser.add_argument("--injections", nargs="+", choices=INJECTIONS, default=list(INJECTIONS),
+                        metavar="NAME", help=f"of {', '.join(INJECTIONS)}")  # fmt: skip
+    parser.add_argument("--places", nargs="+", choices=PLACES, default=list(PLACES),
+                        metavar="PLACE", help=f"of {', '.join(PLACES)}")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args()
     train, examples = messages(options.messages)
     for name in options.only:
         asked = draw(examples, options.prompted, True, 0) if "shot" in name else examples
         sys.stderr.write(f"{name}: {len(asked)} messages\n")
-        for record in figures(name, ASKED[name](train), asked):
+        classifier = ASKED[name](train)
+        for record in figures(name, classifier, asked, options.injections, options.places):
             if options.json:
                 print(to_json(record | {"machine": machine_name()}), flush=True)
             else:

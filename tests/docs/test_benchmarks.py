@@ -104,7 +104,7 @@ def test_who_obeys_is_turned_by_every_injection_and_by_no_harmless_words(injecti
 
 
 def test_who_is_diluted_loses_as_much_to_harmless_words(injection):
-    record = told(injection, fewer_words)["chat_tokens", "at the end", "spam"]
+    record = told(injection, fewer_words)["chat_tokens", "end", "spam"]
     assert (record["value"], record["peer"], record["turned_by_harmless"]) == (100, 100, 2)
     assert record["more_than_harmless"][0] == 0
     assert record["ok"]
@@ -120,7 +120,7 @@ def test_an_injection_is_told_from_harmless_words_where_there_are_enough_message
 
 
 def test_harmless_words_stand_where_the_injection_does_and_are_as_long(injection):
-    for place, where in (("at the end", str.startswith), ("in front", str.endswith)):
+    for place, where in (("end", str.startswith), ("front", str.endswith)):
         words, control = injection.with_words(Example("dinner", "ham"), "fake_example", place)
         assert "\nType: spam\n\nSMS: OK" in words
         assert 0 <= len(control) - len(words) < 10
