@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from clfcore.errors import TuneshotError
 from icl.service.hosts import ALLOWED_HOSTS
+from icl.service.proxies import named_proxies
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -78,6 +79,9 @@ def run(application: "FastAPI", listening: socket.socket, root_path: str = "") -
         application: ``application()``, or the page alone.
         listening: from ``listen``.
         root_path: under which a proxy shows it.
+
+    Raises:
+        TuneshotError: as ``named_proxies``.
     """
     import uvicorn
 
@@ -86,6 +90,7 @@ def run(application: "FastAPI", listening: socket.socket, root_path: str = "") -
         root_path=root_path,
         lifespan="on",
         log_level="warning",
+        forwarded_allow_ips=named_proxies(),
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # a kilobyte could become a megabyte

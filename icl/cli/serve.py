@@ -11,6 +11,7 @@ from clfcore.errors import TuneshotError
 from icl.chat import serve as page
 from icl.lm.loopback import is_loopback
 from icl.service.hosts import ALLOWED_HOSTS, named_hosts
+from icl.service.proxies import PROXIES, named_proxies
 from icl.session.login_codes import api_token, login_configured
 
 ADDRESS = "Address"  # a heading of --help
@@ -19,7 +20,7 @@ ADDRESS = "Address"  # a heading of --help
 @with_examples(
     "",
     "--port 8010",
-    "--allowed-host class.example.org",
+    "--allowed-host class.example.org --proxy 127.0.0.1",
     "--host 0.0.0.0 --allowed-host class.example.org --root-path /tuneshot",
 )
 def serve(
@@ -37,6 +38,14 @@ def serve(
             rich_help_panel=ADDRESS,
         ),
     ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy whose X-Forwarded-For and X-Forwarded-Proto are "
+            f"believed. May be given several times; else {PROXIES}.",
+            rich_help_panel=ADDRESS,
+        ),
+    ] = None,
     root_path: Annotated[
         str,
         typer.Option(
@@ -48,6 +57,9 @@ def serve(
     """Serve page, API, health checks and figures until Ctrl+C."""
     if allowed_host:
         os.environ[ALLOWED_HOSTS] = ",".join(allowed_host)
+    if proxy:
+        os.environ[PROXIES] = ",".join(proxy)
+    named_proxies()  # says now what is wrong with them
     hosts = named_hosts()
     if is_loopback(host):
         os.environ[ALLOWED_HOSTS] = ",".join([*hosts, host])

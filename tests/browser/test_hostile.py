@@ -31,9 +31,7 @@ def test_what_strangers_write_is_text_wherever_the_page_shows_it(visit, page):
     expect(card.get_by_test_id("prompt")).to_contain_text(HOSTILE[1])
     chat.tab.get_by_role("button", name="Why?").last.click()
     chat.pictures(2)
-    chat.tab.locator("#chat-input").fill(
-        f"/task {HOSTILE[1]}{HOSTILE[2]}"
-    )  # a line of ours, with it
+    chat.tab.locator("#chat-input").fill(f"/teach {HOSTILE[1]} {HOSTILE[2]}")  # an error with it
     chat.tab.locator("#chat-submit:enabled").click()
     chat.tab.wait_for_timeout(1000)
     for link in chat.tab.locator("a[href^='javascript'], a[href^='data']").all():

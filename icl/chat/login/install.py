@@ -16,6 +16,7 @@ from icl.chat.login.attempts import (
     address,
     remember_address,
 )
+from icl.service.proxies import PROXIES
 from icl.session.login_codes import AUTH_SECRET, HEADER, LoginCodes, cookie_key, login_configured
 
 
@@ -25,8 +26,9 @@ def install() -> None:
     Raises:
         TuneshotError: two logins at once, or codes or a key of cookies that cannot be used.
     """
-    # uvicorn believes what any program on this machine says it forwards, unless it is told whom to.
-    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    os.environ.setdefault(
+        PROXIES, ""
+    )  # ``chainlit run`` would believe every program on this machine
     if not login_configured():
         return
     server.app.add_middleware(cookies.guard_cookies)
