@@ -1,10 +1,12 @@
 """How well the bundled model does on messages unlike the corpus, beside bags of words.
 
-    python benchmarks/unlike_messages.py [--checkpoint FOLDER] [--json]
+    python benchmarks/unlike_messages.py [--checkpoint FOLDER] [--youtube FILE] [--json]
 
 The peers are tf-idf + logistic regression over words and over characters, fitted on exactly the
 messages the checkpoint was fitted on. Sets: the test part; the test part without near twins of
-training messages; the bundled sample, which no model here has seen. Needs `clf data fetch`.
+training messages; the bundled sample, which no model here has seen; and with --youtube comments
+under videos (UCI 380; Alberto, Lochter & Almeida 2015), a table with the labels spam and ham.
+Needs `clf data fetch`.
 """
 
 import argparse
@@ -17,6 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from clfcore.cli.terminal import run_app
 from clfcore.data.messages import load_messages, sample_messages
 from clfcore.data.split import grouped_stratified_split, near_duplicate_form
+from clfcore.data.tables import read_labelled
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
 from clfcore.fine_tuned import FineTuned
@@ -47,6 +50,7 @@ class BagOfWords:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--youtube", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
 
@@ -65,6 +69,8 @@ def main():
         ],
         "sample messages": sample_messages().examples,
     }
+    if options.youtube:
+        sets["YouTube comments"] = read_labelled(options.youtube)
 
     classifiers = {mini.name: mini}
     texts, spam = [e.text for e in train], [e.label == "spam" for e in train]

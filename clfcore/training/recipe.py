@@ -1,5 +1,6 @@
 """From messages to a classifier: split, load the base, fine-tune, calibrate, evaluate, save."""
 
+import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -39,6 +40,10 @@ from clfcore.weights.meta import Meta
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+# What a message counts in the fit of a head that is only the start: one that answers all training
+# messages right would leave the trunk nothing to learn.
+_CAUTION = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +165,12 @@ def fine_tune_on(
     model = TextClassifier(start.trunk, Reading())
     trunk_fingerprint = fingerprint(start.trunk) if start.source else None  # before training
     adapted = config.layers in ADAPTERS
+    numbers = [labels.index(example.label) for example in train]
+    if config.layers != NOTHING:
+        repeats = max(1, math.ceil(config.least_steps / planned_steps(numbers, config)))
+        config = replace(config, epochs=config.epochs * repeats)
     if adapted:
-        steps = planned_steps([labels.index(example.label) for example in train], config)
+        steps = planned_steps(numbers, config)
         adapt(model, config.layers, config.rank, steps, config.seed)
     elif config.layers == NOTHING:
         start.trunk.requires_grad_(False)
@@ -184,6 +193,8 @@ def fine_tune_on(
     else:
         trained, total = count_parameters(model)
         on_progress("fine-tune", 0, 1, f"{trained:,} of {total:,} weights are trained")
+        if config.fit_head_first:
+            _fit_head(model, train_rows, replace(config, head="logistic"), _CAUTION)
         # A second copy of the weights, only where it is mixed in: gpt2-xl has 6 GB of them.
         before = deepcopy(start.trunk.state_dict()) if config.mix < 1 else {}
         twin = deepcopy(model) if is_sharded(accelerator) else None
@@ -287,12 +298,15 @@ def _reading(config: TrainConfig, base: Base, texts: Sequence[str]) -> Reading:
     return Reading(config.position, pad_to, config.causal)
 
 
-def _fit_head(model: TextClassifier, train: Encoded, config: TrainConfig) -> None:
-    """The feature-based approach: a head for the vectors of a frozen trunk."""
+def _fit_head(
+    model: TextClassifier, train: Encoded, config: TrainConfig, count: float = 1.0
+) -> None:
+    """A head for the vectors of the trunk as it is; each message counts ``count`` times."""
     x, y, each = balanced_points(
         sentence_vectors(model, train.tokens, resolve(config.precision, torch.device("cpu"))),
         train.labels,
         config.balance, config.seed, config.balance_ratio, train.weights,
     )  # (N, C), (N,), (N,)  # fmt: skip
     weights = class_weights(train.labels, config.balance, train.weights)
+    each = count * each  # against the L2 penalty
     model.trunk.out_head = fit_head(x, y, len(weights), config.head, config.seed, weights, each)

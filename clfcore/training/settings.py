@@ -37,6 +37,13 @@ class LoopConfig(Checked):
     """How the training loop learns, whatever it is that is learned."""
 
     epochs: int = setting(5, "Passes over the training part.", LOOP, bound=at_least(1))
+    least_steps: int = setting(
+        1,
+        "Few messages are shown in more epochs, until there are so many steps (Mosbach et al. "
+        "2021).",
+        LOOP,
+        bound=at_least(1),
+    )
     batch_size: int = setting(8, "Messages in one pass.", LOOP, bound=at_least(1))
     accumulate: int = setting(1, "Passes a step.", LOOP, bound=at_least(1))
     learning_rate: float = setting(5e-5, "Peak learning rate.", LOOP, bound=FINITE)
@@ -99,6 +106,14 @@ class TrainConfig(LoopConfig):
     )
     head: str = setting(
         "logistic", "The head with layers none; all others have a linear one.", MODEL, choices=HEADS
+    )
+    fit_head_first: bool = setting(
+        False,
+        "Start from a head that is fitted to the trunk's vectors of the training messages, not "
+        "from an undecided one (LP-FT, Kumar et al. 2022). Worth it with few messages of each "
+        "label.",
+        MODEL,
+        option="--fit-head-first/--no-fit-head-first",
     )
     rank: int = setting(16, "The rank of a low-rank adapter.", MODEL, bound=at_least(1))
     position: str = setting(

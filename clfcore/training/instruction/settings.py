@@ -44,18 +44,12 @@ class InstructionConfig(LoopConfig):
         LOOP,
         bound=SHARE_ABOVE_0,
     )
-    least_steps: int = setting(
-        100,
-        "Few messages are shown in more epochs, until there are so many steps (Mosbach et al. "
-        "2021).",
-        LOOP,
-        bound=at_least(1),
-    )
 
 
 # What suits the layers that learn; the rest of the run is as in ``USUAL``.
 USUAL: dict[str, Any] = {
     "epochs": 3,
+    "least_steps": 100,
     "schedule": "cosine",
     "warmup": 0.1,
     "weight_decay": 0.0,

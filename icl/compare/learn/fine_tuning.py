@@ -1,7 +1,5 @@
 """Fine-tuning on the labelled messages, and on nothing else."""
 
-import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clfcore.data.split import content_hash, spare_some
@@ -28,7 +26,6 @@ def fine_tune(layers: str, inputs: MethodInput) -> Classifier:
 
 def fine_tune_with_history(layers: str, inputs: MethodInput) -> "TrainingResult":
     """As ``fine_tune``, with the history; needs two labels at least."""
-    from clfcore.training.classification import planned_steps
     from clfcore.training.recipe import fine_tune_on
     from clfcore.weights.bases import load_base
 
@@ -36,11 +33,9 @@ def fine_tune_with_history(layers: str, inputs: MethodInput) -> "TrainingResult"
     train, val = spare_some(examples, inputs.seed)
     # Undersampling, the lecture's way, would throw away labels that were paid for.
     config = settings_for(
-        inputs.base, layers=layers, seed=inputs.seed, balance="oversample", balance_ratio=0.5
-    )
-    once = planned_steps([labels.index(example.label) for example in train], config)
-    if once < LEAST_STEPS:
-        config = replace(config, epochs=config.epochs * math.ceil(LEAST_STEPS / once))
+        inputs.base, layers=layers, seed=inputs.seed, balance="oversample", balance_ratio=0.5,
+        least_steps=LEAST_STEPS,
+    )  # fmt: skip
     start = load_base(inputs.base, len(labels), config.weights, seed=inputs.seed)
     data = {"labelled": {"messages": len(examples), "sha256": content_hash(examples)}}
     return fine_tune_on(

@@ -189,8 +189,9 @@ values_of = {
     field.name: st.sampled_from(list(field.metadata["setting"].choices))
     for field in fields(TrainConfig) if field.metadata["setting"].choices
 } | {
-    "causal": st.booleans(),
-    **dict.fromkeys(["rank", "epochs", "batch_size", "accumulate"], st.integers(1, 100)),
+    **dict.fromkeys(["causal", "fit_head_first"], st.booleans()),
+    **dict.fromkeys(["rank", "epochs", "least_steps", "batch_size", "accumulate"],
+                    st.integers(1, 100)),
     **dict.fromkeys(["validate_every", "patience", "split_seed", "seed"], st.integers(0, 9)),
     **dict.fromkeys(["learning_rate", "embedding_learning_rate", "grad_clip", "weight_decay"],
                     st.floats(1e-9, 10)),
