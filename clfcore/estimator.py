@@ -193,16 +193,20 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         save_checkpoint(Path(path), self.fine_tuned_.model, self.fine_tuned_.meta)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path, trust_source: bool = False) -> Self:
         """A fitted classifier out of any checkpoint, also one of ``clf train``.
 
         Base and settings are those it was made with, so that ``clone`` makes another
         like it; ``validation_share`` and ``random_state`` are not stored.
 
+        Args:
+            path: of the folder; it may come from a stranger.
+            trust_source: see ``FineTuned.load``.
+
         Raises:
             TuneshotError: it does not exist or cannot be used.
         """
-        fine_tuned = FineTuned.load(Path(path))
+        fine_tuned = FineTuned.load(Path(path), trust_source)
         about = fine_tuned.meta.about
         settings = {name: value for name, value in about.get("train", {}).items()
                     if name in SETTINGS}  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 
 from clfcore.errors import TuneshotError
 from clfcore.model.classifier import TextClassifier, class_logits
-from clfcore.model.spec import Reading
+from clfcore.model.spec import END_OF_TEXT, Reading
 from clfcore.model.tokenizer import encode
 from clfcore.types import Prediction
 from clfcore.weights.checkpoint import load_checkpoint, packed, unpacked
@@ -52,21 +52,31 @@ class FineTuned:
         self.encode = encode
 
     @classmethod
-    def load(cls, path: Path | None = None) -> "FineTuned":
+    def load(cls, path: Path | None = None, trust_source: bool = False) -> "FineTuned":
         """A checkpoint folder, a chapter-6 ``.pth`` file, or by default the bundled gpt2-mini.
+
+        Args:
+            path: of the folder or file; it may come from a stranger.
+            trust_source: if it names another folder, or a model that is not on this machine, as
+                its trunk, load that, too.
 
         Raises:
             TuneshotError: it does not exist or cannot be used.
         """
-        path = checkpoint_path(path)
+        path = checkpoint_path(path, trust_source)
         if path.suffix == ".pth":
             return cls._chapter6(path)
-        loaded = load_checkpoint(path)
+        loaded = load_checkpoint(path, trust_source)
         return cls(loaded.model, loaded.meta, loaded.encode)
 
     @classmethod
     def _chapter6(cls, path: Path) -> "FineTuned":
         gpt = load_chapter6(path)
+        if gpt.cfg.vocab_size <= END_OF_TEXT:
+            raise TuneshotError(
+                f"{path} knows {gpt.cfg.vocab_size:,} tokens, and GPT-2 has {END_OF_TEXT + 1:,}; "
+                "it was trained with another tokenizer"
+            )
         classes = len(gpt.state_dict()["out_head.bias"])
         labels = ("ham", "spam") if classes == 2 else tuple(f"class {i}" for i in range(classes))
         reading = Reading("last_column", min(_CHAPTER6_PAD_TO, gpt.cfg.context_length))
@@ -146,5 +156,6 @@ class FineTuned:
 def _unpickled(record: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> FineTuned:
     # Copied, because joblib may have mapped a file that cannot be written.
     state = {name: torch.tensor(array) for name, array in arrays.items()}
-    loaded = unpacked(Meta.from_record(record), state, "the pickled classifier")
+    # Whoever opens a pickle trusts it: it could have run any code.
+    loaded = unpacked(Meta.from_record(record), state, "the pickled classifier", network=True)
     return FineTuned(loaded.model, loaded.meta, loaded.encode)

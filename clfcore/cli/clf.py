@@ -25,6 +25,7 @@ from clfcore.cli.terminal import (
     Json,
     ProgressBars,
     Texts,
+    TrustSource,
     stderr,
     stdout,
     with_examples,
@@ -143,6 +144,7 @@ def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> No
 def evaluate(
     source: DataSource,
     checkpoint: Checkpoint = None,
+    trust_source: TrustSource = False,
     part: Annotated[
         str | None,
         typer.Option(
@@ -155,12 +157,12 @@ def evaluate(
     """Accuracy, recall, calibration and more on labelled messages, with intervals."""
     if part not in (None, *PARTS):
         raise unknown_choice("part", part, PARTS)
-    path = checkpoint_path(checkpoint)  # before the messages are read
+    path = checkpoint_path(checkpoint, trust_source)  # before the messages are read
     messages = source.remembering(trained_columns(path)).load()
     from clfcore.data.split import content_hash
     from clfcore.evaluation.evaluate import evaluate as measure
 
-    model = load_fine_tuned(path)
+    model = load_fine_tuned(path, trust_source)
     trained_on = model.meta.about.get("data", {})
     if part is None:  # a figure on its own training messages would say nothing
         part = "test" if trained_on.get("sha256") == content_hash(messages.examples) else "all"
@@ -172,13 +174,14 @@ def evaluate(
     if part != "all":
         split = messages.split(trained_on.get("split_seed", 0))
         examples = [messages.examples[row] for row in getattr(split, part)]
-    stderr.print(f"{model.name} on {len(examples)} messages: {part} of {messages.name}")
+    name, of = terminal.printable(model.name), terminal.printable(messages.name)
+    stderr.print(f"{name} on {len(examples)} messages: {part} of {of}")
     with ProgressBars() as bars:
         result = measure(model, examples, lambda done: bars("evaluate", done, len(examples)))
     if as_json:
         terminal.print_json({"model": model.name, "part": part, **result.to_dict()})
     else:
-        terminal.print_evaluation(result, f"{model.name} on {messages.name} ({part})")
+        terminal.print_evaluation(result, f"{name} on {of} ({part})")
 
 
 @app.command()
@@ -193,12 +196,13 @@ def classify(
     texts: Texts = None,
     file: File = None,
     checkpoint: Checkpoint = None,
+    trust_source: TrustSource = False,
     as_json: Json = False,
 ) -> None:
     """Label messages with a fine-tuned GPT-2."""
     columns = columns.remembering(trained_columns(checkpoint))
     messages = terminal.read_messages(texts, file, columns.text_column)
-    model = load_fine_tuned(checkpoint)
+    model = load_fine_tuned(checkpoint, trust_source)
     predictions = model.predict(messages)
     if as_json:
         for text, prediction in zip(messages, predictions, strict=True):
@@ -261,27 +265,32 @@ def merge(
     out: Annotated[
         Path, typer.Option(help="Where the merged checkpoint goes.", rich_help_panel=OUTPUT)
     ],
+    trust_source: TrustSource = False,
 ) -> None:
     """Fold an adapter into the weights: the same answers, without the adapter's cost."""
-    read_meta(checkpoint)
+    checkpoint_path(checkpoint, trust_source)
     check_free(out)
     from clfcore.weights.checkpoint import merged, save_checkpoint
 
-    loaded = merged(checkpoint)
+    loaded = merged(checkpoint, trust_source)
     save_checkpoint(out, loaded.model, loaded.meta)
     stdout.print(f"checkpoint: {out}", soft_wrap=True)
 
 
-def load_fine_tuned(checkpoint: Path | None) -> "FineTuned":
+def load_fine_tuned(checkpoint: Path | None, trust_source: bool = False) -> "FineTuned":
     """The model of ``--checkpoint``; what is no checkpoint is refused before torch is imported.
+
+    Args:
+        checkpoint: its folder or file.
+        trust_source: see ``check_trusted``.
 
     Raises:
         TuneshotError: it does not exist or cannot be used.
     """
-    path = checkpoint_path(checkpoint)
+    path = checkpoint_path(checkpoint, trust_source)
     from clfcore.fine_tuned import FineTuned
 
-    return FineTuned.load(path)
+    return FineTuned.load(path, trust_source)
 
 
 def _flat(record: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -74,6 +74,14 @@ Checkpoint = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+TrustSource = Annotated[
+    bool,
+    typer.Option(
+        "--trust-source",
+        help="Load a checkpoint's trunk from another folder or the network, too.",
+        rich_help_panel=MODEL,
+    ),
+]
 Json = Annotated[
     bool,
     typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=OUTPUT),
@@ -316,10 +324,12 @@ def print_table(
     rows: Iterable[Sequence[str]],
     **style: Any,  # noqa: ANN401
 ) -> None:
-    """A table on stdout; ``style`` is Rich's. Rows are for people: ``printable`` text."""
-    table = Table(*columns, **style)
+    """A table on stdout; ``style`` is Rich's. Columns and rows may be a stranger's labels."""
+    table = Table(
+        *(printable(each) if isinstance(each, str) else each for each in columns), **style
+    )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(printable, row))
     stdout.print(table)
 
 

@@ -14,7 +14,7 @@ from clfcore.model.spec import MINI
 from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
 from clfcore.types import ignore
 from clfcore.weights.meta import check_free
-from clfcore.weights.source import check_start
+from clfcore.weights.source import check_start, is_path
 
 BaseName = Annotated[
     str,
@@ -111,3 +111,5 @@ def train(
         f"{result.seconds:.0f} s"
     )
     stdout.print(f"checkpoint: {out}", soft_wrap=True)
+    if (trunk := result.classifier.meta.source) and is_path(trunk):
+        terminal.print_note(f"its trunk stays in {trunk}: other commands want --trust-source")

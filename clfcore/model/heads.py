@@ -145,11 +145,20 @@ def head_from_state(state: Mapping[str, "Tensor"]) -> "nn.Module":
     )
 
 
+def first_linear(head: "nn.Module") -> "nn.Linear":
+    """The layer of ``head`` that reads the vector."""
+    return _linears(head)[0]
+
+
 def last_linear(head: "nn.Module") -> "nn.Linear":
     """The layer of ``head`` that gives the logits."""
+    return _linears(head)[-1]
+
+
+def _linears(head: "nn.Module") -> list["nn.Linear"]:
     from torch import nn
 
-    return [module for module in head.modules() if isinstance(module, nn.Linear)][-1]
+    return [module for module in head.modules() if isinstance(module, nn.Linear)]
 
 
 def _fit_together(layers: Sequence[tuple["Tensor", "Tensor"]]) -> bool:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from clfcore.config import Checked
 from clfcore.errors import unknown_choice
+from clfcore.json_text import shortened_repr
 
 END_OF_TEXT = 50256  # GPT-2's only special token
+MOST_LAYERS = 1000  # the deepest published models have fewer than 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +27,23 @@ class GPTConfig(Checked):
     qkv_bias: bool = True
 
     def problems(self) -> list[str]:
+        given = self.to_dict()
         problems = [
-            f"{name} must be a positive integer, not {getattr(self, name)!r}"
+            f"{name} must be a positive integer, not {shortened_repr(given[name])}"
             for name in ("vocab_size", "context_length", "emb_dim", "n_heads", "n_layers")
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1
+            if type(given[name]) is not int or given[name] < 1
         ]
         if not problems and self.emb_dim % self.n_heads:
             problems.append(f"emb_dim {self.emb_dim} is not divisible by n_heads {self.n_heads}")
-        if not 0 <= self.drop_rate < 1:
-            problems.append(f"drop_rate must be in [0, 1), not {self.drop_rate!r}")
+        if not problems and self.n_layers > MOST_LAYERS:
+            problems.append(f"n_layers must be at most {MOST_LAYERS:,}, not {self.n_layers:,}")
+        rate = given["drop_rate"]
+        if type(rate) not in (int, float) or not 0 <= rate < 1:
+            problems.append(f"drop_rate must be in [0, 1), not {shortened_repr(rate)}")
+        if type(given["qkv_bias"]) is not bool:
+            problems.append(
+                f"qkv_bias must be true or false, not {shortened_repr(given['qkv_bias'])}"
+            )
         return problems
 
 
@@ -77,6 +87,11 @@ class Reading(Checked):
             problems.append(str(unknown_choice("position", self.position, POSITIONS)))
         if (self.pad_to is None) == (self.position == "last_column"):
             problems.append("pad_to belongs to the position last_column, and it needs one")
+        given = self.to_dict()
+        if self.pad_to is not None and (type(given["pad_to"]) is not int or self.pad_to < 1):
+            problems.append(f"pad_to must be a positive integer, not {shortened_repr(self.pad_to)}")
+        if type(given["causal"]) is not bool:
+            problems.append(f"causal must be true or false, not {shortened_repr(self.causal)}")
         return problems
 
     def limit(self, context_length: int) -> int:

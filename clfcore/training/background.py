@@ -106,6 +106,7 @@ class BackgroundTraining:
         data: Path | None = None,
         seed: int = 0,
         threads: int = 1,
+        trust_source: bool = False,
     ) -> Self:
         """Starts the process; returns at once.
 
@@ -116,6 +117,7 @@ class BackgroundTraining:
             data: labelled messages of its task; default: as ``load_messages``.
             seed: the same seed gives the same weights.
             threads: for PyTorch.
+            trust_source: of ``checkpoint``, see ``FineTuned.load``.
 
         Raises:
             TuneshotError: ``out`` exists.
@@ -135,6 +137,7 @@ class BackgroundTraining:
             "data": data and str(data),
             "seed": seed,
             "threads": threads,
+            "trust_source": trust_source,
         }
         assert process.stdin is not None
         process.stdin.write(json.dumps(job).encode() + b"\n")
@@ -252,7 +255,7 @@ def _train(
     checkpoint, data, out = (
         job[name] and Path(job[name]) for name in ("checkpoint", "data", "out")
     )
-    parent = FineTuned.load(checkpoint)
+    parent = FineTuned.load(checkpoint, job["trust_source"])
     taught = [Example(**example) for example in job["taught"]]
     columns = Columns().remembering(trained_columns(checkpoint))
     source = load_messages(data, columns.text_column, columns.label_column)

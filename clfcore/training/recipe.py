@@ -267,7 +267,7 @@ def save_and_evaluate(
     stored, meta = result.classifier, result.classifier.meta
     if int8:
         save_checkpoint(out, stored.model, meta, int8)
-        stored = FineTuned.load(out)
+        stored = FineTuned.load(out, trust_source=True)  # it is our own
     evaluation = evaluate(
         stored, result.test, lambda done: on_progress("evaluate", done, len(result.test), "")
     )

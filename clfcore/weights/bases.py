@@ -54,6 +54,7 @@ def load_base(
     texts_seed: int = 0,
     seed: int = 0,
     on_progress: OnProgress = ignore,
+    network: bool = True,
 ) -> Base:
     """``base`` with a fresh classification head, which starts undecided.
 
@@ -68,12 +69,13 @@ def load_base(
         texts_seed: of the distillation.
         seed: of the random weights.
         on_progress: called with (stage, done, total, figures).
+        network: whether it may be downloaded.
 
     Raises:
         TuneshotError: the base cannot be loaded, is no causal language model, or has no such
             weights.
     """
-    check_start(base, weights)
+    check_start(base, weights, network)
     torch.manual_seed(seed)
     random = weights == "random"
     if base == MINI:
@@ -86,8 +88,8 @@ def load_base(
         start = Base(base, trunk, encode, source=base if weights == "pretrained" else None)
     elif random and base in GPT_PRESETS:
         start = Base(base, _gpt2(GPT_PRESETS[base], classes, None), encode, source=None)
-    elif base != DEFAULT_LM and is_gpt2(base):
-        cfg, state = load_gpt2(base)
+    elif base != DEFAULT_LM and is_gpt2(base, network):
+        cfg, state = load_gpt2(base, network)
         trunk = _gpt2(cfg, classes, None if random else state)
         start = Base(Path(base).name, trunk, encode, source=None if random else base)
     elif random:
@@ -96,7 +98,7 @@ def load_base(
             f"{', '.join(GPT_PRESETS)}"
         )
     else:
-        tokenizer, body = load_transformer(base, "AutoModel")
+        tokenizer, body = load_transformer(base, "AutoModel", network=network)
         start = Base(
             Path(base).name, HuggingFaceTrunk(body, classes), partial(_ids, tokenizer), base
         )

@@ -12,28 +12,38 @@ folder as it was.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+import torch
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from clfcore import __version__
 from clfcore.errors import TuneshotError
-from clfcore.json_text import to_json
+from clfcore.json_text import shortened_repr, to_json
 from clfcore.model.adapters import adapt, merge
-from clfcore.model.classifier import TextClassifier
+from clfcore.model.classifier import TextClassifier, Trunk
 from clfcore.model.gpt import GPTModel
-from clfcore.model.heads import head_from_state, last_linear
+from clfcore.model.heads import first_linear, head_from_state, last_linear
 from clfcore.model.tokenizer import encode
-from clfcore.paths import atomic_write
-from clfcore.weights.bases import Base, fingerprint, load_base
-from clfcore.weights.int8 import from_int8, to_int8
+from clfcore.paths import atomic_write, files_sha256
+from clfcore.weights.bases import fingerprint, load_base
+from clfcore.weights.int8 import check_int8, from_int8, to_int8
 from clfcore.weights.meta import FORMAT, KIND, Meta, check_free, read_meta
-from clfcore.weights.pretrained import check_state
+from clfcore.weights.pretrained import check_size, empty_gpt2, without_memory
+from clfcore.weights.source import check_trusted
+from clfcore.weights.untrusted.files import check_file_of, check_memory
+from clfcore.weights.untrusted.tensors import (
+    Shape,
+    check_finite,
+    check_floats,
+    check_shapes,
+    read_header,
+)
 
 
 def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool = False) -> None:
@@ -103,73 +113,155 @@ class Loaded:
     meta: Meta
 
 
-def load_checkpoint(folder: Path) -> Loaded:
+def load_checkpoint(folder: Path, trust_source: bool = False) -> Loaded:
     """The classifier in ``folder``, float32.
+
+    The folder may come from anywhere: what its files hold is compared with what ``meta.json`` says
+    before memory is taken for it.
+
+    Args:
+        folder: of the checkpoint.
+        trust_source: see ``check_trusted``.
 
     Raises:
         TuneshotError: missing, truncated, altered, of a newer format or another kind, without its
-            head, or on a trunk that cannot be loaded or is another one now. Nothing is ever
-            filled in with random weights.
+            head, with weights that are not finite numbers, too large for this machine, or on a
+            trunk that cannot be loaded, may not be, or is another one now. Nothing is ever filled
+            in with random weights.
     """
     record = read_meta(folder)
-    try:
-        meta = Meta.from_record(record)
-        storage, expected = record["weights"]["storage"], record["weights"]["sha256"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise TuneshotError(f"{folder}/meta.json is damaged: {error!r}") from error
-    path = folder / "model.safetensors"
-    try:
-        raw = path.read_bytes()
-        stored = load(raw)
-    except (OSError, SafetensorError) as error:
-        raise TuneshotError(f"{path} is missing or truncated ({error})") from error
-    loaded = unpacked(meta, from_int8(stored) if storage == "int8" else stored, str(folder))
-    if hashlib.sha256(raw).hexdigest() != expected:
+    meta = Meta.from_record(record)
+    if meta.source is not None and not trust_source:
+        check_trusted(meta.source, folder)
+    int8 = record["weights"]["storage"] == "int8"
+    path = check_file_of(folder, "model.safetensors")
+    header = read_header(path)
+    (check_int8 if int8 else check_floats)(path, header)
+    check_memory(path, (5 if int8 else 2) * path.stat().st_size)  # the file's, and the model's
+    stored = load_file(path)
+    state = from_int8(stored) if int8 else stored
+    loaded = unpacked(meta, state, str(folder), network=trust_source)
+    if files_sha256(path) != record["weights"]["sha256"]:
         raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")
     return loaded
 
 
-def unpacked(meta: Meta, state: dict[str, Tensor], place: str) -> Loaded:
+def unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool = False) -> Loaded:
     """The classifier that ``packed`` took apart.
 
     Args:
         meta: of what it said of the model.
         state: the weights.
         place: where they are from, for the error message.
+        network: whether its trunk may be downloaded.
 
     Raises:
         TuneshotError: as ``load_checkpoint``.
     """
-    base = _base(meta, place)
-    model = TextClassifier(base.trunk, meta.reading)
-    head = {name.removeprefix("out_head."): tensor for name, tensor in state.items()
-            if name.startswith("out_head.")}  # fmt: skip
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    trunk: Trunk
+    encoder: Callable[[str], list[int]] = encode
+    if meta.source is None:
+        assert meta.model is not None, "checked with meta.json"
+        check_size(place, shapes, meta.model)
+        _check_fits(meta, empty_gpt2(meta.model, len(meta.labels)), shapes, place)
+        trunk = GPTModel(meta.model, len(meta.labels))
+    else:
+        base = load_base(meta.source, len(meta.labels), network=network)
+        if fingerprint(base.trunk) != meta.fingerprint:
+            raise TuneshotError(
+                f"{place} was trained on other weights of {meta.source!r} than those it has now; "
+                "bring those back, or train again"
+            )
+        _check_fits(meta, without_memory(base.trunk), shapes, place)
+        trunk, encoder = base.trunk, base.encode
+    check_finite(place, state)
+
+    model = TextClassifier(trunk, meta.reading)
+    trunk.out_head = head_from_state(_head(state))
+    if meta.adapter is not None:
+        adapt(model, **meta.adapter)
+    trunk.load_state_dict(state, strict=False)
+    for name, weight in trunk.named_parameters():  # so that it can be saved again
+        weight.requires_grad_(name in state)
+    return Loaded(model.eval(), encoder, meta)
+
+
+def _check_fits(meta: Meta, trunk: Trunk, shapes: Mapping[str, Shape], place: str) -> None:
+    """Compares the stored weights with what the model needs.
+
+    Args:
+        meta: what is said of the model.
+        trunk: without memory; changed in place.
+        shapes: of the stored weights.
+        place: for the error message.
+
+    Raises:
+        TuneshotError: they do not fit.
+    """
+    head = _head(shapes)
     if not head:
-        raise TuneshotError(f"{place}: the classification head is missing")
-    model.trunk.out_head = head_from_state(head)
-    if (outputs := last_linear(model.trunk.out_head).out_features) != len(meta.labels):
+        raise TuneshotError(f"{place}: the classification head is missing; copy the folder again")
+    with torch.device("meta"):
+        trunk.out_head = head_from_state({name: torch.empty(head[name]) for name in head})
+    if (outputs := last_linear(trunk.out_head).out_features) != len(meta.labels):
         raise TuneshotError(
             f"{place}: the head has {outputs} outputs, this model needs {len(meta.labels)}"
         )
+    if (inputs := first_linear(trunk.out_head).in_features) != trunk.emb_dim:
+        raise TuneshotError(
+            f"{place}: the head reads {inputs} features, this model has {trunk.emb_dim}"
+        )
+    if (meta.reading.pad_to or 0) > trunk.context_length:
+        raise TuneshotError(
+            f"{place}: messages are padded to {meta.reading.pad_to:,} tokens, this model reads "
+            f"{trunk.context_length:,}"
+        )
     if meta.adapter is not None:
-        adapt(model, **meta.adapter)
-    # With a source, only what was trained is here.
-    needed = {name: tensor for name, tensor in model.trunk.state_dict().items()
-              if meta.source is None or name in state}  # fmt: skip
-    check_state(state, needed, name=place)
-    model.trunk.load_state_dict(state, strict=False)
-    for name, weight in model.trunk.named_parameters():  # so that it can be saved again
-        weight.requires_grad_(name in state)
-    return Loaded(model.eval(), base.encode, meta)
+        # boft computes with its weights when it is made; they are never larger than a layer.
+        with nullcontext() if meta.adapter["name"] == "boft" else torch.device("meta"):
+            _adapt(TextClassifier(trunk, meta.reading), meta.adapter, place)
+    tensors = trunk.state_dict()
+    # Of a trunk with a source the file holds what was trained: of an adapter, all of it.
+    trained = {name for name, weight in trunk.named_parameters() if weight.requires_grad}
+    wanted = tensors.keys() if meta.source is None else shapes.keys() | (
+        trained if meta.adapter is not None else set()
+    )  # fmt: skip
+    needed = {name: tuple(tensors[name].shape) for name in tensors if name in wanted}
+    check_shapes(place, shapes, needed)
 
 
-def merged(folder: Path) -> Loaded:
+def _adapt(model: TextClassifier, adapter: Mapping[str, Any], place: str) -> None:
+    try:
+        adapt(model, **adapter)
+    except (ValueError, RuntimeError, TypeError, IndexError, ZeroDivisionError) as error:
+        why = shortened_repr(str(error).partition("\n")[0])
+        raise TuneshotError(
+            f"{place}: its adapter {adapter['name']} of rank {adapter['rank']:,} does not suit its "
+            f"model ({why})"
+        ) from error
+
+
+T = TypeVar("T")
+
+
+def _head(state: Mapping[str, T]) -> dict[str, T]:
+    """What belongs to the head, by its names there."""
+    return {name.removeprefix("out_head."): each for name, each in state.items()
+            if name.startswith("out_head.")}  # fmt: skip
+
+
+def merged(folder: Path, trust_source: bool = False) -> Loaded:
     """The classifier in ``folder`` with its adapter folded into the trunk's weights.
+
+    Args:
+        folder: of the checkpoint.
+        trust_source: see ``check_trusted``.
 
     Raises:
         TuneshotError: as ``load_checkpoint``; or there is no adapter, or it cannot be merged.
     """
-    loaded = load_checkpoint(folder)
+    loaded = load_checkpoint(folder, trust_source)
     if loaded.meta.adapter is None:
         raise TuneshotError(f"{folder} has no adapter to merge")
     merge(loaded.model)
@@ -178,18 +270,3 @@ def merged(folder: Path) -> Loaded:
         loaded.model.trunk.requires_grad_(True)  # all of it differs from its source
     source = None if whole else loaded.meta.source
     return replace(loaded, meta=replace(loaded.meta, adapter=None, source=source))
-
-
-def _base(meta: Meta, place: str) -> Base:
-    """The trunk to put the stored weights into."""
-    if meta.source is None:
-        if meta.model is None:
-            raise TuneshotError(f"{place} is damaged: it names no trunk")
-        return Base(meta.name, GPTModel(meta.model, len(meta.labels)), encode, source=None)
-    base = load_base(meta.source, len(meta.labels))
-    if fingerprint(base.trunk) != meta.fingerprint:
-        raise TuneshotError(
-            f"{place} was trained on other weights of {meta.source!r} than those it has now; "
-            "bring those back, or train again"
-        )
-    return base

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,11 @@ from safetensors import SafetensorError
 from clfcore.cache.kept import keep, kept
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
+from clfcore.json_text import shortened_repr
 from clfcore.paths import cache_dir, carried_file, expanded
+from clfcore.weights.untrusted.folder import check_folder, check_made
+from clfcore.weights.untrusted.gguf import check_gguf
+from clfcore.weights.untrusted.tensors import check_finite
 
 CONFIG = "AutoConfig"  # a kind of ``load_transformer`` without weights
 # transformers makes a model while torch is in a state that all threads share: one at a time.
@@ -23,7 +28,9 @@ LOADING = RLock()
 _BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the cache
 
 
-def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32) -> tuple[Any, Any]:
+def load_transformer(
+    source: str, kind: str, dtype: torch.dtype = torch.float32, network: bool = True
+) -> tuple[Any, Any]:
     """Tokenizer and model, in evaluation mode, from this machine if they are here.
 
     Of the kind ``CONFIG`` there is the model's configuration in its place, and no weight is read.
@@ -33,43 +40,99 @@ def load_transformer(source: str, kind: str, dtype: torch.dtype = torch.float32)
             copy is tried before the network).
         kind: ``"AutoModel"``, ``"AutoModelForCausalLM"`` or ``CONFIG``.
         dtype: of the weights.
+        network: whether it may be downloaded.
 
     Raises:
         TuneshotError: the model is not on this machine and cannot be downloaded.
     """
-    from transformers.utils import logging  # transformers: 1.5 s
-
-    logging.disable_progress_bar()
     try:
-        with LOADING:
+        with LOADING, _quietly():
             if source == DEFAULT_LM or source.endswith(".gguf"):
                 return _load_gguf(source, kind, dtype)
             place = str(expanded(source))
             try:
                 return _load(place, kind, dtype, local_files_only=True)
             except OSError:
-                if os.path.isdir(place):
+                if os.path.isdir(place) or not network:
                     raise
                 return _load(source, kind, dtype, local_files_only=False)
-    except (OSError, ValueError, KeyError, struct.error) as error:
+    except (TuneshotError, KeyboardInterrupt, SystemExit):
+        raise
+    # Other people's files: whatever goes wrong, in Python or below, it is not our bug.
+    except BaseException as error:
         raise TuneshotError(
             f"cannot load the language model {source!r}: not a complete model folder or GGUF "
             f"file, and not downloaded; give a folder, connect to the network, or use {DEFAULT_LM}"
         ) from error
 
 
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the bars, tables and warnings of transformers: what matters is checked here."""
+    from transformers.utils import logging  # transformers: 1.5 s
+
+    logging.disable_progress_bar()
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
 def _load(
     place: str | Path, kind: str, dtype: torch.dtype, local_files_only: bool
 ) -> tuple[Any, Any]:
-    import transformers
+    """From a folder, or by a name on Hugging Face; no code of theirs is run.
 
-    load = partial(getattr(transformers, kind).from_pretrained, place)
-    return (
-        transformers.AutoTokenizer.from_pretrained(place, local_files_only=local_files_only),
-        load(local_files_only=local_files_only)
-        if kind == CONFIG
-        else load(local_files_only=local_files_only, dtype=dtype).eval(),
+    A folder of the cache was made here, and whoever reads it from there makes it again if need be.
+    """
+    import transformers
+    from transformers.initialization import no_init_weights
+
+    ours = Path(place).is_relative_to(cache_dir())
+    folder = None if ours else _folder(place)
+    stored = 0 if folder is None else check_folder(folder)
+    given: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(place, **given)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", 1)
+    if type(positions) is not int or positions < 1:
+        raise TuneshotError(
+            f"{place}: max_position_embeddings is {shortened_repr(positions)}; it has to be a "
+            "whole number, 1 or more"
+        )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(place, **given)
+    if kind == CONFIG:
+        return tokenizer, config
+    auto = getattr(transformers, kind)
+    if stored:
+        with torch.device("meta"), no_init_weights():
+            check_made(place, auto.from_config(config, trust_remote_code=False), stored)
+    model, found = auto.from_pretrained(
+        place, config=config, dtype=dtype, output_loading_info=True, **given
     )
+    if lacking := [*found["missing_keys"], *found["mismatched_keys"]]:
+        kind_of_error = ValueError if ours else TuneshotError
+        raise kind_of_error(
+            f"{place}: the tensor {shortened_repr(lacking[0])} is missing, or has another shape "
+            "than config.json says; copy the folder again"
+        )
+    if not ours:
+        check_finite(place, model.state_dict())
+    return tokenizer, model.eval()
+
+
+def _folder(place: str | Path) -> Path | None:
+    """Where the files of a model lie, if they are here."""
+    if os.path.isdir(place):
+        return Path(place)
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        kept = try_to_load_from_cache(str(place), "config.json")
+    except ValueError:  # no name on Hugging Face
+        return None
+    return Path(kept).parent if isinstance(kept, str) else None
 
 
 # --- GGUF files, and the default model, which is one --------------------------------------------
@@ -135,14 +198,18 @@ class _Converted:
         from transformers import modeling_gguf_pytorch_utils as of_gguf
 
         of_gguf.tqdm = partial(of_gguf.tqdm, disable=None)  # a bar is for terminals, not for logs
-        config = AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        weights = check_gguf(gguf)
+        place: dict[str, Any] = {"gguf_file": gguf.name, "trust_remote_code": False}
+        config = AutoConfig.from_pretrained(gguf.parent, **place)
         with torch.device("meta"):  # only names and shapes are needed
             model = AutoModelForCausalLM.from_config(config)
-        weights = of_gguf.load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)
+        check_made(gguf, model, weights)
+        made = of_gguf.load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)
+        check_finite(gguf, made["tensors"])
         return cls(
             config,
-            AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name),
-            {name: weight.half().contiguous() for name, weight in weights["tensors"].items()},
+            AutoTokenizer.from_pretrained(gguf.parent, **place),
+            {name: weight.half().contiguous() for name, weight in made["tensors"].items()},
         )
 
     def save(self, folder: Path) -> None:

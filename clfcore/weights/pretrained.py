@@ -1,22 +1,31 @@
 """Weights from elsewhere: GPT-2 as Hugging Face stores it, and the book's chapter-6 classifier."""
 
+import copy
 import os
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from clfcore.errors import TuneshotError
+from clfcore.json_text import shortened_repr
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import END_OF_TEXT, GPT_PRESETS, GPTConfig
-from clfcore.weights.source import REPOSITORIES, find_file, read_json
+from clfcore.weights.source import REPOSITORIES, find_file
+from clfcore.weights.untrusted.files import check_memory, read_object
+from clfcore.weights.untrusted.pickled import read_pickled
+from clfcore.weights.untrusted.tensors import (
+    Shape,
+    check_finite,
+    check_floats,
+    check_shapes,
+    read_header,
+)
 
 State = dict[str, Tensor]
 
@@ -57,7 +66,7 @@ _COMPUTED = {
 }
 
 
-def is_gpt2(source: str) -> bool:
+def is_gpt2(source: str, network: bool = True) -> bool:
     """Whether ``source``, as for ``load_gpt2``, is a GPT-2 as published, and no variant of it.
 
     One of fewer tokens than GPT-2's is read with a tokenizer of its own.
@@ -65,7 +74,7 @@ def is_gpt2(source: str) -> bool:
     Raises:
         TuneshotError: its ``config.json`` cannot be loaded.
     """
-    settings = read_json(find_file(source, "config.json"))
+    settings = read_object(find_file(source, "config.json", network))
     size = settings.get("vocab_size")
     own_tokens = isinstance(size, int) and size <= END_OF_TEXT
     return settings.get("model_type") == "gpt2" and not own_tokens and not _differing(settings)
@@ -79,16 +88,17 @@ def _differing(settings: Mapping[str, object]) -> list[str]:
 
 def gpt2_config(source: str) -> GPTConfig:
     """The shape of the GPT-2 that ``load_gpt2`` would load; raises as that does."""
-    return _config(source, read_json(find_file(source, "config.json")))
+    return _config(source, read_object(find_file(source, "config.json")))
 
 
-def load_gpt2(source: str) -> tuple[GPTConfig, State]:
+def load_gpt2(source: str, network: bool = True) -> tuple[GPTConfig, State]:
     """The trunk of a GPT-2 in Hugging Face's format.
 
     Args:
         source: ``gpt2`` … ``gpt2-xl``, another repository, or a folder with ``config.json`` and
             ``model.safetensors``. A local folder is tried first, then the Hugging Face cache,
             then the network.
+        network: whether it may be downloaded.
 
     Returns:
         The shape and our state dict without ``out_head`` (float32).
@@ -96,16 +106,20 @@ def load_gpt2(source: str) -> tuple[GPTConfig, State]:
     Raises:
         TuneshotError: not found, not a GPT-2, truncated, or a tensor of a wrong name or shape.
     """
-    cfg = gpt2_config(source)
-    weights = find_file(source, "model.safetensors")
-    try:
-        theirs = load_file(weights)
-    except (SafetensorError, OSError) as error:
-        raise TuneshotError(f"{weights} cannot be read ({error}); fetch it again") from error
-    state = from_hugging_face(theirs)
-    expected = gpt2_tensors(cfg)
+    cfg = _config(source, read_object(find_file(source, "config.json", network)))
+    weights = find_file(source, "model.safetensors", network)
+    header = read_header(weights)
+    check_floats(weights, {n: t for n, t in header.items() if not _IGNORED.search(n)})
+    shapes = {name: tuple(t.shape) for name, t in from_hugging_face(
+        {name: torch.empty(stored.shape, device="meta") for name, stored in header.items()}
+    ).items()}  # fmt: skip
+    check_size(source, shapes, cfg)
+    expected = gpt2_shapes(cfg)
     del expected["out_head.weight"]  # tied to the token embedding
-    check_state(state, expected, name=source)
+    check_shapes(source, shapes, expected)
+    check_memory(weights, 2 * weights.stat().st_size)
+    state = from_hugging_face(load_file(weights))
+    check_finite(weights, state)
     return cfg, state
 
 
@@ -125,11 +139,15 @@ def from_hugging_face(theirs: Mapping[str, Tensor]) -> State:
         block = re.match(r"h\.(\d+)\.", name)
         pattern = name.replace(block[0], "h.N.", 1) if block else name
         if pattern not in _NAMES:
-            raise TuneshotError(f"not a GPT-2: unexpected tensor {full_name!r}")
+            raise TuneshotError(f"not a GPT-2: unexpected tensor {shortened_repr(full_name)}")
+        if tensor.dim() not in (1, 2) or tensor.shape[-1] % len(_NAMES[pattern]):
+            raise TuneshotError(
+                f"not a GPT-2: {shortened_repr(full_name)} has shape {tuple(tensor.shape)}"
+            )
         parts = tensor.float().chunk(len(_NAMES[pattern]), dim=-1)
         for our_name, part in zip(_NAMES[pattern], parts, strict=True):
             target = our_name.replace(".N.", f".{block[1]}.") if block else our_name
-            ours[target] = part.T.contiguous() if _LINEAR.fullmatch(pattern) else part
+            ours[target] = part.t().contiguous() if _LINEAR.fullmatch(pattern) else part
     return ours
 
 
@@ -144,18 +162,19 @@ def load_chapter6(path: Path) -> GPTModel:
         TuneshotError: unreadable, holds more than plain tensors, is another kind of model, or
             nothing says how many heads it has.
     """
-    try:
-        # weights_only: a .pth is a pickle, and a pickle may run code. Never without it.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        reason = str(error).split("\n")[0] or "it ends too early"
-        raise TuneshotError(f"{path} is not a readable state dict: {reason}") from error
+    loaded = read_pickled(path)
     wanted = ("tok_emb.weight", "pos_emb.weight", "out_head.weight", "out_head.bias")
-    if not isinstance(loaded, dict) or any(name not in loaded for name in wanted):
+    if any(name not in loaded for name in wanted):
         raise TuneshotError(
             f"{path} is not a chapter-6 classifier: expected a state dict with {', '.join(wanted)}"
         )
-    state = {name: t.float() for name, t in loaded.items() if not name.endswith("att.mask")}
+    state = {name: tensor for name, tensor in loaded.items() if not name.endswith("att.mask")}
+    for name, tensor in state.items():
+        if not tensor.is_floating_point() or (name in wanted[:2] and tensor.dim() != 2):
+            raise TuneshotError(
+                f"{path} is not a chapter-6 classifier: {shortened_repr(name)} has the type "
+                f"{tensor.dtype} and the shape {tuple(tensor.shape)}"
+            )
     blocks = {name.split(".")[1] for name in state if name.startswith("trf_blocks.")}
     vocab_size, emb_dim = state["tok_emb.weight"].shape
     cfg = GPTConfig(
@@ -166,8 +185,12 @@ def load_chapter6(path: Path) -> GPTModel:
         n_layers=len(blocks),
         qkv_bias="trf_blocks.0.att.W_query.bias" in state,
     )
-    classes = state["out_head.bias"].shape[0]
-    check_state(state, gpt2_tensors(cfg, classes), name=str(path))
+    classes = state["out_head.bias"].numel()
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    check_size(path, shapes, cfg)
+    check_shapes(path, shapes, gpt2_shapes(cfg, classes))
+    check_memory(path, 2 * path.stat().st_size)
+    check_finite(path, state)
     model = GPTModel(cfg, classes)
     model.load_state_dict(state)
     return model
@@ -177,7 +200,7 @@ def _heads(path: Path, emb_dim: int, n_layers: int) -> int:
     """How many heads the weights in ``path`` were trained with: no shape shows it."""
     config = path.with_name("config.json")
     if os.path.exists(config):
-        settings = read_json(config)
+        settings = read_object(config)
         if (heads := settings.get("n_head", settings.get("n_heads"))) is not None:
             return _whole(heads, f"n_head in {config}")
     for name in REPOSITORIES:
@@ -190,39 +213,55 @@ def _heads(path: Path, emb_dim: int, n_layers: int) -> int:
 
 
 def _whole(value: object, what: str) -> int:
-    if not isinstance(value, int) or value < 1:
-        raise TuneshotError(f"{what} is {value!r}; it has to be a whole number, 1 or more")
+    if type(value) is not int or value < 1:
+        raise TuneshotError(
+            f"{what} is {shortened_repr(value)}; it has to be a whole number, 1 or more"
+        )
     return value
 
 
-def check_state(state: State, expected: Mapping[str, Tensor], name: str) -> None:
-    """Compares names and shapes with those a model needs, before any weight is used.
+def check_size(place: object, stored: Mapping[str, Shape], cfg: GPTConfig) -> None:
+    """Compares what decides the size of a GPT-2 with the tensors of a file.
+
+    After it, a model of this shape is no larger than the file says, and can be made without
+    memory to compare the rest.
 
     Raises:
-        TuneshotError: naming the first tensor that is missing, unexpected or misshapen.
+        TuneshotError: the embeddings or the number of blocks are others.
     """
-    for key, tensor in expected.items():
-        if key not in state:
-            what = "the classification head" if key.startswith("out_head") else f"the tensor {key}"
-            raise TuneshotError(f"{name}: {what} is missing")
-        if state[key].shape != tensor.shape:
-            raise TuneshotError(
-                f"{name}: {key} has shape {tuple(state[key].shape)}, "
-                f"this model needs {tuple(tensor.shape)}"
-            )
-    for key in state.keys() - expected.keys():
-        raise TuneshotError(f"{name}: unexpected tensor {key}")
+    first = {
+        "tok_emb.weight": (cfg.vocab_size, cfg.emb_dim),
+        "pos_emb.weight": (cfg.context_length, cfg.emb_dim),
+    }
+    check_shapes(place, {name: stored[name] for name in first if name in stored}, first)
+    blocks = {name.split(".")[1] for name in stored if name.startswith("trf_blocks.")}
+    if len(blocks) != cfg.n_layers:
+        raise TuneshotError(
+            f"{place}: {len(blocks):,} blocks are stored, this model needs {cfg.n_layers:,}; copy "
+            "the folder again"
+        )
 
 
-def gpt2_tensors(cfg: GPTConfig, num_classes: int | None = None) -> State:
-    """The tensors of a ``GPTModel``: names and shapes only, no memory."""
-    return empty_gpt2(cfg, num_classes).state_dict()
+def gpt2_shapes(cfg: GPTConfig, num_classes: int | None = None) -> dict[str, Shape]:
+    """The tensors of a ``GPTModel``: names and shapes, no memory."""
+    tensors = empty_gpt2(cfg, num_classes).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def empty_gpt2(cfg: GPTConfig, num_classes: int | None = None) -> GPTModel:
     """A GPT-2 without memory for its weights, for those that ``load_state_dict`` assigns."""
     with torch.device("meta"), _Unfilled():
         return GPTModel(cfg, num_classes)
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def without_memory(module: M) -> M:
+    """A copy of ``module`` whose tensors have shapes and no values."""
+    empty = {id(w): nn.Parameter(w.detach().to("meta"), w.requires_grad)
+             for w in module.parameters()}  # fmt: skip
+    return copy.deepcopy(module, empty | {id(b): b.to("meta") for b in module.buffers()})
 
 
 class _Unfilled(TorchFunctionMode):
@@ -243,13 +282,14 @@ def _config(source: str, settings: Mapping[str, object]) -> GPTConfig:
     names = ("vocab_size", "n_positions", "n_embd", "n_head", "n_layer")
     if settings.get("model_type") != "gpt2" or any(name not in settings for name in names):
         raise TuneshotError(
-            f"{source} is not a GPT-2 (config.json says {settings.get('model_type')!r})"
+            f"{source} is not a GPT-2 (config.json says "
+            f"{shortened_repr(settings.get('model_type'))})"
         )
     if differing := _differing(settings):
+        named = ", ".join(f"{name} is {shortened_repr(settings[name])}" for name in differing)
         raise TuneshotError(
-            f"{source} is a variant of GPT-2 (config.json: "
-            f"{', '.join(f'{name} is {settings[name]!r}' for name in differing)}), which this "
-            "model does not compute"
+            f"{source} is a variant of GPT-2 (config.json: {named}), which this model does not "
+            "compute"
         )
     vocab_size, context_length, emb_dim, n_heads, n_layers = (
         _whole(settings[name], f"{name} of {source}") for name in names

@@ -17,6 +17,7 @@ from clfcore.cli.terminal import (
     Json,
     ProgressBars,
     Texts,
+    TrustSource,
     new_app,
     prediction_record,
     print_json,
@@ -82,6 +83,7 @@ def classify(
     texts: Texts = None,
     file: File = None,
     checkpoint: Checkpoint = None,
+    trust_source: TrustSource = False,
     as_json: Json = False,
 ) -> None:
     """Label messages with both methods, side by side: as clf classify and icl classify do.
@@ -91,7 +93,9 @@ def classify(
     source = source.remembering(trained_columns(checkpoint))
     messages = read_messages(texts, file, source.text_column)
     answers = {
-        "fine_tuned": _ask("fine-tuned", partial(load_fine_tuned, checkpoint), messages),
+        "fine_tuned": _ask(
+            "fine-tuned", partial(load_fine_tuned, checkpoint, trust_source), messages
+        ),
         "few_shot": _ask("few-shot", partial(load_few_shot, source, models, settings), messages),
     }
     if as_json:

@@ -4,7 +4,8 @@ All variables are optional: ``TUNESHOT_CHECKPOINT`` a fine-tuned model, ``TUNESH
 labelled messages, ``TUNESHOT_LM`` the language model that reads the prompt, ``TUNESHOT_FOLDER``
 data of other tasks, ``TUNESHOT_CHAT`` and ``TUNESHOT_PROMPT_TOKENS`` the form and the length of a
 prompt, ``TUNESHOT_RECIPE`` the settings where a visitor has chosen nothing, a recipe of ``icl
-tune``. Several models are separated by commas; the page offers them.
+tune``, ``TUNESHOT_TRUST_SOURCE`` whether a checkpoint may have its trunk loaded from elsewhere.
+Several models are separated by commas; the page offers them.
 """
 
 import os
@@ -29,6 +30,7 @@ def workers() -> Workers:
             chat=_value("TUNESHOT_CHAT", bool, None),
             prompt_tokens=_value("TUNESHOT_PROMPT_TOKENS", int, 0),
             recipe=_path("TUNESHOT_RECIPE"),
+            trust_source=_value("TUNESHOT_TRUST_SOURCE", bool, False),
         )
     )
 

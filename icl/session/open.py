@@ -32,6 +32,7 @@ def open_session(
     chat: bool | None = None,
     prompt_tokens: int = 0,
     recipe: Path | None = None,
+    trust_source: bool = False,
 ) -> Session:
     """The two methods, each loaded when first asked.
 
@@ -45,6 +46,7 @@ def open_session(
         prompt_tokens: how long they may be, see ``FewShotConfig``.
         recipe: settings of a visitor who has chosen nothing, see ``icl tune``. The other two
             arguments win.
+        trust_source: of the checkpoints, see ``FineTuned.load``.
 
     Raises:
         TuneshotError: no recipe, or one that is not for a page.
@@ -52,7 +54,7 @@ def open_session(
     usual = NOTHING_CHOSEN if recipe is None else Settings.of_recipe(Recipe.read(recipe))
     embedder = SentenceEmbedder()
     folders = {path.name: path for path in checkpoints or [BUNDLED]}
-    load = lru_cache(maxsize=8)(FineTuned.load)
+    load = lru_cache(maxsize=8)(partial(FineTuned.load, trust_source=trust_source))
 
     def checkpoint(settings: Settings) -> Path:
         name, labels = settings.checkpoint, set(TASKS[settings.task].labels)

@@ -93,7 +93,8 @@ def _scratch() -> TemporaryDirectory[str]:
 
 async def _run(added: tuple[Example, ...], parent: Path, view: "_TrainingView") -> TrainingDone:
     folder = Path(_scratch().name) / uuid.uuid4().hex
-    training = await BackgroundTraining.start(added, folder, checkpoint=parent)
+    # Whether it may be loaded, the session has said: it was, to know its labels.
+    training = await BackgroundTraining.start(added, folder, checkpoint=parent, trust_source=True)
     try:
         async for event in training.events():
             if isinstance(event, TrainingFailed):

@@ -104,11 +104,11 @@ def test_figures_on_messages_that_were_learned_from_are_marked(clf, home):
 
 def test_columns_are_remembered_only_as_names(clf, trained_on_columns):
     path = trained_on_columns / "german" / "meta.json"
-    for columns in ({"text_column": 7, "label_column": None}, ["was"], "was"):
+    for columns in ({"text_column": 7}, ["was"], "was"):
         record = json.loads(path.read_text())
         record["about"]["data"]["columns"] = columns
         path.write_text(json.dumps(record))
-        assert "no column 'text'" in evaluated(
+        assert "damaged: about.data must be" in evaluated(
             clf, "--data", "german.csv", "--checkpoint", "german"
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from clfcore.cli.clf import main
+from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.trainable import freeze_all_but
 from clfcore.paths import TRUNK
@@ -98,7 +100,7 @@ def test_every_kind_of_training_gives_a_checkpoint_that_answers(clf, tiny_gpt2, 
     status, out, err = clf("train", "--base", tiny_gpt2, "--out", "run", *QUICK, *options)
     assert status == 0, err
     assert "weights trained" in out
-    model = FineTuned.load(Path("run"))
+    model = FineTuned.load(Path("run"), trust_source=True)
     told = meta_of("run")
     assert told["about"]["test_metrics"]["messages"] == 24
     (answer, empty) = model.predict(["win aa now", ""])
@@ -116,7 +118,7 @@ def test_a_transformers_model_is_a_trunk_like_any_other(clf, tiny_llama):
     assert {name.split(".")[2] for name in stored if name.startswith("body.layers")} == {"2"}
     assert "out_head.weight" in stored
     assert not any("embed" in name for name in stored)
-    (answer,) = FineTuned.load(Path("run")).predict(["win aa now"])
+    (answer,) = FineTuned.load(Path("run"), trust_source=True).predict(["win aa now"])
     assert answer.label in ("ham", "spam")
 
     changed = transformers.LlamaForCausalLM.from_pretrained(tiny_llama)
@@ -127,12 +129,31 @@ def test_a_transformers_model_is_a_trunk_like_any_other(clf, tiny_llama):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         Path("other", name).write_bytes(Path(tiny_llama, name).read_bytes())
     Path("run/meta.json").write_text(json.dumps(told))
-    status, _, err = clf("classify", "hi", "--checkpoint", "run")
+    status, _, err = clf("classify", "hi", "--checkpoint", "run", "--trust-source")
     assert status == 1
     assert "other weights of 'other'" in err
     told["source"] = "gone"
     Path("run/meta.json").write_text(json.dumps(told))
-    assert clf("classify", "hi", "--checkpoint", "run")[0] == 1
+    assert clf("classify", "hi", "--checkpoint", "run", "--trust-source")[0] == 1
+
+
+def test_a_trunk_in_another_folder_is_loaded_only_where_it_is_trusted(clf, tiny_llama, tmp_path):
+    options = ("--base", tiny_llama, "--out", "run", "--layers", "last_block", *QUICK)
+    _, _, err = clf("train", *options)
+    assert f"its trunk stays in {tiny_llama}: other commands want --trust-source" in err
+    for command in (("classify", "hi"), ("evaluate",), ("merge", "--out", "merged")):
+        status, out, err = clf(*command, "--checkpoint", "run")
+        assert (status, out) == (1, "")
+        assert "which is outside of its folder; if you know who made it" in err
+        assert len(err.splitlines()) == 1
+    with pytest.raises(TuneshotError, match="trust_source=True"):
+        FineTuned.load(Path("run"))
+    status, out, _ = clf("classify", "hi", "--checkpoint", "run", "--trust-source")
+    assert (status, "%" in out) == (0, True)
+    inside = Path("run/trunk")
+    shutil.copytree(tiny_llama, inside)
+    Path("run/meta.json").write_text(json.dumps({**meta_of("run"), "source": str(inside)}))
+    assert clf("classify", "hi", "--checkpoint", "run")[0] == 0
 
 
 @pytest.mark.parametrize("base", ["tiny_gpt2", "tiny_llama"])
@@ -141,13 +162,13 @@ def test_an_adapter_is_saved_with_its_head_and_merges_into_equal_answers(clf, ba
     options = ("--base", folder, "--out", "run", "--layers", "lora", "--rank", "4", *QUICK)
     assert clf("train", *options)[0] == 0
     assert Path("run/model.safetensors").stat().st_size < 60_000  # not the whole trunk
-    assert clf("merge", "--checkpoint", "run", "--out", "merged")[0] == 0
+    assert clf("merge", "--checkpoint", "run", "--out", "merged", "--trust-source")[0] == 0
     assert meta_of("merged")["adapter"] is None
     texts = ["win aa now", "see you at 8", ""]
-    pairs = (FineTuned.load(Path(f)).predict(texts) for f in ("run", "merged"))
+    pairs = (FineTuned.load(Path(f), trust_source=True).predict(texts) for f in ("run", "merged"))
     for a, b in zip(*pairs, strict=True):
         assert a.probabilities["spam"] == pytest.approx(b.probabilities["spam"], abs=1e-4)
-    assert clf("merge", "--checkpoint", "merged", "--out", "twice")[0] == 1
+    assert clf("merge", "--checkpoint", "merged", "--out", "twice", "--trust-source")[0] == 1
 
 
 def test_an_adapter_on_gpt2_mini_is_saved_without_the_trunk_and_knows_it_again(clf, monkeypatch):

@@ -13,7 +13,14 @@ from safetensors.torch import save_file
 from clfcore.errors import TuneshotError
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPT_PRESETS, GPTConfig
-from clfcore.weights.pretrained import gpt2_tensors, is_gpt2, load_chapter6, load_gpt2
+from clfcore.weights.pretrained import (
+    empty_gpt2,
+    gpt2_shapes,
+    is_gpt2,
+    load_chapter6,
+    load_gpt2,
+    without_memory,
+)
 from tests.support.lazy import lazy
 
 transformers = lazy("transformers")
@@ -77,12 +84,11 @@ def test_a_chapter_6_classifier_gives_the_books_logits(tmp_path, heads, name):
         torch.testing.assert_close(ours(ids), theirs(ids), atol=1e-4, rtol=1e-4)
 
 
-def test_a_file_of_a_published_size_needs_no_word_about_its_heads(tmp_path):
-    with torch.device("meta"):
-        weights = GPTModel(GPT_PRESETS["gpt2"], num_classes=2).state_dict()
-    small = {name: torch.zeros(()).expand(weight.shape) for name, weight in weights.items()}
-    torch.save(small, tmp_path / "review_classifier.pth")
-    assert load_chapter6(tmp_path / "review_classifier.pth").cfg == GPT_PRESETS["gpt2"]
+def test_a_file_of_a_published_size_needs_no_word_about_its_heads(tmp_path, monkeypatch):
+    published = GPTConfig(**{**TINY.to_dict(), "emb_dim": 128, "n_heads": 4})
+    monkeypatch.setitem(GPT_PRESETS, "gpt2", published)
+    torch.save(book_classifier(heads=4).state_dict(), tmp_path / "review_classifier.pth")
+    assert load_chapter6(tmp_path / "review_classifier.pth").cfg == published
 
 
 def test_a_file_of_another_size_is_refused_until_its_heads_are_told(tmp_path):
@@ -169,11 +175,12 @@ def test_a_first_answer_and_a_start_load_neither_torchs_compiler_nor_other_libra
 
 
 def test_a_gpt_without_memory_has_every_name_and_shape():
-    empty, whole = gpt2_tensors(TINY, 3), GPTModel(TINY, 3).state_dict()
-    assert {name: weight.shape for name, weight in empty.items()} == (
-        {name: weight.shape for name, weight in whole.items()}
-    )
-    assert all(weight.is_meta for weight in empty.values())
+    empty, whole = gpt2_shapes(TINY, 3), GPTModel(TINY, 3).state_dict()
+    assert empty == {name: tuple(weight.shape) for name, weight in whole.items()}
+    assert all(weight.is_meta for weight in empty_gpt2(TINY, 3).state_dict().values())
+    copied = without_memory(GPTModel(TINY, 3)).state_dict()
+    assert {name: tuple(weight.shape) for name, weight in copied.items()} == empty
+    assert all(weight.is_meta for weight in copied.values())
 
 
 # --- what cannot be loaded is refused by name ----------------------------------------------------
@@ -208,7 +215,7 @@ def test_a_strange_tensor_and_a_truncated_file_are_refused(tmp_path):
     with pytest.raises(TuneshotError, match="router"):
         load_gpt2(str(folder))
     weights.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(TuneshotError, match=r"cannot be read.*fetch it again"):
+    with pytest.raises(TuneshotError, match=r"truncated.*copy the file again"):
         load_gpt2(str(folder))
 
 

@@ -72,10 +72,10 @@ def flip_one_weight(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (truncate, "missing or truncated"),
+        (truncate, "truncated or damaged"),
         (flip_one_weight, "not the file meta.json describes"),
         (without_head, "the classification head is missing"),
-        (lambda f: (f / "model.safetensors").unlink(), "missing or truncated"),
+        (lambda f: (f / "model.safetensors").unlink(), "is missing"),
         (lambda f: (f / "meta.json").unlink(), "is not a checkpoint"),
         (lambda f: (f / "meta.json").write_text("{"), "is damaged"),
         (lambda f: edit_meta(f, format=FORMAT + 1), f"format {FORMAT + 1}, this version"),

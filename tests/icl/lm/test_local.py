@@ -418,7 +418,7 @@ def test_a_file_that_is_not_gguf_is_one_line(tmp_path, monkeypatch):
 
 
 def test_a_missing_model_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
-    with pytest.raises(TuneshotError, match="give a folder, connect to the network, or use Smol"):
+    with pytest.raises(TuneshotError, match="expected a Hugging Face folder"):
         LocalLM(str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(TuneshotError, match="cannot load the language model 'nobody/nothing'"):

@@ -40,7 +40,7 @@ def played(monkeypatch):
         async def stop(self):
             Played.stopped += 1
 
-    async def start(taught, out, *, checkpoint):
+    async def start(taught, out, *, checkpoint, trust_source):
         Played.started.append((taught, checkpoint))
         return Training(out)
 
