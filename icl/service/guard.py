@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from icl.service.hosts import is_allowed, is_own_origin
 
 MAX_BODY_BYTES = 2_500_000  # of one request: a file of 2 MB and the form around it
-MAX_BODIES_BYTES = 50_000_000  # of all requests that are being read or answered
+MAX_BODIES_BYTES = 30_000_000  # of all requests that are being read or answered
 SMALL_BODY_BYTES = 100_000  # never refused because of others
 LINGER_BYTES, LINGER_SECONDS = 25_000_000, 5.0  # of a refused request, thrown away
 
@@ -60,7 +60,7 @@ class Guard:
         elif _announced(scope) > MAX_BODY_BYTES:
             await _refuse(scope, receive, send, 413, TOO_LARGE)
         else:
-            await self._count(scope, receive, send)
+            await self._bounded(scope, receive, send)
 
     def _who(self, scope: Scope) -> str:
         """Why this request is nobody's who may ask; empty if it is."""
@@ -73,40 +73,44 @@ class Guard:
         origins = headers.getlist("origin")
         return "" if all(is_own_origin(origin, hosts[0]) for origin in origins) else WRONG_ORIGIN
 
-    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Counts a body as it arrives; what its headers say of its length may be wrong."""
-        read, refusal, answering = 0, (0, ""), False
-
-        async def counted() -> Message:
-            nonlocal read, refusal
-            if refusal[0]:
-                return {"type": "http.disconnect"}
-            message = await receive()
-            arrived = len(message.get("body", b""))
-            read, self._held = read + arrived, self._held + arrived
-            if read > MAX_BODY_BYTES:
-                refusal = 413, TOO_LARGE
-            elif read > SMALL_BODY_BYTES and self._held > MAX_BODIES_BYTES:
-                refusal = 503, TOO_MANY
-            else:
-                return message
-            return {"type": "http.disconnect"}  # the rest is not read
-
-        async def unless_refused(message: Message) -> None:
-            nonlocal answering
-            if answering or not refusal[0]:
-                answering = True
-                await send(message)
-
+    async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reads a body before ``app`` is asked, and counts it: its headers may say anything."""
+        body, more, refusal, read = bytearray(), True, None, 0
         try:
-            await self.app(scope, counted, unless_refused)
-        except Exception:
-            if not refusal[0]:  # else it is about the disconnect
-                raise
+            while more and not refusal:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
+                self._held += len(body) - read
+                read = len(body)
+                refusal = self._too_much(read)
+            if not refusal:
+                await self.app(scope, _once(bytes(body), receive), send)
         finally:
             self._held -= read
-        if refusal[0] and not answering:
+        if refusal:
+            body.clear()
             await _refuse(scope, receive, send, *refusal)
+
+    def _too_much(self, read: int) -> tuple[int, str] | None:
+        """Status and line for a request of which so many bytes were read, if it is refused."""
+        if read > MAX_BODY_BYTES:
+            return 413, TOO_LARGE
+        if read > SMALL_BODY_BYTES and self._held > MAX_BODIES_BYTES:
+            return 503, TOO_MANY
+        return None
+
+
+def _once(body: bytes, receive: Receive) -> Receive:
+    """``receive`` after a body that was read: the body, then what comes after it."""
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receiving() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receiving
 
 
 def _path(scope: Scope) -> str:
