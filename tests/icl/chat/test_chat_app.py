@@ -170,6 +170,7 @@ def test_every_icon_of_the_page_exists():
         ("features", "user_message_markdown", False),
         ("features", "edit_message", False),
         ("project", "transports", ["websocket"]),
+        ("project", "allow_origins", []),
         ("UI", "custom_css", "/public/tuneshot.css"),
     ],
 )

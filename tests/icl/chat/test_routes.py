@@ -1,17 +1,23 @@
 """What the page serves, to whom, and how much of it: as a program without a browser finds it."""
 
+import asyncio
 import http.client
 import json
 import os
 import subprocess
 import sys
+import threading
+import time
 
+import psutil
 import pytest
 
 from icl.service.guard import FRAME_POLICY, MAX_BODY_BYTES, TOO_LARGE, WRONG_HOST, WRONG_ORIGIN
+from tests.support.class_server import class_server
 from tests.support.lazy import lazy
 from tests.support.pages import PROJECT
 
+aiohttp = lazy("aiohttp")
 server = lazy("chainlit.server")
 chat_app = lazy("chat_app")
 routes = lazy("icl.chat.patches.routes")
@@ -199,3 +205,111 @@ def test_a_socket_opens_for_the_servers_own_page_only(page, headers, status):
     }
     found = ask(page, "GET", "/ws/socket.io/?EIO=4&transport=websocket", **upgrade, **headers)
     assert found[0] == status
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+
+class Memory:
+    """How much more memory a process takes meanwhile, at most, in MB."""
+
+    def __init__(self, pid):
+        self.process, self.stop = psutil.Process(pid), threading.Event()
+        self.watching = threading.Thread(target=self.watch)
+
+    def watch(self):
+        while not self.stop.wait(0.01):
+            self.most = max(self.most, self.now())
+
+    def now(self):
+        return self.process.memory_info().rss / 1e6
+
+    def __enter__(self):
+        self.before = self.most = self.now()
+        self.watching.start()
+        return self
+
+    def __exit__(self, *error):
+        self.stop.set()
+        self.watching.join()
+
+    @property
+    def more(self):
+        return self.most - self.before
+
+
+@pytest.fixture(scope="module")
+def class_page(tmp_path_factory):
+    with class_server(tmp_path_factory.mktemp("class")) as page:
+        yield page
+
+
+async def flood(port, path, start, kind, headers, size):
+    """Sends a body and looks for an answer only then, as most programs do; the status."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST {path}?session_id=x HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+    writer.write(f"{head}{headers}\r\n\r\n".encode())
+    chunked, sent, part = "chunked" in headers, 0, start
+    try:
+        while sent < size:
+            writer.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+            await writer.drain()
+            sent, part = sent + len(part), b"x" * 65_536
+        writer.write(b"0\r\n\r\n" if chunked else b"")
+    except ConnectionError:
+        pass  # it went on for too long
+    status = (await reader.readline()).split()[1]
+    writer.close()
+    return int(status)
+
+
+BODIES, SIZE = 50, 8 * 2**20  # together 420 MB
+HEADERS = ["Transfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 5",
+           f"Content-Length: {SIZE}"]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("headers", HEADERS, ids=["no length", "two lengths", "a length"])
+@pytest.mark.parametrize("path", ["/api/classify", "/set-session-cookie", "/project/file"])
+def test_fifty_large_bodies_at_once_take_little_memory_and_others_are_answered(
+    class_page, path, headers
+):
+    port = int(class_page.url.rsplit(":", 1)[1])
+    start, kind = FORMS.get(path, (b'{"texts": ["', "application/json"))
+
+    async def run():
+        floods = [asyncio.create_task(flood(port, path, start, kind, headers, SIZE))
+                  for _ in range(BODIES)]  # fmt: skip
+        began = time.monotonic()
+        other = await asyncio.to_thread(ask, class_page, "GET", "/project/settings")
+        return other[0], time.monotonic() - began, await asyncio.gather(*floods)
+
+    with Memory(class_page.process.pid) as memory:
+        other, seconds, statuses = asyncio.run(run())
+    assert set(statuses) <= {413, 503}
+    assert memory.more < 100
+    assert (other, seconds < 10) == (200, True)
+
+
+@pytest.mark.slow
+def test_a_socket_takes_no_long_messages_no_attachments_and_nothing_compressed(class_page):
+    address = f"{class_page.url}/ws/socket.io/?EIO=4&transport=websocket"
+
+    async def run():
+        async with aiohttp.ClientSession() as client:
+            socket = await client.ws_connect(address, compress=15)
+            assert socket.compress == 0
+            await socket.receive()
+            await socket.send_str('459999999-["x",{"_placeholder":true,"num":0}]')
+            for _ in range(100):
+                await socket.send_bytes(b"x" * 999_000)
+            await socket.close()
+            socket = await client.ws_connect(address)
+            await socket.receive()
+            await socket.send_str("4" + "x" * 1_000_000)
+            return await socket.receive()
+
+    with Memory(class_page.process.pid) as memory:
+        closed = asyncio.run(run())
+    assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1009)
+    assert memory.more < 30
