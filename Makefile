@@ -8,7 +8,7 @@ BIN := .venv/bin
 # The only pinned packages that PyPI has as source alone; plain Python, they build on any of the three.
 SOURCE_ONLY := cuid|future|literalai|syncer
 
-.PHONY: help setup chat test test-all test-peers lint bench wheel resolve model trunk priors
+.PHONY: help setup chat test test-all test-peers lint bench wheel resolve model trunk priors splits
 
 help:
 	@echo "make setup       install into .venv (once; the other targets do it for you)"
@@ -22,6 +22,7 @@ help:
 	@echo "make resolve     check that every pinned package has a wheel for Python 3.12 and 3.13"
 	@echo "make model       rebuild the bundled gpt2-mini from the downloaded corpus"
 	@echo "make trunk       rebuild gpt2-mini before fine-tuning from the sample messages"
+	@echo "make splits      compute again which message of sample and corpus is in which part"
 	@echo "make priors      read what calibrates the usual prompts again, after their settings or format have changed"
 
 setup: .venv/ready
@@ -78,6 +79,9 @@ model: setup
 
 trunk: setup
 	$(BIN)/python -c "from clfcore.data.messages import sample_messages as s; from clfcore.weights.bases import bundle_trunk; bundle_trunk([e.text for e in s().examples], on_progress=print)"
+
+splits: setup
+	$(BIN)/python -m clfcore.cli.bundle_splits
 
 priors: setup
 	$(BIN)/python -m icl.cli.bundle_priors

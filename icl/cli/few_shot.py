@@ -150,6 +150,10 @@ def pool_and_questions(
             f"copies of questions taken out of the pool: {len(examples) - len(kept):,}"
             + (f"; with another label there: {others:,}" if others else "")
         )
+    if examples and not kept:
+        raise TuneshotError(
+            "every message to show is a copy of one to ask about; give others with --pool"
+        )
     print_conflicts(kept)
     return kept, questions
 

