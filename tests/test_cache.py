@@ -3,6 +3,7 @@
 Each kind of file is made by the code that keeps it, with small stand-ins for the models.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -16,13 +17,16 @@ import pytest
 from clfcore.cache.checksums import note_path
 from clfcore.cache.database import ANSWERS, DATABASES, DiskCache
 from clfcore.cli import clf
+from clfcore.config import DEFAULT_LM
 from clfcore.data import corpus
 from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
+from clfcore.weights.language_model import bundled_lm
 from icl.lm.local import LocalLM
 from icl.pool.embed import embed_cached
 from icl.priors.batch import BatchPrior
+from tests.support.disks import full_disk
 from tests.support.doubles import HashedWords, save_tiny_lm
 from tests.support.tiny_gguf import save_gguf
 
@@ -172,7 +176,7 @@ def test_check_cache_finds_and_removes_all_that_is_damaged(how, command):
 def test_check_cache_says_what_it_did(command):
     status, out, _ = command(clf.main, "clf", "check-cache")
     assert status == 0
-    assert out.splitlines()[-1] == f"0 MB in {cache_dir()}: nothing is damaged"
+    assert out.splitlines()[-1] == f"1 checked, 0 MB in {cache_dir()}: nothing is damaged"
     damage(cache_dir() / "sms_spam/SMSSpamCollection", flip)
     scratch = cache_dir() / "models/.tiny.abc.unfinished"
     scratch.mkdir(parents=True)
@@ -181,7 +185,7 @@ def test_check_cache_says_what_it_did(command):
     assert status == 0
     assert "damaged; removed" in out
     assert "left by a program that was killed; removed" in out
-    assert out.splitlines()[-1] == f"0 MB in {cache_dir()}: 2 of 2 removed"
+    assert out.splitlines()[-1] == f"2 checked, 0 MB in {cache_dir()}: 2 removed"
     assert not scratch.exists()
     shutil.rmtree(cache_dir())
     status, out, _ = command(clf.main, "clf", "check-cache")
@@ -207,6 +211,9 @@ def test_what_has_no_checksum_gets_one_if_it_is_whole(command):
 def test_what_cannot_be_removed_is_one_line_and_a_failure(command, monkeypatch):
     monkeypatch.setattr("clfcore.cache.check.remove", lambda path: False)
     damage(cache_dir() / "sms_spam/SMSSpamCollection", flip)
+    status, out, err = command(clf.main, "clf", "check-cache")
+    assert status == 1
+    assert out.splitlines()[-1].endswith(": 1 cannot be mended")
     status, out, err = command(clf.main, "clf", "check-cache", "--json")
     assert status == 1
     assert json.loads(out)["ok"] is False
@@ -219,6 +226,18 @@ def test_a_corpus_that_cannot_be_fetched_again_is_one_line(monkeypatch):
     monkeypatch.setattr(corpus, "CORPUS_SOURCES", ["/nowhere"])
     with pytest.raises(TuneshotError, match=r"is damaged: could not get .* clf data fetch --from"):
         load_messages()
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name.endswith(".safetensors")])
+def test_on_a_full_disk_the_answer_comes_and_one_line_says_what_is_not_kept(name, capfd):
+    with full_disk(cache_dir(), errno.ENOSPC):
+        first, again = KINDS[name](), KINDS[name]()
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "No space left on device" in line
+    assert "set TUNESHOT_CACHE to a folder that can be written" in line
+    assert not (cache_dir() / name).exists()
+    assert not list(cache_dir().rglob("*.unfinished"))
+    assert first == again == KINDS[name]()
 
 
 # --- a language model: a folder of files -------------------------------------------------------
@@ -286,3 +305,20 @@ def test_vectors_that_are_no_numbers_are_made_again_even_where_the_time_is_the_o
     right = embeddings()
     keeping_its_time(cache_dir() / "embeddings/hashed-words.safetensors", fill_with_nan)
     assert embeddings() == right
+
+
+@pytest.mark.slow
+def test_the_default_language_model_is_converted_again_and_says_the_same(monkeypatch, capfd):
+    own = bundled_lm()
+    with monkeypatch.context() as usual:
+        usual.delenv("TUNESHOT_CACHE")
+        right = read_with(DEFAULT_LM)  # converts it, if this machine has never seen it
+        shutil.copytree(bundled_lm(), own)
+    assert read_with(DEFAULT_LM) == right
+    damage(own / "model.safetensors", flip)
+    capfd.readouterr()
+    for lines in (1, 0):
+        assert read_with(DEFAULT_LM) == right
+        said = capfd.readouterr().err.splitlines()
+        assert len(said) == lines
+        assert all("was damaged, so it is made again: converting" in line for line in said)

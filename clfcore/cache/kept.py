@@ -27,6 +27,7 @@ T = TypeVar("T")
 # Not the file's fault; whatever else a library says of it, it is damaged.
 _NO_DAMAGE = (TuneshotError, MemoryError, PermissionError)
 _NOBODY_WRITES_FOR_SECONDS = 3600
+_immovable: set[Path] = set()  # damaged files of a cache that is read-only, which were told of
 
 
 def kept(path: Path, read: Callable[[Path], T], make: Callable[[], T], making: str = "") -> T:
@@ -65,8 +66,10 @@ def kept(path: Path, read: Callable[[Path], T], make: Callable[[], T], making: s
             say_not_kept(error)
             return make()
         if state is State.DAMAGED:
-            remove(path)
-            say_damaged(where, making)
+            if (removed := remove(path)) or path not in _immovable:
+                say_damaged(where, making)
+            if not removed:
+                _immovable.add(path)
         elif making:
             sys.stderr.write(f"{making}\n")
         return make()

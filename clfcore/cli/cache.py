@@ -46,8 +46,13 @@ def _print(found: Sequence["Finding"]) -> None:
         box=None, pad_edge=False,
     )  # fmt: skip
     size, removed = sum(each.bytes for each in found), sum(each.removed for each in found)
-    what = f"{removed} of {len(found)} removed" if removed else "nothing is damaged"
-    stdout.print(f"{size / 1e6:,.0f} MB in {place}: {what}", soft_wrap=True)
+    left = sum(not each.is_mended for each in found)
+    done = [f"{n} {what}" for n, what in ((removed, "removed"), (left, "cannot be mended")) if n]
+    stdout.print(
+        f"{len(found)} checked, {size / 1e6:,.0f} MB in {place}: "
+        f"{', '.join(done) or 'nothing is damaged'}",
+        soft_wrap=True,
+    )
 
 
 def _said(finding: "Finding") -> str:

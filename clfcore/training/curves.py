@@ -3,6 +3,7 @@
 Figures are made without pyplot, which keeps a list of windows behind the scenes.
 """
 
+import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,8 @@ from clfcore.errors import TuneshotError, missing_extra_explained
 from clfcore.paths import atomic_write, check_can_write
 from clfcore.training.loop import StepMetrics
 
+# In a home that is read-only it has no cache of its own, which costs a second and no two lines.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 with missing_extra_explained("drawing curves"):
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure

@@ -12,6 +12,12 @@ from typing import Any
 
 import pytest
 
+# Before a command: rights bind root, too.
+AS_A_USER = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0
+    else []
+)
 LIBRARIES_MAY_WRITE = 100_000  # bytes: what is not written by Python meets the system's own limit
 
 
