@@ -35,6 +35,7 @@ def install() -> None:
     os.environ[AUTH_SECRET] = cookie_key()  # where Chainlit looks for it
     if header := os.environ.get(HEADER):
         cookies.install(lambda name: header)
+        sockets.install(None)
 
         @cl.header_auth_callback
         async def from_header(headers: Mapping[str, str]) -> cl.User | None:

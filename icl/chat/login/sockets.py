@@ -22,11 +22,11 @@ LOOK_SECONDS = 1.0  # after which the page of somebody who does nothing is close
 _watching: asyncio.Task[None] | None = None  # the event loop itself does not keep a task alive
 
 
-def install(codes: LoginCodes) -> None:
+def install(codes: LoginCodes | None) -> None:
     """Puts the look at the cookie before all that Chainlit does with a socket.
 
     Args:
-        codes: those in force.
+        codes: those in force; ``None``: a proxy says who is there.
     """
     handlers = sio.handlers["/"]
     accept = handlers["connect"]
@@ -36,7 +36,7 @@ def install(codes: LoginCodes) -> None:
         token = get_token_from_cookies(cookie_parser(environ.get("HTTP_COOKIE", "")))
         if cookies.name_in(token) is None:
             raise ConnectionRefusedError("authentication failed")
-        if _watching is None or _watching.done():
+        if codes and (_watching is None or _watching.done()):
             _watching = asyncio.create_task(_watch(codes))
         return await accept(sid, environ, auth)
 

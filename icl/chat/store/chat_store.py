@@ -177,10 +177,12 @@ class ChatStore(BaseDataLayer):  # type: ignore[misc]  # Chainlit is not typed
         """
         column, visitor = ("id", user_id) if user_id else ("identifier", _visitor())
         owner = select(users.c[column]).join(threads).where(threads.c.id == id)
-        if await connection.scalar(owner) is None:
+        found = await connection.scalar(owner)
+        if found is None:
             query = new_thread(self._insert, column)
             await connection.execute(query, {"thread": id, "now": now(), "owner": visitor})
-        if visitor and await connection.scalar(owner) != visitor:
+            found = await connection.scalar(owner)
+        if visitor and found not in (None, visitor):
             raise TuneshotError("this chat is another person's")
 
     @log_failure
