@@ -14,23 +14,7 @@ cl = lazy("chainlit")
 cookies = lazy("icl.chat.login.cookies")
 
 
-@pytest.fixture
-def codes(monkeypatch):
-    """The codes in force."""
-    monkeypatch.setenv("CHAINLIT_AUTH_SECRET", "a secret of at least 32 characters")
-    for module in (cookies.auth, cookies.server):
-        monkeypatch.setattr(module, "decode_jwt", cookies.decode_jwt)
-    codes = {"anna": "correct horse", "ben": "battery staple"}
-    monkeypatch.setattr(cookies, "_code_of", None, raising=False)
-    cookies.install(codes.get)
-    return codes
-
-
-def cookie(name):
-    return auth.create_jwt(cookies.user(name))
-
-
-def test_a_cookie_is_worth_something_while_its_code_is_in_force(codes):
+def test_a_cookie_is_worth_something_while_its_code_is_in_force(codes, cookie):
     annas = cookie("anna")
     assert cookies.name_in(annas) == "anna"
     codes["anna"] = "another horse"
@@ -42,7 +26,7 @@ def test_a_cookie_is_worth_something_while_its_code_is_in_force(codes):
     assert cookies.name_in(cookie("ben")) == "ben"
 
 
-def test_wherever_chainlit_reads_a_cookie_it_is_checked(codes):
+def test_wherever_chainlit_reads_a_cookie_it_is_checked(codes, cookie):
     annas = cookie("anna")
     readers = (auth.decode_jwt, cookies.server.decode_jwt)
     for read in readers:
@@ -58,7 +42,7 @@ def test_a_cookie_without_the_proof_is_worth_nothing(codes, metadata):
     assert cookies.name_in(auth.create_jwt(cl.User(identifier="anna", metadata=metadata))) is None
 
 
-def test_a_proof_is_good_for_one_person_and_one_key(codes, monkeypatch):
+def test_a_proof_is_good_for_one_person_and_one_key(codes, cookie, monkeypatch):
     codes["ben"] = codes["anna"]
     user = cookies.user("anna")
     user.identifier = "ben"

@@ -3,12 +3,13 @@
 import asyncio
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.lazy import lazy
 from tests.support.pages import free_port
-from tests.support.signed_in import CODES, OpenPage, Visitor, page_of_a_class
+from tests.support.signed_in import CODES, OpenPage, Visitor, page_of_a_class, user_message
 
 socketio = lazy("socketio")
 sockets = lazy("icl.chat.login.sockets")
@@ -18,6 +19,37 @@ AT_ONCE = 5.0  # seconds; a second, on a machine that has nothing else to do
 
 def write(file, codes):
     file.write_text("".join(f"{name} {code}\n" for name, code in codes.items()))
+
+
+def test_what_a_page_asks_for_while_its_owner_is_out_is_not_done(codes, cookie, monkeypatch):
+    done, shown_out = [], []
+
+    async def handle(sid, *data):
+        done.append(data)
+
+    async def run():
+        answering = asyncio.create_task(asyncio.sleep(60))
+        session = SimpleNamespace(token=cookie("anna"), current_task=answering, socket_id="1")
+        monkeypatch.setattr(sockets.WebsocketSession, "get", lambda sid: session)
+        ask = sockets._only_while_signed_in(handle)
+        await ask("1", "win cash")
+        del codes["anna"]
+        await ask("1", "win cash again")
+        await asyncio.sleep(0)
+        assert answering.cancelled()
+        assert session.to_clear
+
+    async def emit(event, data, socket):
+        shown_out.append((event, socket))
+
+    async def disconnect(socket):
+        shown_out.append(("disconnect", socket))
+
+    server = SimpleNamespace(emit=emit, disconnect=disconnect)
+    monkeypatch.setattr("icl.chat.login.sockets.sio", server)
+    asyncio.run(run())
+    assert done == [("win cash",)]
+    assert shown_out == [("reload", "1"), ("disconnect", "1")]
 
 
 @pytest.mark.slow
@@ -38,7 +70,7 @@ def test_who_is_taken_off_or_gets_another_code_is_out_at_once_and_nobody_else(tm
         write(file, {"ben": CODES["ben"]} | change)
         began = time.monotonic()
         # One of her pages does nothing, the other asks something in the same moment.
-        await open_pages[1].client.emit("client_message", {"message": {}, "fileReferences": []})
+        await open_pages[1].client.emit("client_message", user_message("win cash"))
         for page in open_pages:
             await asyncio.wait_for(page.closed.wait(), AT_ONCE)
             assert page.all("reload") == [{}]  # which shows her the login
