@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from clfcore.evaluation.perturb import INJECTIONS, Fields, WrongAnswer
+from clfcore.evaluation.perturb import injection as injection_words
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -119,3 +122,34 @@ def test_the_commands_of_instruction_tuning_have_the_options_and_methods_they_na
     assert named <= METHODS.keys()
     options = {o for p in typer.main.get_command(icl.app).commands["train"].params for o in p.opts}
     assert set(re.findall(r"`(--[\w-]+)`", text)) <= options | {"--scoring", "--same-model"}
+
+
+def test_the_table_of_injections_is_made_of_its_record():
+    page = (DOCS / "security.md").read_text(encoding="utf-8")
+    lines = (DOCS / "records/injection.jsonl").read_text(encoding="utf-8").splitlines()
+    found = {
+        (record["asked"], record["injection"], record["place"], record["label"]): record
+        for record in map(json.loads, lines)
+    }
+    assert len(found) == len(lines)
+
+    def cell(asked, injection, place, label):
+        if (record := found.get((asked, injection, place, label))) is None:
+            return "–"
+        more, low, high = record["more_than_harmless"]
+        turned = f"{record['turned']} of {record['of']} ({record['turned_by_harmless']})"
+        text = f"{turned}, {more:+.1f} [{low:+.1f}, {high:+.1f}]"
+        return text if record["ok"] else f"**{text}**"
+
+    for injection in INJECTIONS:
+        for place in ("end", "front"):
+            cells = " | ".join(
+                cell(asked, injection, place, label)
+                for asked in ("fine-tuned", "few-shot")
+                for label in ("ham", "spam")
+            )
+            assert f"| {injection.replace('_', ' ')} | {place} | {cells} |" in page
+    fields = Fields("SMS: ", "\nType:")
+    for injection in INJECTIONS:
+        words = injection_words(injection, WrongAnswer("spam", fields))
+        assert words.replace("\n", "\\n") in page
