@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from clfcore.training.recipe import TrainingResult
 
 LEAST_STEPS = 100  # of gradient descent, however few the messages; see ``fine_tune``
+STEPS_OF_A_LABEL = 4  # at least, as every label has to be learned
+FEW = 30  # messages of a label, on average
 
 
 def fine_tune(layers: str, inputs: MethodInput) -> Classifier:
@@ -19,7 +21,8 @@ def fine_tune(layers: str, inputs: MethodInput) -> Classifier:
     Nothing but these may be used, so the part to calibrate on is taken from them, see
     ``spare_some``. Where none can be spared, the model is calibrated on what it has learned from,
     which Platt's targets, (n + 1) / (n + 2) of n messages, keep from being too sure. Few messages
-    are shown more often, as so few steps would teach nothing (Mosbach et al. 2021).
+    are shown more often, as so few steps would teach nothing (Mosbach et al. 2021). Where a label
+    has few, the head is fitted before the trunk learns (LP-FT, Kumar et al. 2022).
     """
     return fine_tune_with_history(layers, inputs).classifier
 
@@ -34,7 +37,8 @@ def fine_tune_with_history(layers: str, inputs: MethodInput) -> "TrainingResult"
     # Undersampling, the lecture's way, would throw away labels that were paid for.
     config = settings_for(
         inputs.base, layers=layers, seed=inputs.seed, balance="oversample", balance_ratio=0.5,
-        least_steps=LEAST_STEPS,
+        least_steps=max(LEAST_STEPS, STEPS_OF_A_LABEL * len(labels)),
+        fit_head_first=len(train) < FEW * len(labels),
     )  # fmt: skip
     start = load_base(inputs.base, len(labels), config.weights, seed=inputs.seed)
     data = {"labelled": {"messages": len(examples), "sha256": content_hash(examples)}}

@@ -93,6 +93,21 @@ def test_few_messages_are_shown_more_often_and_many_are_not(models, monkeypatch)
     assert learnt.classifier.meta.about["train"]["epochs"] == 5
 
 
+def test_a_head_is_fitted_first_where_a_label_has_few_messages(models):
+    labels = TASKS["sms_spam"].labels
+    for few, many in ((True, 20), (False, 70)):
+        messages = [Example(f"word {i}", labels[i % 2]) for i in range(many)]
+        learnt = fine_tuning.fine_tune_with_history("last_block", inputs(models, messages))
+        assert learnt.classifier.meta.about["train"]["fit_head_first"] is few
+
+
+def test_many_labels_are_learned_in_more_steps(models):
+    task = TASKS["ag_news"]
+    messages = [Example(f"word {label}", label) for label in task.labels]
+    learnt = fine_tuning.fine_tune_with_history("last_block", inputs(models, messages, task))
+    assert learnt.history[-1].steps >= fine_tuning.STEPS_OF_A_LABEL * len(task.labels) > 4
+
+
 def test_a_part_to_calibrate_on_is_spared_where_there_is_enough(models):
     many = [Example(f"{e.text} {i}", e.label) for i in range(10) for e in EXAMPLES]
     assert len(fine_tuning.fine_tune_with_history("none", inputs(models, many)).val) == 10
