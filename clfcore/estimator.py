@@ -86,6 +86,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule: str | None = None,
         warmup: float | None = None,
         weight_decay: float | None = None,
+        practice: int | None = None,
         label_smoothing: float | None = None,
         grad_clip: float | None = None,
         validate_every: int | None = None,

@@ -1,8 +1,10 @@
 """What a classifier learns in the loop: the label of each message."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -24,6 +26,19 @@ if TYPE_CHECKING:
 _VALIDATION_BATCH_SIZE = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Practice:
+    """Unlabelled texts to train on, and answers of a teacher.
+
+    Attributes:
+        tokens: (M,) token ids of the texts.
+        targets: (N + M, classes) float32 probabilities: of the N training messages, then of these.
+    """
+
+    tokens: Sequence[Sequence[int]]
+    targets: np.ndarray
+
+
 def fit(
     model: TextClassifier,
     train: Encoded,
@@ -31,6 +46,7 @@ def fit(
     config: TrainConfig,
     on_step: Callable[[StepMetrics], None] = ignore,
     *,
+    practice: Practice | None = None,
     accelerator: "Accelerator | None" = None,
     resume: TrainingState | None = None,
     on_state: Callable[[Callable[[], TrainingState]], None] = ignore,
@@ -44,6 +60,7 @@ def fit(
         val: rows to validate on.
         config: the settings.
         on_step: called after every step.
+        practice: what else to train on.
         accelerator: on which device and among how many processes; default: alone, on the CPU.
         resume: the state to continue from.
         on_state: called after every step with a function that makes the state to resume from.
@@ -58,7 +75,7 @@ def fit(
     """
     if not is_sharded(accelerator):  # shards are moved where they belong, not the whole
         model.to(device_of(accelerator))
-    objective = _Labels(model, train, val, config, accelerator)
+    objective = _Labels(model, train, val, config, practice, accelerator)
     return learn(
         model, objective, config, on_step, accelerator=accelerator, resume=resume,
         on_state=on_state, after_step=after_step,
@@ -72,7 +89,7 @@ def planned_steps(labels: Sequence[int], config: TrainConfig) -> int:
         if BALANCERS[config.balance].kind == "rows"
         else labels
     )
-    return count_steps(len(rows), config)
+    return count_steps(len(rows) + config.practice, config)
 
 
 class _Labels:
@@ -84,9 +101,10 @@ class _Labels:
         train: Encoded,
         val: Encoded,
         config: TrainConfig,
+        practice: Practice | None,
         accelerator: "Accelerator | None",
     ) -> None:
-        self.model, self.train, self.val, self.config = model, train, val, config
+        self.model, self.val, self.config = model, val, config
         self.device = device_of(accelerator)
         self.precision = resolve(config.precision, self.device)
         vectors = (
@@ -97,6 +115,13 @@ class _Labels:
         self.rows: Sequence[int] = balanced_rows(
             train.labels, config.balance, config.seed, config.balance_ratio, vectors
         )
+        label_weights = class_weights(train.labels, config.balance, train.weights)
+        self.soft_targets: Tensor | None = None
+        if practice is not None:
+            self.rows = [*self.rows, *range(len(train.tokens), len(practice.targets))]
+            self.soft_targets = torch.tensor(practice.targets, device=self.device)  # (N + M, K)
+            train = _together(train, practice)
+        self.train = train
         self.lengths: Sequence[int] = [len(ids) for ids in train.tokens]
         widths = {"longest": max(self.lengths), "full_context": model.trunk.context_length}
         self.width = widths.get(config.padding)  # of a training batch; None: of its longest message
@@ -112,9 +137,7 @@ class _Labels:
                     for part in (train, val)
                 )
 
-        self.label_weights = torch.tensor(
-            class_weights(train.labels, config.balance, train.weights), device=self.device
-        )  # (classes,)
+        self.label_weights = torch.tensor(label_weights, device=self.device)  # (classes,)
         self.weights = torch.tensor(train.weights, device=self.device)  # (N,)
         self.val_weights = torch.tensor(val.weights, device=self.device)
         self.targets = torch.tensor(train.labels, device=self.device)  # (N,)
@@ -130,8 +153,9 @@ class _Labels:
         batch = pad(self.train.tokens, rows, self.width)
         logits = self._logits(model, batch, self.cache)  # (B, classes)
         y = self.targets[rows]
+        target = y if self.soft_targets is None else self.soft_targets[rows]
         losses = F.cross_entropy(
-            logits, y, self.label_weights, reduction="none",
+            logits, target, self.label_weights, reduction="none",
             label_smoothing=self.config.label_smoothing,
         )  # (B,)  # fmt: skip
         right = int((logits.argmax(dim=-1) == y).sum())
@@ -155,3 +179,13 @@ class _Labels:
             if cache is not None:
                 return self.model.above(*cache.batch(batch.rows), self.depth).float()
             return model(batch.ids.to(self.device), batch.lengths.to(self.device)).float()
+
+
+def _together(train: Encoded, practice: Practice) -> Encoded:
+    """The messages, then the practice texts with the labels that the teacher thinks likeliest."""
+    likeliest = practice.targets[len(train.tokens) :].argmax(axis=1).tolist()
+    return Encoded(
+        [*train.tokens, *practice.tokens],
+        [*train.labels, *likeliest],
+        [*train.weights, *[1.0] * len(likeliest)],
+    )

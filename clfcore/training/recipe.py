@@ -28,7 +28,7 @@ from clfcore.model.precision import resolve
 from clfcore.model.spec import GPTConfig, Reading
 from clfcore.model.trainable import count_parameters, freeze_all_but
 from clfcore.training.calibrate import calibrate, threshold_for
-from clfcore.training.classification import fit, planned_steps
+from clfcore.training.classification import Practice, fit, planned_steps
 from clfcore.training.distributed import gather, is_sharded
 from clfcore.training.loop import StepMetrics
 from clfcore.training.resume import ResumableRun
@@ -195,6 +195,15 @@ def fine_tune_on(
         on_progress("fine-tune", 0, 1, f"{trained:,} of {total:,} weights are trained")
         if config.fit_head_first:
             _fit_head(model, train_rows, replace(config, head="logistic"), _CAUTION)
+        extra = None
+        if config.practice:
+            from clfcore.weights.practice import practice  # brings sentence-transformers: seconds
+
+            texts, targets = practice(
+                [example.text for example in train], train_rows.labels, train_rows.weights,
+                len(labels), config.practice, config.seed, on_progress,
+            )  # fmt: skip
+            extra = Practice([read(text) for text in texts], targets)
         # A second copy of the weights, only where it is mixed in: gpt2-xl has 6 GB of them.
         before = deepcopy(start.trunk.state_dict()) if config.mix < 1 else {}
         twin = deepcopy(model) if is_sharded(accelerator) else None
@@ -202,7 +211,7 @@ def fine_tune_on(
             resumable = None  # no process has the whole state, or the weights are not all of it
         history = fit(
             model, train_rows, val_rows, config, report,
-            accelerator=accelerator,
+            practice=extra, accelerator=accelerator,
             resume=resumable.load() if resumable else None,
             on_state=resumable.save_if_due if resumable else ignore,
             after_step=after_step(model),

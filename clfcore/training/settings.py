@@ -139,6 +139,14 @@ class TrainConfig(LoopConfig):
     balance_ratio: float = setting(
         1.0, "Rare labels are brought to this share of the commonest.", LOOP, bound=SHARE_ABOVE_0
     )
+    practice: int = setting(
+        0,
+        "Texts that are made of the training messages; it learns to answer them as logistic "
+        "regression on sentence vectors does, and half of each message's target is that "
+        "regression's too (Hinton et al. 2015).",
+        LOOP,
+        bound=at_least(0),
+    )
     label_smoothing: float = setting(
         0.0, "Share of the target spread over all labels.", LOOP, bound=SHARE_BELOW_1
     )
@@ -170,6 +178,10 @@ class TrainConfig(LoopConfig):
                 self.position != "last_column" or self.padding in ("longest", "full_context"),
                 "the last column of a batch is only the same for a message in every batch with "
                 "padding longest or full_context; choose one of them, or position last_token",
+            ),
+            (
+                not self.practice or self.layers != NOTHING,
+                "practice texts are for layers that learn; choose some, or practice 0",
             ),
             (
                 self.mix == 1 or self.layers in TRAINABLE,

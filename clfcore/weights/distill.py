@@ -54,8 +54,7 @@ def distilled_gpt2(
         seed: same seed, same weights (on one machine).
         on_progress: called with (stage, done, total, figures) as the work proceeds.
     """
-    teacher = SentenceTransformer(str(carried_file(_TEACHER)), device="cpu")
-    teacher.tokenizer.split_special_tokens = True  # "[SEP]" means those characters
+    teacher = _teacher()
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = GPTModel(cfg)
@@ -110,6 +109,17 @@ def practice_texts(texts: Sequence[str], count: int, rng: np.random.Generator) -
     ]
 
 
+def teacher_vectors(texts: Sequence[str], stage: str, on_progress: OnProgress) -> np.ndarray:
+    """The teacher's sentence vectors: (N, 384) float32, of length 1.
+
+    Args:
+        texts: any.
+        stage: what ``on_progress`` calls it.
+        on_progress: called with (stage, done, total, figures).
+    """
+    return _embed(_teacher(), texts, stage, on_progress)
+
+
 def _imitate(
     model: GPTModel,
     tokens: Sequence[Sequence[int]],
@@ -148,6 +158,12 @@ def _imitate(
                 "imitate the teacher", done, steps, f"cosine {smooth / (1 - 0.98**done):.3f}"
             )
     model.eval()
+
+
+def _teacher() -> SentenceTransformer:
+    teacher = SentenceTransformer(str(carried_file(_TEACHER)), device="cpu")
+    teacher.tokenizer.split_special_tokens = True  # "[SEP]" means those characters
+    return teacher
 
 
 def _token_vectors(teacher: SentenceTransformer, on_progress: OnProgress) -> np.ndarray:

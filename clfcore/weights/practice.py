@@ -12,6 +12,7 @@ import numpy as np
 from clfcore.data.labels import labels_of_few_messages
 from clfcore.errors import TuneshotError
 from clfcore.types import OnProgress
+from clfcore.weights.distill import practice_texts, teacher_vectors
 
 _TEACHERS_SHARE = 0.5  # of the target of a labelled message; the rest is its label
 
@@ -19,6 +20,7 @@ _TEACHERS_SHARE = 0.5  # of the target of a labelled message; the rest is its la
 def practice(
     texts: Sequence[str],
     labels: Sequence[int],
+    weights: Sequence[float],
     classes: int,
     count: int,
     seed: int,
@@ -29,6 +31,7 @@ def practice(
     Args:
         texts: (N,) labelled messages.
         labels: (N,) label numbers, 0 to ``classes`` - 1, each at least once.
+        weights: (N,) how much each counts; what counts nothing is not made texts of.
         classes: how many labels there are, at least two.
         count: M, how many texts to make.
         seed: same seed, same texts.
@@ -42,18 +45,17 @@ def practice(
     """
     from sklearn.linear_model import LogisticRegression
 
-    from clfcore.weights.distill import practice_texts, teacher_vectors
-
-    if not any(text.strip() for text in texts):
+    sources = [text for text, weight in zip(texts, weights, strict=True) if weight]
+    if not any(text.strip() for text in sources):
         raise TuneshotError(
             "practice texts are made of messages, and there is none with a word; add some, or "
             "choose practice 0"
         )
-    made = practice_texts(texts, count, np.random.default_rng(seed))
+    made = practice_texts(sources, count, np.random.default_rng(seed))
     vectors = teacher_vectors([*texts, *made], "embed practice texts", on_progress)  # (N + M, 384)
     regression = LogisticRegression(C=10, class_weight="balanced", max_iter=2000)
     with labels_of_few_messages():
-        regression.fit(vectors[: len(texts)], labels)
+        regression.fit(vectors[: len(texts)], labels, sample_weight=weights)
     targets = regression.predict_proba(vectors).astype(np.float32)  # (N + M, classes)
     own = np.eye(classes, dtype=np.float32)[np.asarray(labels)]  # (N, classes)
     targets[: len(texts)] += (1 - _TEACHERS_SHARE) * (own - targets[: len(texts)])

@@ -477,6 +477,7 @@ def test_all_bad_settings_are_reported_at_once():
         ({"position": "last_column"}, "padding longest or full_context"),
         ({"balance": "smote"}, "invents points, which have no text"),
         ({"layers": "lora", "mix": 0.5}, "leaves them alone"),
+        ({"practice": 9, "layers": "none"}, "practice texts are for layers that learn"),
         ({"mix": 0}, r"mix must be in \(0, 1\]"),
     ],
 )
