@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import time
 
 import numpy as np
@@ -212,6 +213,25 @@ def test_of_processes_that_need_the_same_one_makes_it():
         worker.join(30)
         assert worker.exitcode == 0
     assert made.value == 1
+
+
+def _be_killed_while_writing(thing):
+    def write_half(path):
+        thing.write(path)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    kept(thing.path, thing.read, lambda: keep(thing.path, write_half))
+
+
+def test_who_is_killed_while_making_it_leaves_nothing_that_is_read_and_nobody_waiting(thing, capfd):
+    fork = multiprocessing.get_context("fork")
+    killed = fork.Process(target=_be_killed_while_writing, args=(thing,))
+    killed.start()
+    killed.join(30)
+    assert killed.exitcode == -signal.SIGKILL
+    assert not thing.path.exists()
+    assert thing() == thing.read(thing.path)
+    assert set(lines(capfd)) == {"making it (a minute)…"}
 
 
 def _replace_often(name, start):
