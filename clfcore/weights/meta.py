@@ -67,7 +67,7 @@ class Meta:
         return cls(
             name=record["name"],
             labels=tuple(record["labels"]),
-            model=record["model"] and GPTConfig.from_dict(record["model"]),
+            model=None if record["model"] is None else GPTConfig.from_dict(record["model"]),
             source=record["source"],
             fingerprint=record["fingerprint"],
             adapter=record["adapter"],

@@ -24,8 +24,10 @@ _ADAPTER = "adapter_config.json"
 # How weights are stored, the first that is there: a file, or an index of files.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
             "pytorch_model.bin.index.json")  # fmt: skip
-# A number under such a name is one of modules, which are made one by one.
-_COUNT = re.compile("(layers?|blocks|experts|depth)$")
+# A number under such a name is one of modules, which are made one by one. A layer has a tensor, or
+# more; the experts of a layer may share theirs.
+_LAYERS = re.compile("(layers?|blocks|depth)$")
+_EXPERTS = re.compile("experts$")
 _PARTS_PER_BYTE = 2  # weights of four bits
 _MOST_BUFFERS = 500_000_000  # bytes that are computed and not stored: masks, positions
 
@@ -49,13 +51,22 @@ def check_folder(folder: Path) -> int:
         )
     if config.get("transformers_weights") is not None:
         raise TuneshotError(f"{folder / CONFIG} names weights of its own; leave that out")
-    _check_counts(folder, config)
     for name in _text_files(folder):
         if (size := check_file_of(folder, name).stat().st_size) > _MOST_TEXT:
             raise TuneshotError(
                 f"{folder / name} has {size:,} bytes; such a file has {_MOST_TEXT:,} at most"
             )
-    return sum(_check_weights(folder, name) for name in _weight_files(folder))
+    sizes, tensors = 0, 0
+    for name in _weight_files(folder):
+        path = check_file_of(folder, name)
+        sizes += path.stat().st_size
+        if name.endswith(".safetensors"):
+            tensors += len(read_header(path))
+        else:
+            check_pickled(path)
+            tensors += MOST_LAYERS  # it does not say before it is opened
+    _check_counts(folder, config, tensors or MOST_LAYERS)
+    return sizes
 
 
 def check_made(place: object, model: "nn.Module", stored: int) -> None:
@@ -79,12 +90,13 @@ def check_made(place: object, model: "nn.Module", stored: int) -> None:
     check_memory(place, 4 * weights + buffers)
 
 
-def _check_counts(folder: Path, config: dict[str, Any]) -> None:
+def _check_counts(folder: Path, config: dict[str, Any], tensors: int) -> None:
     for name, value in _numbers(config):
-        if _COUNT.search(name) and not 0 <= value <= MOST_LAYERS:
+        most = min(MOST_LAYERS, tensors) if _LAYERS.search(name) else MOST_LAYERS
+        if (_LAYERS.search(name) or _EXPERTS.search(name)) and not 0 <= value <= most:
             raise TuneshotError(
-                f"{folder / CONFIG}: {shortened_repr(name)} is {value:,}; such a number is at most "
-                f"{MOST_LAYERS:,}"
+                f"{folder / CONFIG}: {shortened_repr(name)} is {value:,}, and with the weights "
+                f"that are stored it is at most {most:,}; copy the folder again"
             )
 
 
@@ -117,12 +129,3 @@ def _weight_files(folder: Path) -> list[str]:
             f"{folder / found} does not name the files of this folder; copy it again"
         )
     return sorted(set(names.values()))
-
-
-def _check_weights(folder: Path, name: str) -> int:
-    path = check_file_of(folder, name)
-    if name.endswith(".safetensors"):
-        read_header(path)
-    else:
-        check_pickled(path)
-    return path.stat().st_size

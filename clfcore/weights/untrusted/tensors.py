@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # a wrong header is refused without torch
 
 Shape = tuple[int, ...]
 
-MOST_HEADER = 25_000_000  # bytes; 100,000 tensors have 10 million
-MOST_TENSORS = 200_000
+MOST_HEADER = 16_000_000  # bytes; 100,000 tensors have 10 million
+MOST_TENSORS = 100_000
 _MOST_DIMENSIONS = 8
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4,
           "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}  # fmt: skip
