@@ -30,6 +30,8 @@ def instruction_tuned(selector: str, inputs: MethodInput) -> Classifier:
 
     learned, val = spare_some(list(inputs.labelled), inputs.seed)
     config = instruction_settings(seed=inputs.seed, least_steps=fine_tuning.LEAST_STEPS)
+    # In tuning, a message's examples are the others.
+    inputs = replace(inputs, k=min(inputs.k, len(learned) - 1))
     asking = few_shot(selector, replace(inputs, labelled=tuple(learned)))
     name = without_dtype(inputs.lm)
     tuned = instruct(asking, name, learned, val, config)

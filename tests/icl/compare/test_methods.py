@@ -169,3 +169,9 @@ def test_the_memory_of_a_regression_on_words_does_not_grow_with_the_labels(model
 
 def weights_of(classifier):
     return classifier._predict_proba.__self__[-1].coef_
+
+
+@pytest.mark.parametrize("key", QUICK)
+def test_a_method_learns_from_two_messages(key, models):
+    classifier = METHODS[key].learn(inputs(models, [EXAMPLES[0], EXAMPLES[-1]]))
+    assert [answer.label in classifier.labels for answer in classifier.predict(TEXTS)] == [True] * 3
