@@ -31,6 +31,7 @@ from icl.session.settings import CHOICES, MAX_K, PAGE_SETTINGS, Settings
 from icl.session.workers import Workers
 
 MAX_TEXTS = 256  # of one request
+HEALTH_AND_METRICS = ("/healthz", "/readyz", "/metrics")
 
 
 # --- what goes over the wire --------------------------------------------------------------------
@@ -168,7 +169,7 @@ def create_app(workers: Workers, on_shutdown: Callable[[], object] = ignore) -> 
     )
     app.include_router(_health(workers))
     app.include_router(_api(workers, api_token()))
-    app.add_middleware(Guard, hosts=allowed_hosts())
+    app.add_middleware(Guard, hosts=allowed_hosts(), anywhere=HEALTH_AND_METRICS)
     for kind in (TuneshotError, RequestValidationError, StarletteHTTPException, Exception):
         app.add_exception_handler(kind, _error_response)
     return app

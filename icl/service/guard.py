@@ -16,11 +16,9 @@ from icl.service.hosts import is_allowed, is_own_origin
 
 MAX_BODY_BYTES = 2_500_000  # of one request: a file of 2 MB and the form around it
 MAX_BODIES_BYTES = 30_000_000  # of all requests that are being read or answered
-SMALL_BODY_BYTES = 100_000  # never refused because of others
+SMALL_BODY_BYTES = 20_000  # never refused because of others
+BODY_SECONDS = 120.0  # in which it has to arrive; else a lost connection would be waited for
 LINGER_BYTES, LINGER_SECONDS = 25_000_000, 5.0  # of a refused request, thrown away
-
-# For the machines that look after the server, which call it by whatever name they like.
-HEALTH_AND_METRICS = frozenset({"/healthz", "/readyz", "/metrics", "/health"})
 
 FRAME_POLICY = "frame-ancestors 'self'"
 
@@ -30,6 +28,7 @@ WRONG_HOST = (
 )
 WRONG_ORIGIN = "this request comes from a page of another site; open the server's own page"
 TOO_LARGE = f"the request has more than {MAX_BODY_BYTES:,} bytes; send less (a file: 2 MB)"
+TOO_SLOW = f"the request did not arrive within {BODY_SECONDS:.0f} seconds; send it again"
 TOO_MANY = "too many large requests are being answered; try again in 5 seconds"
 
 
@@ -41,10 +40,13 @@ class Guard:
     Args:
         app: what is guarded.
         hosts: the names it answers to, as ``icl.service.hosts`` writes them.
+        anywhere: paths that are answered under any name, for the machines that look after a server.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        self.app, self.hosts = app, hosts
+    def __init__(
+        self, app: ASGIApp, hosts: Collection[str], anywhere: Collection[str] = ()
+    ) -> None:
+        self.app, self.hosts, self.anywhere = app, hosts, anywhere
         self._held = 0  # bytes of all bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +66,7 @@ class Guard:
 
     def _who(self, scope: Scope) -> str:
         """Why this request is nobody's who may ask; empty if it is."""
-        if _path(scope) in HEALTH_AND_METRICS:
+        if _path(scope) in self.anywhere:
             return ""
         headers = Headers(scope=scope)
         hosts = headers.getlist("host")
@@ -75,19 +77,23 @@ class Guard:
 
     async def _bounded(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reads a body before ``app`` is asked, and counts it: its headers may say anything."""
-        body, more, refusal, read = bytearray(), True, None, 0
+        body, read, more, refusal = bytearray(), 0, True, None
         try:
-            while more and not refusal:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-                self._held += len(body) - read
-                read = len(body)
-                refusal = self._too_much(read)
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    while more and not refusal:
+                        message = await receive()
+                        if message["type"] == "http.disconnect":
+                            return
+                        body += message.get("body", b"")
+                        more = message.get("more_body", False)
+                        self._held += len(body) - read
+                        read = len(body)
+                        refusal = self._too_much(read)
+            except TimeoutError:
+                refusal = 408, TOO_SLOW
             if not refusal:
-                await self.app(scope, _once(bytes(body), receive), send)
+                await self.app(scope, _once(body, receive), send)
         finally:
             self._held -= read
         if refusal:
@@ -103,9 +109,10 @@ class Guard:
         return None
 
 
-def _once(body: bytes, receive: Receive) -> Receive:
-    """``receive`` after a body that was read: the body, then what comes after it."""
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
+def _once(body: bytearray, receive: Receive) -> Receive:
+    """``receive`` after a body that was read, which is emptied: the body, then what comes after."""
+    messages = [{"type": "http.request", "body": bytes(body), "more_body": False}]
+    body.clear()
 
     async def receiving() -> Message:
         return messages.pop() if messages else await receive()

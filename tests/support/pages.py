@@ -23,6 +23,7 @@ HOSTILE = {
     "RUN": "1",
     "DATABASE_URL": "postgresql://nobody@203.0.113.1/chats",
     "LITERAL_API_KEY": "not-a-key",
+    "TUNESHOT_ALLOWED_HOSTS": "evil.test",
 }
 
 # Loaded by the server's interpreter at start: writes down every address it wants to reach.

@@ -80,7 +80,7 @@ def install() -> None:
     server.app.router.routes.insert(0, Route(COOKIE, no_cookie, methods=["POST"]))
     server.sio.eio.transports = ["websocket"]
     server.sio.packet_class = TextPacket
-    server.app.add_middleware(Guard, hosts=allowed_hosts())
+    server.app.add_middleware(Guard, hosts=allowed_hosts(), anywhere=("/health",))
 
 
 def entries(route: BaseRoute) -> set[tuple[str, str]]:

@@ -260,6 +260,12 @@ def test_an_empty_or_guessable_token_is_no_open_door(spotter, monkeypatch, token
 # --- health and figures -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+def test_health_and_metrics_are_answered_under_any_name(client, path):
+    assert client.get(path, headers={"Host": "10.0.0.7:8000"}).status_code in (200, 503)
+    assert client.get(f"{path}/x", headers={"Host": "10.0.0.7:8000"}).status_code == 403
+
+
 def until(client, status):
     for _ in range(1000):
         if (response := client.get("/readyz")).status_code == status:
