@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from icl.service.guard import FRAME_POLICY, MAX_BODY_BYTES, TOO_LARGE, WRONG_HOST, WRONG_ORIGIN
+from icl.service.guard import FRAME_POLICY, TOO_LARGE, WRONG_HOST, WRONG_ORIGIN
 from tests.support.class_server import class_server
 from tests.support.lazy import lazy
 from tests.support.pages import PROJECT
@@ -75,7 +75,7 @@ assert ("GET", "/user") in found
 
 def ask(page, method, path, body=None, encode_chunked=False, **headers):
     """Status, headers and body; a header that is given as None is left out."""
-    connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=20)
+    connection = http.client.HTTPConnection(page.url.removeprefix("http://"), timeout=60)
     connection.putrequest(method, path, skip_host="host" in headers)
     for name, value in headers.items():
         if value is not None:
@@ -105,10 +105,11 @@ def test_nothing_can_be_sent_to_a_closed_address(page, method, path):
     assert ask(page, method, path, b"{}", content_length="2")[0] == 405
 
 
-def test_the_page_is_told_that_no_session_cookie_is_needed_and_what_it_sends_is_not_read(page):
-    length = str(MAX_BODY_BYTES)
-    status, headers, _ = ask(page, "POST", "/set-session-cookie", content_length=length)
-    assert (status, headers["Set-Cookie"]) == (200, None)
+def test_the_page_is_told_that_no_session_cookie_is_needed_whatever_it_sends(page):
+    for body in (b"{}", b"no JSON", b""):
+        length = str(len(body))
+        status, headers, _ = ask(page, "POST", "/set-session-cookie", body, content_length=length)
+        assert (status, headers["Set-Cookie"]) == (200, None)
 
 
 def test_there_is_no_long_polling(page):
@@ -131,6 +132,7 @@ Content-Type: text/csv\r
 """
 FORMS = {
     "/project/file": (FORM, "multipart/form-data; boundary=x"),
+    "/login": (b"username=", "application/x-www-form-urlencoded"),
     "/project/action": (b'{"sessionId": "', "application/json"),
 }
 
@@ -143,14 +145,6 @@ def test_a_body_without_a_length_or_with_two_is_counted(page, path, length):
                           encode_chunked=True, transfer_encoding="chunked", content_type=kind,
                           **length)  # fmt: skip
     assert (status, json.loads(body)["detail"]) == (413, TOO_LARGE)
-
-
-def test_what_is_sent_before_the_sign_in_is_bounded_too(page):
-    form = "application/x-www-form-urlencoded"
-    body = (b"username=", *[b"x" * 100_000] * 40)
-    status, _, _ = ask(page, "POST", "/login", body, encode_chunked=True,
-                       transfer_encoding="chunked", content_type=form)  # fmt: skip
-    assert status == 400  # no field has more than a megabyte
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE"])
@@ -245,10 +239,11 @@ def class_page(tmp_path_factory):
 
 
 async def flood(port, path, start, kind, headers, size):
-    """Sends a body and looks for an answer only then, as most programs do; the status."""
+    """Sends a body, whatever is answered meanwhile; the status."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST {path}?session_id=x HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
     writer.write(f"{head}{headers}\r\n\r\n".encode())
+    answer = asyncio.create_task(reader.readline())
     chunked, sent, part = "chunked" in headers, 0, start
     try:
         while sent < size:
@@ -258,7 +253,7 @@ async def flood(port, path, start, kind, headers, size):
         writer.write(b"0\r\n\r\n" if chunked else b"")
     except ConnectionError:
         pass  # it went on for too long
-    status = (await reader.readline()).split()[1]
+    status = (await answer).split()[1]
     writer.close()
     return int(status)
 
@@ -288,7 +283,7 @@ def test_fifty_large_bodies_at_once_take_little_memory_and_others_are_answered(
         other, seconds, statuses = asyncio.run(run())
     assert set(statuses) <= {413, 503}
     assert memory.more < 100
-    assert (other, seconds < 10) == (200, True)
+    assert (other, seconds < 20) == (200, True)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from icl.session.open import open_session
 from icl.session.workers import Workers
 from tests.support.doubles import save_tiny_lm
 from tests.support.hostile import hostile_messages
+from tests.support.service import HERE
 
 LARGEST_DIFFERENCE = 5e-5  # of a probability: what a batch's width may move
 METHODS = ("fine_tuned", "few_shot")
@@ -52,7 +53,7 @@ def alone(models):
 @pytest.fixture(scope="module")
 def client(language_model, table):
     workers = Workers(open_session(pool=table, lms=[language_model]))
-    with TestClient(create_app(workers)) as client:
+    with TestClient(create_app(workers), HERE) as client:
         yield client
 
 
