@@ -37,6 +37,8 @@ class LoopConfig(Checked):
     """How the training loop learns, whatever it is that is learned."""
 
     epochs: int = setting(5, "Passes over the training part.", LOOP, bound=at_least(1))
+    batch_size: int = setting(8, "Messages in one pass.", LOOP, bound=at_least(1))
+    accumulate: int = setting(1, "Passes a step.", LOOP, bound=at_least(1))
     least_steps: int = setting(
         1,
         "Few messages are shown in more epochs, until there are so many steps (Mosbach et al. "
@@ -44,8 +46,6 @@ class LoopConfig(Checked):
         LOOP,
         bound=at_least(1),
     )
-    batch_size: int = setting(8, "Messages in one pass.", LOOP, bound=at_least(1))
-    accumulate: int = setting(1, "Passes a step.", LOOP, bound=at_least(1))
     learning_rate: float = setting(5e-5, "Peak learning rate.", LOOP, bound=FINITE)
     embedding_learning_rate: float = setting(
         5e-5,

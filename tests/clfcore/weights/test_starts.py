@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,6 +49,7 @@ class Teacher:
 
     def __init__(self) -> None:
         self.asked = 0
+        self.tokenizer = SimpleNamespace()
 
     def encode(self, texts, **_):
         self.asked += len(texts)
