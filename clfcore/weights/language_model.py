@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,14 +69,16 @@ def load_transformer(
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the bars, tables and warnings of transformers: what matters is checked here."""
+    """Without the bars, tables and warnings of libraries: what matters is checked here."""
     from transformers.utils import logging  # transformers: 1.5 s
 
     logging.disable_progress_bar()
     before = logging.get_verbosity()
     logging.set_verbosity(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.set_verbosity(before)
 
