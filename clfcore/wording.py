@@ -1,7 +1,61 @@
-"""Figures and tables in plain words, for terminals, Markdown files and reports."""
+"""Figures, tables and strangers' texts for people: in terminals, logs, Markdown and reports."""
 
+import logging
+import sys
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+
+def printable(text: str, kept: str = "") -> str:
+    """``text`` for a terminal or a log, where characters that steer it are made visible.
+
+    These are control characters (escape sequences, NUL), those that turn the direction of writing,
+    other invisible ones, and halves of surrogate pairs.
+
+    Args:
+        text: perhaps a stranger's.
+        kept: what may stay, as a line end in our own text.
+    """
+    return "".join(c if c.isprintable() or c in kept else repr(c)[1:-1] for c in text)
+
+
+def say(line: str) -> None:
+    """One printable line on stderr, where there is no command to say it."""
+    sys.stderr.write(f"{printable(line)}\n")
+
+
+def printable_error(error: BaseException) -> str:
+    """The trace of an error, as Python writes it; what it quotes steers nothing."""
+    return printable("".join(traceback.format_exception(error)), kept="\n").rstrip("\n")
+
+
+def make_logs_printable() -> None:
+    """From now on whatever is logged in this process is printable, by any library too.
+
+    A message is one line; the trace of an error keeps its own.
+    """
+    usual = logging.getLogRecordFactory()
+    if getattr(usual, "makes_printable", False):
+        return
+
+    def make(*args: Any, **options: Any) -> logging.LogRecord:  # noqa: ANN401  logging's own
+        record = usual(*args, **options)
+        if record.name != "uvicorn.access":  # whose arguments are read one by one, and are quoted
+            record.msg, record.args = printable(_message(record)), ()
+        if record.exc_info and record.exc_info[1]:
+            record.exc_text = printable_error(record.exc_info[1])
+        return record
+
+    make.makes_printable = True  # type: ignore[attr-defined]
+    logging.setLogRecordFactory(make)
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # a mistake of who logs it
+        return f"{record.msg} {record.args}"
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ from tests.support.modules import FILES, ROOT, imports_of
 # A package imports from its own layer and from those below it. docs/architecture.md draws it.
 LAYERS = {
     "clfcore": (
-        {"", "errors", "types", "config", "paths", "wording", "json_text", "cache"},
+        {"", "errors", "types", "config", "paths", "scratch", "wording", "json_text", "cache"},
         {"data", "model"},
         {"weights", "evaluation"},
         {"fine_tuned", "attribution"},

@@ -1,7 +1,6 @@
 """Files and folders of the cache: made once, and made again when they are damaged."""
 
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +20,7 @@ from clfcore.cache.checksums import (
 from clfcore.cache.place import alone_with, say_damaged, say_not_kept
 from clfcore.errors import TuneshotError
 from clfcore.paths import UNFINISHED, CannotWriteError, atomic_write
+from clfcore.wording import say
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def kept(path: Path, read: Callable[[Path], T], make: Callable[[], T], making: s
             if not removed:
                 _immovable.add(path)
         elif making:
-            sys.stderr.write(f"{making}\n")
+            say(making)
         return make()
 
 

@@ -1,6 +1,5 @@
 """The user's cache as a place: one process at a time, and what is said of it."""
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,6 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from clfcore.paths import NOWHERE, cache_dir
+from clfcore.wording import say
 
 _SOON_SECONDS = 2.0  # a shorter wait is not worth a line
 _PATIENCE_SECONDS = 900.0  # then this process goes on, too
@@ -28,7 +28,7 @@ def alone_with(path: Path) -> Iterator[None]:
             try:
                 held.enter_context(lock.acquire(_SOON_SECONDS))
             except Timeout:
-                sys.stderr.write(f"waiting for another process, which makes {path}…\n")
+                say(f"waiting for another process, which makes {path}…")
                 held.enter_context(lock.acquire(_PATIENCE_SECONDS))
         yield
 
@@ -58,9 +58,9 @@ def say_not_kept(error: BaseException | None) -> None:
     _said.add(folder)
     reason = getattr(error, "strerror", None) or error
     why = "there is no home folder" if folder == NOWHERE else f"{folder}: {reason}"
-    sys.stderr.write(
+    say(
         f"note: nothing can be kept ({why}), so a model is converted (25 seconds) and messages "
-        "are embedded again each time; set TUNESHOT_CACHE to a folder that can be written\n"
+        "are embedded again each time; set TUNESHOT_CACHE to a folder that can be written"
     )
 
 
@@ -72,4 +72,4 @@ def say_damaged(path: Path, making: str = "") -> None:
         making: what it takes to make it again; empty: no time.
     """
     detail = f": {making}" if making else ""
-    sys.stderr.write(f"note: {path} was damaged, so it is made again{detail}\n")
+    say(f"note: {path} was damaged, so it is made again{detail}")

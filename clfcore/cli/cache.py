@@ -7,6 +7,7 @@ from clfcore.cli import terminal
 from clfcore.cli.terminal import Json, stdout, with_examples
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir
+from clfcore.wording import printable
 
 if TYPE_CHECKING:
     from clfcore.cache.check import Finding
@@ -36,13 +37,13 @@ def check_cache(as_json: Json = False) -> None:
 
 
 def _print(found: Sequence["Finding"]) -> None:
-    place = terminal.printable(str(cache_dir()))
+    place = printable(str(cache_dir()))
     if not found:
         stdout.print(f"there is nothing in the cache, {place}", soft_wrap=True)
         return
     terminal.print_table(
         "kept", "MB", "found",
-        rows=[(terminal.printable(e.name), f"{e.bytes / 1e6:,.1f}", _said(e)) for e in found],
+        rows=[(printable(e.name), f"{e.bytes / 1e6:,.1f}", _said(e)) for e in found],
         box=None, pad_edge=False,
     )  # fmt: skip
     size, removed = sum(each.bytes for each in found), sum(each.removed for each in found)
@@ -62,5 +63,5 @@ def _said(finding: "Finding") -> str:
     if finding.state == State.UNNOTED:
         return f"{said}: one is noted now"
     if finding.damaged:
-        said += f" ({terminal.printable(finding.damaged)})"
+        said += f" ({printable(finding.damaged)})"
     return f"{said}; removed" if finding.removed else said

@@ -43,6 +43,7 @@ from clfcore.weights.meta import (
     trained_columns,
 )
 from clfcore.weights.source import check_source
+from clfcore.wording import printable
 
 if TYPE_CHECKING:
     from clfcore.fine_tuned import FineTuned
@@ -123,9 +124,9 @@ def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> No
             }
         )
         return
-    table = Table("label", *parts, title=terminal.printable(name))
+    table = Table("label", *parts, title=printable(name))
     for label in sorted(quality.labels):
-        table.add_row(terminal.printable(label), *(str(count[label]) for count in counts.values()))
+        table.add_row(printable(label), *(str(count[label]) for count in counts.values()))
     table.add_section()
     table.add_row("messages", *(str(count.total()) for count in counts.values()))
     table.add_row("sha256", *(digest[:12] for digest in hashes.values()))
@@ -135,7 +136,7 @@ def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> No
         f"{base} reads {limit:,}"
     )
     for warning in warnings:
-        stdout.print(f"note: {terminal.printable(warning)}", soft_wrap=True)
+        stdout.print(f"note: {printable(warning)}", soft_wrap=True)
 
 
 @app.command()
@@ -174,7 +175,7 @@ def evaluate(
     if part != "all":
         split = messages.split(trained_on.get("split_seed", 0))
         examples = [messages.examples[row] for row in getattr(split, part)]
-    name, of = terminal.printable(model.name), terminal.printable(messages.name)
+    name, of = printable(model.name), printable(messages.name)
     stderr.print(f"{name} on {len(examples)} messages: {part} of {of}")
     with ProgressBars() as bars:
         result = measure(model, examples, lambda done: bars("evaluate", done, len(examples)))
@@ -231,7 +232,7 @@ def inspect(checkpoint: Checkpoint = None, as_json: Json = False) -> None:
     if as_json:
         terminal.print_json(record)
         return
-    rows = ((name, terminal.printable(str(value))) for name, value in _flat(record))
+    rows = ((name, printable(str(value))) for name, value in _flat(record))
     terminal.print_table("field", "value", rows=rows, box=None, pad_edge=False)
 
 

@@ -15,7 +15,7 @@ from clfcore.errors import TuneshotError
 from clfcore.experiments.suites import SUITES, choose_rows, free_grid, settings_from
 from clfcore.model.spec import GPT_PRESETS, MINI
 from clfcore.weights.source import check_source
-from clfcore.wording import assignments
+from clfcore.wording import assignments, printable
 
 QUESTIONS = "Questions"  # a heading of --help
 
@@ -102,7 +102,7 @@ def experiments(
         accelerator = find_accelerator()
         if accelerator is not None and accelerator.num_processes > 1:
             raise TuneshotError("a grid runs in one process; start it without accelerate launch")
-        stderr.print(f"{len(messages.examples)} messages: {terminal.printable(messages.name)}")
+        stderr.print(f"{len(messages.examples)} messages: {printable(messages.name)}")
         with ProgressBars() as bars:
             run_experiments(
                 grid, base, messages, range(seeds), out, bars, overrides,
@@ -112,7 +112,7 @@ def experiments(
     from clfcore.evaluation.runner import write_table
     from clfcore.experiments.table import EXPERIMENTS
 
-    typer.echo(write_table(out, EXPERIMENTS))
+    stdout.print(write_table(out, EXPERIMENTS), soft_wrap=True)
     stderr.print(f"records and table are in {out}", soft_wrap=True)
 
 

@@ -35,16 +35,28 @@ from clfcore.data.tables import read_texts
 from clfcore.errors import DataNote, TuneshotError, missing_extra_explained
 from clfcore.json_text import to_json
 from clfcore.types import Prediction
+from clfcore.wording import make_logs_printable, printable_error
+from clfcore.wording import printable as printable  # what other commands take from here, too
 
 if TYPE_CHECKING:  # torch and scikit-learn take seconds to import; --help should not wait
     from clfcore.evaluation.evaluate import Evaluation
 
 
 class _Console(Console):
-    """Rich's own ends the program with status 1 when nobody reads on."""
+    """Prints only what steers no terminal; and where nobody reads on, is ended as others are."""
+
+    def print(self, *objects: Any, **style: Any) -> None:  # noqa: ANN401  Rich's
+        """Texts, made printable but for line ends, and what is drawn, as ``print_table`` does."""
+        super().print(
+            *(_lines(each) if isinstance(each, str) else each for each in objects), **style
+        )
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
+
+
+def _lines(text: str) -> str:
+    return printable(text, kept="\n")
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -175,6 +187,7 @@ def run_app(app: Callable[[], object]) -> None:
             sys.stderr.buffer, sys.stderr.encoding, "replace", line_buffering=True
         )
     results = sys.stdout
+    make_logs_printable()
     warnings.filterwarnings("once", category=DataNote)
     warnings.showwarning = _show_warning
     try:
@@ -203,8 +216,10 @@ def run_app(app: Callable[[], object]) -> None:
                 _forget(results)
             _end(f"error: {printable(place)}{error.strerror}; free some, and start again", 1)
         if error.errno not in _PATHS_FAULTS or not place:
-            raise
+            _end(printable_error(error), 1)
         _end(f"error: {printable(place)}{error.strerror}; check the path", 1)
+    except Exception as error:  # a bug of ours keeps its trace
+        _end(printable_error(error), 1)
 
 
 def _end(line: str, status: int) -> NoReturn:
@@ -260,7 +275,7 @@ def _show_warning(
     told = (
         f"note: {printable(str(message))}\n"
         if issubclass(category, DataNote)
-        else warnings.formatwarning(message, category, filename, lineno, line)
+        else _lines(warnings.formatwarning(message, category, filename, lineno, line))
     )
     (file or sys.stderr).write(told)
 
@@ -303,11 +318,6 @@ def prediction_record(prediction: Prediction) -> dict[str, Any]:
     }
 
 
-def printable(text: str) -> str:
-    """``text`` for a terminal: control characters (escape sequences, NUL) made visible."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def shortened(text: str, length: int) -> str:
     """At most ``length`` characters of a printable ``text``; a longer one ends in an ellipsis."""
     visible = printable(text)
@@ -324,13 +334,20 @@ def print_table(
     rows: Iterable[Sequence[str]],
     **style: Any,  # noqa: ANN401
 ) -> None:
-    """A table on stdout; ``style`` is Rich's. Columns and rows may be a stranger's labels."""
+    """A table on stdout; ``style`` is Rich's. Whatever its texts are, they steer no terminal."""
+    if title := style.get("title"):
+        style["title"] = printable(title)
     table = Table(
         *(printable(each) if isinstance(each, str) else each for each in columns), **style
     )
     for row in rows:
-        table.add_row(*map(printable, row))
+        table.add_row(*map(_lines, row))
     stdout.print(table)
+
+
+def print_exact(text: str) -> None:
+    """A text on stdout as it is, into a file or a pipe; on a terminal it steers nothing."""
+    sys.stdout.write(_lines(text) if sys.stdout.isatty() else text)
 
 
 class ProgressBars(Progress):
@@ -341,19 +358,19 @@ class ProgressBars(Progress):
 
     def __init__(self) -> None:
         super().__init__(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=stderr,
         )
         self._bars: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, figures: str = "") -> None:
         if stage not in self._bars:
-            self._bars[stage] = self.add_task(stage, total=total, figures="")
-        self.update(self._bars[stage], completed=done, total=total, figures=figures)
+            self._bars[stage] = self.add_task(printable(stage), total=total, figures="")
+        self.update(self._bars[stage], completed=done, total=total, figures=printable(figures))
 
 
 def print_evaluation(evaluation: "Evaluation", title: str) -> None:

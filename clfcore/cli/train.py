@@ -15,6 +15,7 @@ from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
 from clfcore.types import ignore
 from clfcore.weights.meta import check_free
 from clfcore.weights.source import check_start, is_path
+from clfcore.wording import printable
 
 BaseName = Annotated[
     str,
@@ -79,7 +80,7 @@ def train(
     accelerator = find_accelerator()
     first = accelerator is None or accelerator.is_main_process
     stdout.quiet = stderr.quiet = not first  # of several processes, one speaks
-    stderr.print(f"{len(messages.examples)} messages: {terminal.printable(messages.name)}")
+    stderr.print(f"{len(messages.examples)} messages: {printable(messages.name)}")
     run = {"base": base, "settings": config.to_dict(), "data": content_hash(messages.examples)}
     resumable = ResumableRun(out, run, save_every, resume)
     if resume and (out / "meta.json").exists() and not resumable.path.exists():
@@ -105,7 +106,7 @@ def train(
             return
         evaluation = save_and_evaluate(result, out, compact, bars)
     resumable.remove()
-    terminal.print_evaluation(evaluation, f"test part of {terminal.printable(messages.name)}")
+    terminal.print_evaluation(evaluation, f"test part of {printable(messages.name)}")
     stdout.print(
         f"{result.trained_weights:,} of {result.all_weights:,} weights trained, "
         f"{result.seconds:.0f} s"

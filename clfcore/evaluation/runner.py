@@ -27,7 +27,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import mean
-from tempfile import TemporaryDirectory
 from textwrap import shorten
 from typing import Protocol, TextIO
 
@@ -46,6 +45,7 @@ from clfcore.evaluation.records import (
     read_lines,
 )
 from clfcore.paths import atomic_write
+from clfcore.scratch import scratch_folder
 from clfcore.types import OnProgress, ignore
 from clfcore.wording import duration
 
@@ -391,8 +391,8 @@ def _on_ray(cells: Sequence[Cell], folder: Path, run: Run) -> Iterator[Record]:
 
 def _attempt_elsewhere(cell: Cell, run: Run, name: str, kept: bytes) -> tuple[Record, bytes]:
     """The record, and the file of answers: the other machine has another disk."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / name
+    with scratch_folder("cell") as folder:
+        path = folder / name
         path.write_bytes(kept)
         record = _attempt(cell, run, path)
         return record, path.read_bytes()

@@ -9,11 +9,11 @@ import os
 import shutil
 import socket
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clfcore.errors import TuneshotError
+from clfcore.scratch import no_room, process_folder, remove_process_folders
 from icl.service.hosts import ALLOWED_HOSTS
 from icl.service.proxies import named_proxies
 
@@ -48,18 +48,16 @@ def serve(port: int, headless: bool) -> None:
         headless: do not open a browser.
 
     Raises:
-        TuneshotError: the port is taken, or chat_app.py is not there.
+        TuneshotError: the port is taken, chat_app.py is not there, or the temporary folder is full.
     """
     os.environ.pop(ALLOWED_HOSTS, None)
     with listen(HOST, port) as listening:
-        root = _prepare()
+        _prepare()
 
         import chainlit as cl  # only now: it reads the environment when imported
         from chainlit.config import config, load_module
 
-        @cl.on_app_shutdown
-        def remove_scratch_root() -> None:
-            shutil.rmtree(root, ignore_errors=True)
+        cl.on_app_shutdown(remove_process_folders)
 
         import chainlit.server
 
@@ -107,9 +105,9 @@ def application(root_path: str = "") -> "FastAPI":
         root_path: under which a proxy shows it.
 
     Raises:
-        TuneshotError: chat_app.py is not there.
+        TuneshotError: chat_app.py is not there, or the temporary folder is full.
     """
-    root = _prepare()
+    _prepare()
     os.environ["CHAINLIT_ROOT_PATH"] = root_path  # what the page's addresses begin with
 
     import chainlit.server
@@ -119,7 +117,7 @@ def application(root_path: str = "") -> "FastAPI":
     from icl.session.environment import workers
 
     logging.getLogger("chainlit").setLevel(logging.ERROR)
-    app = create_app(workers(), lambda: shutil.rmtree(root, ignore_errors=True))
+    app = create_app(workers(), remove_process_folders)
     # As ``mount_chainlit``, but without its middleware: it has nothing to do at "/", and fails with
     # a trace in the log when a browser leaves before its answer.
     config.run.module_name = str(APP)
@@ -130,11 +128,14 @@ def application(root_path: str = "") -> "FastAPI":
 
 def scratch_root() -> Path:
     """A folder for what Chainlit writes: translations and one small file for each card."""
-    root = Path(tempfile.mkdtemp(prefix="tuneshot-chat-"))
-    for folder in ("public", ".chainlit"):
-        shutil.copytree(PROJECT / folder, root / folder)
-    for guide in PROJECT.glob("chainlit*.md"):
-        shutil.copy(guide, root)
+    root = process_folder("chat")
+    try:
+        for folder in ("public", ".chainlit"):
+            shutil.copytree(PROJECT / folder, root / folder)
+        for guide in PROJECT.glob("chainlit*.md"):
+            shutil.copy(guide, root)
+    except (OSError, shutil.Error) as error:
+        raise no_room(error) from error
     return root
 
 
@@ -158,8 +159,8 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _prepare() -> Path:
-    """Everything that Chainlit reads when it is imported; the folder that it may write to."""
+def _prepare() -> None:
+    """Everything that Chainlit reads when it is imported, and the folder that it may write to."""
     if not APP.exists():
         raise TuneshotError(f"{APP} is missing; install tuneshot again, or run it from a clone")
     # Environment names are case-insensitive to the settings class.
@@ -169,6 +170,4 @@ def _prepare() -> Path:
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     if not os.path.isabs(os.path.expanduser("~")):
         os.environ["HOME"] = os.sep  # as containers have it: a library cannot do without any
-    root = scratch_root()
-    os.environ["CHAINLIT_APP_ROOT"] = str(root)
-    return root
+    os.environ["CHAINLIT_APP_ROOT"] = str(scratch_root())

@@ -16,7 +16,6 @@ from clfcore.cli.terminal import (
     ProgressBars,
     print_note,
     print_table,
-    printable,
     stderr,
     stdout,
     with_examples,
@@ -31,7 +30,7 @@ from clfcore.json_text import to_json
 from clfcore.paths import atomic_write, check_can_write
 from clfcore.types import NO_ANSWER
 from clfcore.weights.source import check_source
-from clfcore.wording import duration, listed
+from clfcore.wording import duration, listed, printable
 from icl.cli.few_shot import note_unanswered_records
 from icl.cli.options import TASK
 from icl.compare.methods import METHODS

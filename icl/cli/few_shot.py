@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clfcore.cli.terminal import ProgressBars, print_note, printable, stderr
+from clfcore.cli.terminal import ProgressBars, print_note, stderr
 from clfcore.data.columns import Columns
 from clfcore.data.messages import load_pool
 from clfcore.data.quality import conflict_note
@@ -13,6 +13,7 @@ from clfcore.data.split import UnusableInput, grouped_stratified_split, normal_f
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.evaluation.records import Record
 from clfcore.types import Example, OnProgress, ignore
+from clfcore.wording import printable
 from icl.cli.options import FewShotOptions, ModelChoice, TaskSource
 from icl.lm.open import check_lm, open_lm
 from icl.prompt.tasks import TASKS, Task, task_from_file

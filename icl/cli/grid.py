@@ -12,7 +12,6 @@ from clfcore.cli.terminal import (
     OUTPUT,
     ProgressBars,
     print_note,
-    printable,
     stderr,
     stdout,
     with_examples,
@@ -24,6 +23,7 @@ from clfcore.errors import TuneshotError
 from clfcore.evaluation.records import Record
 from clfcore.paths import check_can_write
 from clfcore.types import Example, ignore
+from clfcore.wording import printable
 from icl.cli.few_shot import (
     build_few_shot,
     note_unanswered_records,
@@ -134,7 +134,7 @@ def grid(
     from icl.grid.table import FEW_SHOT_GRID
 
     if table:
-        typer.echo(write_table(out, FEW_SHOT_GRID))
+        stdout.print(write_table(out, FEW_SHOT_GRID), soft_wrap=True)
         return
     if len(_names(tasks)) > 1 and (source.pool or data):
         raise TuneshotError("--pool and --data are of one task; name one with --tasks")

@@ -4,7 +4,6 @@ Models are imported inside the commands, so that ``--help`` answers at once.
 """
 
 import shlex
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,10 +19,10 @@ from clfcore.cli.terminal import (
     new_app,
     prediction_record,
     print_evaluation,
+    print_exact,
     print_json,
     print_note,
     print_table,
-    printable,
     read_messages,
     run_app,
     shortened,
@@ -36,6 +35,7 @@ from clfcore.data.draw import draw, fewer_asked
 from clfcore.data.split import content_hash
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER
+from clfcore.wording import printable
 from icl.cli.few_shot import (
     build_few_shot,
     check_models,
@@ -122,7 +122,7 @@ def show_prompt(
     from icl.prompt.prompt import as_text
 
     stderr.print(f"{prompt.tokens} tokens, {len(prompt.demonstrations)} examples")
-    sys.stdout.write(as_text(prompt.text))
+    print_exact(as_text(prompt.text))
 
 
 @app.command()

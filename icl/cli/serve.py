@@ -1,13 +1,13 @@
 """``tuneshot serve``: page and service for a class. What is heavy is imported at the end."""
 
 import os
-import sys
 from typing import Annotated
 
 import typer
 
 from clfcore.cli.terminal import with_examples
 from clfcore.errors import TuneshotError
+from clfcore.wording import say
 from icl.chat import serve as page
 from icl.lm.loopback import is_loopback
 from icl.service.hosts import ALLOWED_HOSTS, named_hosts
@@ -73,7 +73,7 @@ def serve(
             )
     with page.listen(host, port) as listening:
         application = page.application(root_path)  # cleans the environment before it is read
-        sys.stderr.write(f"Tuneshot: http://{host}:{port}{root_path} (Ctrl+C stops it)\n")
+        say(f"Tuneshot: http://{host}:{port}{root_path} (Ctrl+C stops it)")
         started = page.run(application, listening, root_path)
     if not started:
         raise TuneshotError("the server could not start; the lines above say why")

@@ -22,17 +22,18 @@ from clfcore.cli.terminal import (
     prediction_record,
     print_json,
     print_table,
-    printable,
     read_messages,
     run_app,
     shortened,
     stderr,
+    stdout,
     with_examples,
 )
 from clfcore.cli.train import train
 from clfcore.errors import TuneshotError
 from clfcore.types import NO_ANSWER, Classifier, Prediction
 from clfcore.weights.meta import trained_columns
+from clfcore.wording import printable
 from icl.chat.__main__ import chat
 from icl.cli.compare import compare
 from icl.cli.few_shot import load_few_shot, note_unanswered
@@ -66,7 +67,7 @@ def export(
 
     result = write(None, out, task)
     ties = f"; {result.ties} tied, left out" if result.ties else ""
-    typer.echo(f"{out}: {len(result.examples)} labelled messages{ties}")
+    stdout.print(f"{out}: {len(result.examples)} labelled messages{ties}", soft_wrap=True)
 
 
 @app.command()

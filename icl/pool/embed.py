@@ -5,7 +5,6 @@ and not kept.
 """
 
 import hashlib
-import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from clfcore.cache.place import alone_with
 from clfcore.errors import TuneshotError
 from clfcore.paths import cache_dir, carried_file, files_stamp
 from clfcore.types import without_lone_surrogates
+from clfcore.wording import say
 from icl.pool.minilm import MiniLM
 from icl.shared import Shared
 
@@ -127,7 +127,7 @@ def embed_cached(embedder: Embedder, texts: Sequence[str]) -> np.ndarray:
     new = {key: text for key, text in distinct.items() if key not in cached}
     if new:
         if cached and _embedding(len(new)):
-            sys.stderr.write(f"{_embedding(len(new))}\n")
+            say(_embedding(len(new)))
         vectors = embedder.embed(list(new.values()))
         with alone_with(path):
             # Read again: another process may have added texts while we were embedding, or replaced

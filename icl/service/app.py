@@ -24,6 +24,7 @@ from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import ignore
 from icl.service.guard import MAX_BODY_BYTES, Guard
 from icl.service.hosts import allowed_hosts
+from icl.service.stopping import AnswerBeforeStopping
 from icl.session.login_codes import API_TOKEN, api_token
 from icl.session.queue import Busy
 from icl.session.session import MAX_CHARACTERS, MethodResult, error_line
@@ -172,6 +173,7 @@ def create_app(workers: Workers, on_shutdown: Callable[[], object] = ignore) -> 
     app.add_middleware(Guard, hosts=allowed_hosts(), anywhere=HEALTH_AND_METRICS)
     for kind in (TuneshotError, RequestValidationError, StarletteHTTPException, Exception):
         app.add_exception_handler(kind, _error_response)
+    app.add_middleware(AnswerBeforeStopping)
     return app
 
 

@@ -12,11 +12,11 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from tempfile import TemporaryDirectory
 
 import chainlit as cl
 
 from clfcore.errors import TuneshotError
+from clfcore.scratch import process_folder
 from clfcore.training.background import (
     BackgroundTraining,
     TrainingDone,
@@ -87,12 +87,13 @@ async def fine_tune(session: Session, chat: Chat, settings: Settings) -> None:
 
 
 @cache
-def _scratch() -> TemporaryDirectory[str]:
-    return TemporaryDirectory(prefix="tuneshot-trained-", ignore_cleanup_errors=True)
+def _scratch() -> Path:
+    """Where models of chats lie, as long as this process lives."""
+    return process_folder("trained")
 
 
 async def _run(added: tuple[Example, ...], parent: Path, view: "_TrainingView") -> TrainingDone:
-    folder = Path(_scratch().name) / uuid.uuid4().hex
+    folder = _scratch() / uuid.uuid4().hex
     # Whether it may be loaded, the session has said: it was, to know its labels.
     training = await BackgroundTraining.start(added, folder, checkpoint=parent, trust_source=True)
     try:

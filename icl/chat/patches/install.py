@@ -6,8 +6,11 @@ no longer needed.
 
 import os
 
+from clfcore.wording import make_logs_printable
 from icl.chat.login import install as login
 from icl.chat.patches import (
+    events,
+    faults,
     feedback,
     languages,
     offline,
@@ -24,8 +27,9 @@ from icl.chat.store import storage
 for _name in ("DISCORD_BOT_TOKEN", "SLACK_BOT_TOKEN"):
     os.environ.pop(_name, None)
 
+make_logs_printable()  # also where ``chainlit run`` has started it
 for _part in (
     *(offline, shared_config, login, storage, feedback),
-    *(session_ids, resend, languages, routes),
+    *(session_ids, resend, languages, events, faults, routes),
 ):
     _part.install()

@@ -6,6 +6,7 @@ wait for the disk at every step of a turn.
 """
 
 import asyncio
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,9 +17,11 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from clfcore.errors import TuneshotError
+from clfcore.types import without_lone_surrogates
 from icl.chat.store.schema import prepare
 
 CONNECT_TIMEOUT_SECONDS = 5.0
+DAMAGED = ("malformed", "not a database")  # in what SQLite says
 
 
 def database_url(folder: Path) -> URL:
@@ -45,9 +48,12 @@ def open_engine(url: URL) -> AsyncEngine:
     """Connections to ``url``; nothing is opened yet."""
     if url.get_backend_name() == "postgresql":
         return create_async_engine(
-            url, pool_pre_ping=True, connect_args={"timeout": CONNECT_TIMEOUT_SECONDS}
+            url,
+            pool_pre_ping=True,
+            connect_args={"timeout": CONNECT_TIMEOUT_SECONDS},
+            json_deserializer=read_json,
         )
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, json_deserializer=read_json)
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_up(connection: Any, _: object) -> None:  # noqa: ANN401  the driver's, untyped
@@ -74,17 +80,45 @@ def _lower(text: str | None) -> str | None:
     return None if text is None else text.lower()
 
 
+def read_json(text: str) -> Any:  # noqa: ANN401  any JSON
+    """A value of a JSON column, without halves of surrogate pairs: no answer could carry them.
+
+    JSON writes them as escapes, so they come into the database, and chats of earlier versions have
+    some.
+    """
+    value = json.loads(text)
+    return _with_whole_characters(value) if "\\ud" in text.lower() else value
+
+
+def _with_whole_characters(value: Any) -> Any:  # noqa: ANN401  any JSON
+    match value:
+        case str():
+            return without_lone_surrogates(value)
+        case list():
+            return [_with_whole_characters(each) for each in value]
+        case dict():
+            return {
+                without_lone_surrogates(key): _with_whole_characters(each)
+                for key, each in value.items()
+            }
+    return value
+
+
 def create_tables(url: URL) -> None:
     """Makes the database ready, whether or not an event loop is running.
 
     Raises:
-        TuneshotError: it cannot be used, or a newer version made it.
+        TuneshotError: it is damaged, cannot be used, or a newer version made it.
     """
 
     async def run() -> None:
         engine = open_engine(url)
         try:
             async with engine.execution_options(writes=True).begin() as connection:
+                if url.get_backend_name() == "sqlite":
+                    found = await connection.exec_driver_sql("PRAGMA quick_check(1)")
+                    if (problem := str(found.scalar())) != "ok":
+                        raise _damaged(url, problem)
                 await connection.run_sync(prepare)
         finally:
             await engine.dispose()
@@ -97,10 +131,21 @@ def create_tables(url: URL) -> None:
     except TuneshotError:
         raise
     except Exception as error:  # drivers raise their own kinds while connecting
+        if any(words in str(error) for words in DAMAGED):
+            raise _damaged(url, reason(error)) from error
         raise TuneshotError(
             f"cannot use the database {url.render_as_string()} ({reason(error)}); "
             "check TUNESHOT_DATA and TUNESHOT_DATABASE_URL"
         ) from error
+
+
+def _damaged(url: URL, problem: str) -> TuneshotError:
+    name = Path(url.database or "").name
+    return TuneshotError(
+        f"the database {url.database} is damaged ({' '.join(problem.split())}) and was left as it "
+        f"is; move it and the files beside it ({name}-wal, {name}-shm) to another folder, then put "
+        "a backup in its place or start with an empty one"
+    )
 
 
 def reason(error: Exception) -> str:

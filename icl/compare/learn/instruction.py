@@ -1,10 +1,9 @@
 """The language model itself, tuned to write the labels, on the labelled messages only."""
 
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from clfcore.data.split import spare_some
+from clfcore.scratch import scratch_folder
 from clfcore.training.instruction.settings import instruction_settings
 from clfcore.types import Classifier
 from icl.compare.learn import fine_tuning
@@ -35,8 +34,8 @@ def instruction_tuned(selector: str, inputs: MethodInput) -> Classifier:
     asking = few_shot(selector, replace(inputs, labelled=tuple(learned)))
     name = without_dtype(inputs.lm)
     tuned = instruct(asking, name, learned, val, config)
-    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+    with scratch_folder("tuned") as scratch:
         # What was stored answers, in the number format of the other methods.
-        folder = f"{scratch}/tuned"
-        save_tuned(Path(folder), tuned, config, {})
-        return few_shot(selector, replace(inputs, lm=inputs.lm.removesuffix(name) + folder))
+        folder = scratch / "tuned"
+        save_tuned(folder, tuned, config, {})
+        return few_shot(selector, replace(inputs, lm=inputs.lm.removesuffix(name) + str(folder)))

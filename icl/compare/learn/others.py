@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
 from clfcore.data.labels import labels_of_few_messages
 from clfcore.errors import missing_extra_explained
+from clfcore.scratch import scratch_folder
 from clfcore.types import Classifier, Prediction
 from icl.compare.learn.embedding import embedder, vectors_of
 from icl.compare.learn.inputs import MethodInput
@@ -95,10 +95,14 @@ def setfit(inputs: MethodInput) -> Classifier:
         SentenceEmbedder(inputs.embedder).sentence_transformer(), LogisticRegression()
     )  # a copy to be trained
     # It writes its progress to stdout, where our results are.
-    with TemporaryDirectory() as scratch, redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+    with (
+        scratch_folder("setfit") as scratch,
+        redirect_stdout(StringIO()),
+        redirect_stderr(StringIO()),
+    ):
         arguments = TrainingArguments(
-            output_dir=scratch, num_iterations=20, num_epochs=1, batch_size=16, seed=inputs.seed,
-            report_to="none", show_progress_bar=False, save_strategy="no",
+            output_dir=str(scratch), num_iterations=20, num_epochs=1, batch_size=16,
+            seed=inputs.seed, report_to="none", show_progress_bar=False, save_strategy="no",
         )  # fmt: skip
         rows = Dataset.from_dict({"text": texts, "label": labels})
         Trainer(model, arguments, train_dataset=rows).train()
