@@ -14,7 +14,7 @@ from icl.service.app import create_app
 from icl.session.open import open_session
 from icl.session.workers import Workers
 from tests.support.doubles import save_tiny_lm
-from tests.support.hostile import hostile_messages
+from tests.support.nasty import hostile_messages
 from tests.support.service import HERE
 
 LARGEST_DIFFERENCE = 5e-5  # of a probability: what a batch's width may move
