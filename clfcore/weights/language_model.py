@@ -154,6 +154,8 @@ def _load_gguf(source: str, kind: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """Converted once into the user's cache: even a small model takes 20 seconds to read."""
     bundled = source == DEFAULT_LM
     folder = bundled_lm() if bundled else _folder_of(expanded(source))
+    if not bundled and not os.path.exists(folder):
+        check_gguf(expanded(source))  # before anybody is told to wait
     load = partial(_load, kind=kind, dtype=dtype, local_files_only=True)
 
     def convert() -> tuple[Any, Any]:
