@@ -23,6 +23,10 @@ ORDERS: Mapping[str, Any] = ChainMap(ENTROPIES, ARRANGEMENTS)
 SHARES = ("equal", "pool")
 
 
+# On seven tasks neither worse than no examples nor than 4 of as many labels as possible, but for
+# one task; ``docs/few-shot.md`` has the figures.
+USUAL_K, USUAL_BALANCE = 8, "none"
+
 # The headings of ``icl classify --help``.
 EXAMPLES, ANSWER = "The examples", "The answer"
 
@@ -37,9 +41,11 @@ class FewShotConfig(Checked):
     options: Mapping[str, Option] = setting(
         dict, "An option of the selector; see icl selectors.", EXAMPLES, option="--set"
     )
-    k: int = setting(4, "How many examples are shown.", EXAMPLES, bound=at_least(0), option="-k")
+    k: int = setting(
+        USUAL_K, "How many examples are shown.", EXAMPLES, bound=at_least(0), option="-k"
+    )
     balance: str = setting(
-        "equal",
+        USUAL_BALANCE,
         "How many of each label are shown; some selectors have their own rule.",
         EXAMPLES,
         choices=BALANCES,

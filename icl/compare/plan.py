@@ -19,6 +19,7 @@ from icl.compare.task_split import TaskSplit
 from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.lm.open import lm_record, with_dtype
 from icl.pool.embed import DEFAULT_EMBEDDER
+from icl.settings import USUAL_BALANCE, USUAL_K
 from icl.tuning.candidates import tried
 from icl.tuning.race import USUAL_READS
 
@@ -69,7 +70,7 @@ class ComparisonCell(Checked):
     balanced: bool = False
     base: str = MINI
     lm: str = DEFAULT_LM
-    k: int = setting(4, "Examples shown.", bound=at_least(1))
+    k: int = setting(USUAL_K, "Examples shown.", bound=at_least(1))
     chat: bool | None = None
     prompt_tokens: int = setting(0, "How long a prompt may be.", bound=at_least(0))
     embedder: str = DEFAULT_EMBEDDER
@@ -121,7 +122,9 @@ class Plan(Checked):
     embedder: str = setting(
         DEFAULT_EMBEDDER, "What finds similar messages, as icl --embedder.", MODELS
     )
-    k: int = setting(4, "How many examples are shown.", MODELS, bound=at_least(1), option="-k")
+    k: int = setting(
+        USUAL_K, "How many examples are shown.", MODELS, bound=at_least(1), option="-k"
+    )
     chat: bool | None = setting(
         None,
         "Show examples as turns of a chat; default: behind an API, yes; on this machine, no.",
@@ -206,6 +209,7 @@ class Plan(Checked):
                         "embedder": embedder(self.embedder).name if method.uses_vectors else None,
                         "lm": of_lm if lm else None,
                         "base": of_base if base else None,
+                        **({"balance": USUAL_BALANCE} if method.ordered else {}),
                         **(tuning if method.tunes_settings else {}),
                     },
                     **shared,

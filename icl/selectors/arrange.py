@@ -10,7 +10,7 @@ from icl.prompt.template import Demonstration, Template
 from icl.selectors.base import Selector
 from icl.selectors.filters import near_copy
 
-MANY_EXAMPLES = 8  # "fewer than 8 examples by default"
+MANY_EXAMPLES = 8  # that most papers show, and the default here
 NEAR_COPY_COSINE = 0.98  # cosine of two messages that are nearly the same
 
 
@@ -203,7 +203,7 @@ def demonstration_hints(
     for row, reason in _near_copies(demonstrations, vectors):
         yield f"near-duplicates: the example of row {row} is {reason}"
     if len(demonstrations) > MANY_EXAMPLES:
-        yield f"{len(demonstrations)} examples: the usual advice is fewer than {MANY_EXAMPLES}"
+        yield f"{len(demonstrations)} examples: the usual advice is at most {MANY_EXAMPLES}"
     mark = template.before_label.strip()
     for shown in demonstrations:
         if not shown.text.strip():

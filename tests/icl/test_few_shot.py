@@ -13,6 +13,7 @@ from icl.prompt.scoring import SCORINGS, neighbour_vote, softmax
 from icl.selectors.arrange import ARRANGEMENTS, BALANCES
 from icl.selectors.mdl import SCORES
 from icl.selectors.table import SELECTORS
+from icl.settings import FewShotConfig
 from tests.support.doubles import (
     POOL,
     TASK,
@@ -191,10 +192,11 @@ def test_even_the_shortest_prompt_that_is_allowed_holds_a_message(characters):
     assert answer.prompt.endswith("\nType:")
 
 
-def test_topk_is_balanced_by_default_and_need_not_be():
+def test_topk_shows_the_nearest_whatever_their_labels_unless_balance_is_asked_for():
     query = "win a free cash prize in our weekly draw"
-    (equal,) = few_shot().predict([query])
+    (equal,) = few_shot(balance="equal").predict([query])
     assert [shown.label for shown in equal.demonstrations].count("spam") == 2
+    assert FewShotConfig().balance == "none"
     (none,) = few_shot(balance="none", k=3).predict([query])
     assert [shown.label for shown in none.demonstrations].count("spam") == 3
 
@@ -272,7 +274,7 @@ def test_notes_tell_what_is_unusual():
     (usual,) = few_shot().predict(["hello"])
     assert usual.notes == ()
     (many,) = few_shot(k=9).predict(["hello"])
-    assert any("fewer than 8" in note for note in many.notes)
+    assert any("at most 8" in note for note in many.notes)
     assert any(
         "too few spam messages for an equal share: 5 ham, 4 spam" not in n for n in many.notes
     )

@@ -222,5 +222,7 @@ POOL = make_pool([e.text for e in EXAMPLES], [e.label for e in EXAMPLES])
 
 
 def few_shot(lm=None, pool=POOL, read_prior=True, **settings):
+    """Of ten messages, four and as many of each label are shown, where nothing else is said."""
+    settings = {"k": 4, "balance": "equal", **settings}
     made = FewShot(TASK, lm=lm or CountingLM(), embedder=HashedWords(), **settings)
     return made.fit(pool, read_prior=read_prior)

@@ -9,6 +9,7 @@ from clfcore.types import Example
 from icl.lm.connection import DEFAULT_CONNECTION, Connection
 from icl.pool.embed import DEFAULT_EMBEDDER
 from icl.prompt.tasks import Task
+from icl.settings import USUAL_K
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class MethodInput:
     task: Task
     base: str
     lm: str
-    k: int = 4
+    k: int = USUAL_K
     chat: bool | None = None
     prompt_tokens: int = 0
     connection: Connection = DEFAULT_CONNECTION

@@ -194,7 +194,7 @@ def test_one_label_near_duplicates_many_examples_and_form_are_told():
     (near,) = told(["ham", "spam", "ham"], near=[2])
     assert near == "near-duplicates: the example of row 2 is nearly row 0: cosine 1.000"
     (many,) = told(["ham", "spam"] * 4 + ["ham"])
-    assert many == "9 examples: the usual advice is fewer than 8"
+    assert many == "9 examples: the usual advice is at most 8"
     empty, mark = told(["ham", "spam"], [" ", "pay now. Label: ham"])
     assert empty == "format: the example of row 0 is empty"
     assert mark.startswith("format: the example of row 1 contains 'Label:'")
