@@ -36,10 +36,9 @@ def folder(request, tmp_path_factory):
 
 
 def few_shot(folder, selector="topk", k=2, task="sms_spam", pool=EXAMPLES, **settings):
-    classifier = FewShot(
-        task, selector, lm=open_lm(f"fp32:{folder}"), k=k, embedder=HashedWords(), **settings
-    )
-    return classifier.fit(pool)
+    settings = {"balance": "equal", **settings}
+    lm = open_lm(f"fp32:{folder}")
+    return FewShot(task, selector, lm=lm, k=k, embedder=HashedWords(), **settings).fit(pool)
 
 
 # --- pairs --------------------------------------------------------------------------------------
@@ -198,7 +197,7 @@ def test_few_messages_are_all_learned_from_and_it_is_said(run, llama):
         (("--layers", "prompt"), "layers"),
         (("--layers", "last_layer"), "layers"),
         (("--learning-rate", "1e9"), "choose a smaller --learning-rate"),
-        (("--pool", "sms"), "all messages have one label"),
+        (("--pool", "sms"), "every message to show is a copy of one to ask about"),
         (("--out", "sms"), "exists and is not a tuned language model"),
         (("--objective", "poems"), "objective"),
         (("--examples", "200"), "cannot show k=200"),

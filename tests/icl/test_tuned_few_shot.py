@@ -77,4 +77,4 @@ def test_scikit_learns_classifier_tunes_itself(tmp_path, monkeypatch):
     fitted = again.fit(texts, labels)
     assert fitted.few_shot_.tuned.recipe.basis["reads"] <= 60
     assert fitted.score(texts, labels) > 0.9
-    assert again.k == 4, "parameters stay as they were given"
+    assert again.k == made.k, "parameters stay as they were given"

@@ -157,7 +157,7 @@ def test_evaluate_splits_a_single_data_set(icl, tmp_path):
     code, out, _ = icl("evaluate", "--data", data, "--selector", "knn", "--limit", "6")
     assert code == 0
     assert "accuracy" in out
-    assert "examples shown: 4.0, least 4; ham " in out
+    assert "examples shown: 8.0, least 8; ham " in out
 
 
 CONFLICT = "note: pool: row 0 and row 2 have the same text with labels spam and ham; correct them\n"

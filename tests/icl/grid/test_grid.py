@@ -351,8 +351,8 @@ def test_a_failed_cell_is_recorded_does_not_stop_the_others_and_is_tried_again(t
     assert {record["error"] for record in failed} == {"large does not fit into memory"}
     assert sum("test" in record for record in records) == 4
     drawn = table(records)
-    assert "| large | topk | 4 | – | failed |" in drawn
-    assert "*failed*: large, topk, k=4, SMS, seed 0: large does not fit into memory" in drawn
+    assert "| large | topk | 8 | – | failed |" in drawn
+    assert "*failed*: large, topk, k=8, SMS, seed 0: large does not fit into memory" in drawn
     made.clear()
     again = run_grid(GRID(), tmp_path, run)
     assert {guess.cell.lm for guess in made} == {"large"}
@@ -601,7 +601,7 @@ def make_few_shot(cell):
 
 
 def test_what_was_shown_is_in_every_answer_and_counted_in_record_and_table(tmp_path):
-    whole = GridCell(task="sms_spam", lm="tiny", selector="topk")
+    whole = GridCell(task="sms_spam", lm="tiny", selector="topk", k=4)
     some = [whole, replace(whole, prompt_tokens=80), replace(whole, selector="zero", k=0),
             replace(whole, selector="knn", lm=None)]  # fmt: skip
     records = run_cells(some, tmp_path, partial(run_cell, make=make_few_shot), FEW_SHOT_GRID)
