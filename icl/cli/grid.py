@@ -36,7 +36,7 @@ from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.tasks import Task
 from icl.selectors.arrange import BALANCES
 from icl.selectors.table import SELECTORS
-from icl.settings import EXAMPLES, ORDERS, FewShotConfig, read_option
+from icl.settings import EXAMPLES, ORDERS, USUAL_K, FewShotConfig, read_option
 
 if TYPE_CHECKING:
     from icl.few_shot import FewShot
@@ -80,7 +80,7 @@ def grid(
     ] = DEFAULT_LM,
     ks: Annotated[
         str, typer.Option("--k", help="Numbers, separated by commas.", rich_help_panel=CELLS)
-    ] = "4",
+    ] = str(USUAL_K),
     balances: Annotated[str, _axis("--balance", BALANCES)] = FewShotConfig().balance,
     arrangements: Annotated[str, _axis("--order", ORDERS)] = FewShotConfig().order,
     calibrations: Annotated[

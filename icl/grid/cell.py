@@ -18,7 +18,7 @@ from icl.prompt.calibration import CALIBRATIONS
 from icl.prompt.tasks import TASKS, Task
 from icl.selectors.arrange import BALANCES
 from icl.selectors.table import SELECTORS
-from icl.settings import ORDERS, FewShotConfig, Option
+from icl.settings import ORDERS, USUAL_BALANCE, USUAL_K, FewShotConfig, Option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +75,9 @@ def cells(
     tasks: Sequence[str],
     lms: Sequence[str],
     selectors: Sequence[str],
-    ks: Sequence[int] = (4,),
+    ks: Sequence[int] = (USUAL_K,),
     seeds: Sequence[int] = (0,),
-    balances: Sequence[str] = ("equal",),
+    balances: Sequence[str] = (USUAL_BALANCE,),
     arrangements: Sequence[str] = ("similar_last",),
     calibrations: Sequence[str] = ("none",),
     baselines: Sequence[str] = BASELINES,

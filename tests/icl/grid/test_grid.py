@@ -154,7 +154,7 @@ class Annotated(SELECTORS["topk"]):
 
 def test_options_go_to_their_selector_and_make_another_cell(monkeypatch):
     monkeypatch.setitem(SELECTORS, "annotated", Annotated)
-    build = partial(cells, ["sms_spam"], ["tiny"], ["topk", "annotated"])
+    build = partial(cells, ["sms_spam"], ["tiny"], ["topk", "annotated"], [4])
     (chosen,) = [
         cell
         for cell in build(options={"annotated": {"annotate": 7}})
@@ -619,7 +619,7 @@ def test_what_was_shown_is_in_every_answer_and_counted_in_record_and_table(tmp_p
     drawn = write_table(tmp_path, FEW_SHOT_GRID)
     assert "| tiny | topk | 4 | 4.0, least 4 | 1 |" in drawn
     assert f"| tiny | topk | 4 | {short['mean']:.1f}, least {short['least']} | 1 |" in drawn
-    assert "| tiny | topk | 4 | equal | ham 2.0, spam 2.0 |" in drawn
+    assert "| tiny | topk | 4 | none | ham 2.0, spam 2.0 |" in drawn
     assert "| no model | knn | 4 | none |" in drawn
     assert "- *shown*: how many examples" in drawn
 
