@@ -273,6 +273,8 @@ def _rows(records: Sequence[Record]) -> dict[tuple[str, str, str], list[Record]]
         other = {
             name: config[name] for name in _ARRANGED if config.get(name, usual[name]) != usual[name]
         }
+        if not config["k"] or SELECTORS[config["selector"]].balance:
+            other.pop("balance", None)  # it makes no difference to what is shown
         settings = config["options"] | other
         options = f" ({assignments(settings)})" if settings else ""
         lm = _digest(record.get("inputs", {}).get("lm"))
