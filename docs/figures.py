@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from clfcore.evaluation.intervals import Share
+from clfcore.evaluation.intervals import Share, paired_over_seeds
 from clfcore.experiments.table import table
 from clfcore.training.settings import TrainConfig
 from icl.grid.table import table as survey
@@ -228,6 +228,47 @@ def grid() -> list[str]:
     return survey(records("grid")).removeprefix("# Few-shot grid\n\n").splitlines()
 
 
+# Columns of the table of defaults: selector, k, balance, calibration.
+TRIED_AS_DEFAULT = {
+    "zero-shot": ("zero", 0, None, "none"),
+    "calibrated": ("zero", 0, None, "batch"),
+    "4, equal": ("topk", 4, "equal", "none"),
+    "4, none": ("topk", 4, "none", "none"),
+    "calibrated ": ("topk", 4, "none", "batch"),
+    "**8, none**": ("topk", 8, "none", "none"),
+    "calibrated  ": ("topk", 8, "none", "batch"),
+}
+
+
+def defaults() -> list[str]:
+    """What the defaults of a prompt were chosen by: the same messages for all columns of a row."""
+    of_row: dict[tuple[str, int], dict[tuple[Any, ...], dict[str, Any]]] = {}
+    for record in records("defaults"):
+        config = record["config"]
+        balance = config["balance"] if config["selector"] == "topk" else None
+        settings = (config["selector"], config["k"], balance, config["calibration"])
+        of_row.setdefault((config["task"], record["test"]["messages"]), {})[settings] = record
+    *_, chosen, _ = TRIED_AS_DEFAULT.values()
+    lines = [
+        f"| task | messages | {' | '.join(TRIED_AS_DEFAULT)} | against zero-shot | against 4, equal |",
+        f"|---|---|{'---|' * (len(TRIED_AS_DEFAULT) + 2)}",
+    ]
+    for (task, messages), of_settings in sorted(of_row.items()):
+        cells = [
+            f"{100 * of_settings[each]['test']['accuracy']['value']:.1f}"
+            if each in of_settings
+            else "–"
+            for each in TRIED_AS_DEFAULT.values()
+        ]
+        for name in ("zero-shot", "4, equal"):
+            both = [of_settings[chosen]["right"], of_settings[TRIED_AS_DEFAULT[name]]["right"]]
+            right, other = ([mark == "1" for mark in marks] for marks in both)
+            gain = paired_over_seeds([(right, other)])
+            cells.append(f"{100 * gain.value:+.1f} [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}]")
+        lines.append(f"| {task} | {messages:,} | {' | '.join(cells)} |")
+    return lines
+
+
 def load() -> list[str]:
     """A class at the server; what a visitor notices, without a goal, too."""
     lines = ["| on two cores | measured | goal |", "|---|---|---|"]
@@ -243,6 +284,7 @@ PAGES = {
     DOCS / "gpt2-mini.md": (all_sets,),
     DOCS / "in-context-learning.md": (laboratory,),
     DOCS / "grid.md": (grid,),
+    DOCS / "few-shot.md": (defaults,),
     DOCS / "serving.md": (load,),
     DOCS / "fine-tuning.md": (configurations, tried, few_labels, growth, experiments),
 }

@@ -3,8 +3,8 @@
     make priors
 
 Of the sample messages' training part, and of the corpus's where it was downloaded: the page and
-``icl classify`` show one of them by default. With the usual settings, and without examples; of the
-bundled language model, in each precision. Only means over the labels are written, no message.
+``icl classify`` show one of them by default. With the usual settings of both, and without examples;
+of the bundled language model, in each precision. Only means over the labels are written, no message.
 """
 
 from clfcore.cli.terminal import stderr
@@ -18,8 +18,9 @@ from icl.lm.local import LocalLM
 from icl.pool.embed import SentenceEmbedder
 from icl.pool.pool import Pool
 from icl.priors.batch import BUNDLED
+from icl.session.settings import Settings
 
-SELECTORS = ("topk", "zero")
+SETTINGS = ({}, {"k": Settings().k}, {"selector": "zero"})
 
 
 def main() -> None:
@@ -32,14 +33,16 @@ def main() -> None:
         pool = Pool.build([messages.examples[row] for row in rows], embedder)
         for dtype in ("float32", "bfloat16"):
             lm = LocalLM(DEFAULT_LM, dtype)
-            for selector in SELECTORS:
+            for settings in SETTINGS:
                 few_shot = FewShot(
-                    "sms_spam", selector, lm=lm, embedder=embedder, calibration="batch"
+                    "sms_spam", lm=lm, embedder=embedder, calibration="batch", **settings
                 ).fit(pool, read_prior=False)
                 assert few_shot.batch_prior is not None
                 few_shot.batch_prior.read_again()
                 priors.append(few_shot.batch_prior.to_json())
-                stderr.print(f"{messages.name}, {lm.name}, {selector}")
+                stderr.print(
+                    f"{messages.name}, {lm.name}, {few_shot.config.selector}, k={few_shot.config.k}"
+                )
     with atomic_write(BUNDLED) as new:
         new.write_text(to_json(priors, indent=1) + "\n", encoding="utf-8")
 

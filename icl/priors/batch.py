@@ -30,7 +30,7 @@ from icl.settings import EXAMPLES, FewShotConfig, Option
 PRIOR_MESSAGES = 32  # of the pool, read without their labels
 BUNDLED = Path(__file__).with_name("bundled.json")
 _MOST_KEPT = 2000  # priors; that of two labels takes a kilobyte
-_FORMAT = 1  # another number, and every prior is read again: for changes in how it comes about
+_FORMAT = 2  # another number, and every prior is read again: for changes in how it comes about
 
 
 def about_prior(
@@ -52,9 +52,11 @@ def about_prior(
     is_path = source is not None and Path(source).exists()
     examples = [Example(text, label) for text, label in zip(pool.texts, pool.labels, strict=True)]
     decides = {each.name for each in fields(config) if _group(each) == EXAMPLES}
+    usual = FewShotConfig().to_dict()
+    same = {name: usual[name] for name in config.without_effect}  # whatever they are
     settings = {
         name: value
-        for name, value in (config.to_dict() | resolved).items()
+        for name, value in (config.to_dict() | same | resolved).items()
         if name in decides | {"scoring", "seed"}
     }
     return {

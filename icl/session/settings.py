@@ -42,6 +42,7 @@ class Settings(FewShotConfig):
 
     selector: str = setting("topk", "How examples are chosen.", choices=CHAT_SELECTORS, page=True)
     options: Mapping[str, Option] = field(default_factory=dict, hash=False)  # not on the page
+    # Half the wait of the usual number, and level with it on text messages: ``docs/few-shot.md``.
     k: int = setting(
         4,
         "How many examples are shown.",

@@ -16,6 +16,7 @@ from icl.few_shot import FewShot
 from icl.lm.local import LocalLM
 from icl.priors.batch import BUNDLED, BatchPrior, about_prior, key_of
 from icl.prompt.tasks import TASKS
+from icl.session.settings import Settings
 from icl.settings import ANSWER, EXAMPLES, FewShotConfig
 from tests.support.doubles import (
     POOL,
@@ -214,13 +215,13 @@ def bundled():
     return json.loads(BUNDLED.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("selector", ["topk", "zero"])
+@pytest.mark.parametrize("usual", [{}, {"k": Settings().k}, {"selector": "zero"}])
 @pytest.mark.parametrize("lm", ["SmolLM2-135M-Instruct", "SmolLM2-135M-Instruct in bfloat16"])
-def test_the_bundled_messages_with_the_usual_settings_have_their_prior(selector, lm):
+def test_the_bundled_messages_with_the_usual_settings_have_their_prior(usual, lm):
     """If this fails, settings, format or messages have changed: make priors."""
     sample = sample_messages().examples
     train = [sample[row] for row in grouped_stratified_split(sample).train]
-    config = FewShotConfig(selector=selector)
+    config = FewShotConfig(**usual)
     examples = {each.name for each in fields(config)
                 if each.metadata["setting"].group == EXAMPLES} | {"scoring", "seed"}  # fmt: skip
     settings = {name: value for name, value in config.to_dict().items() if name in examples}
