@@ -239,6 +239,9 @@ TRIED_AS_DEFAULT = {
     "calibrated  ": ("topk", 8, "none", "batch"),
 }
 
+# Columns of differences -> what the default is compared with.
+AGAINST = {"against zero-shot": "zero-shot", "against 4, equal": "4, equal"}
+
 
 def defaults() -> list[str]:
     """What the defaults of a prompt were chosen by: the same messages for all columns of a row."""
@@ -250,8 +253,8 @@ def defaults() -> list[str]:
         of_row.setdefault((config["task"], record["test"]["messages"]), {})[settings] = record
     *_, chosen, _ = TRIED_AS_DEFAULT.values()
     lines = [
-        f"| task | messages | {' | '.join(TRIED_AS_DEFAULT)} | against zero-shot | against 4, equal |",
-        f"|---|---|{'---|' * (len(TRIED_AS_DEFAULT) + 2)}",
+        f"| {' | '.join(['task', 'messages', *TRIED_AS_DEFAULT, *AGAINST])} |",
+        "|---" * (2 + len(TRIED_AS_DEFAULT) + len(AGAINST)) + "|",
     ]
     for (task, messages), of_settings in sorted(of_row.items()):
         cells = [
@@ -260,7 +263,7 @@ def defaults() -> list[str]:
             else "–"
             for each in TRIED_AS_DEFAULT.values()
         ]
-        for name in ("zero-shot", "4, equal"):
+        for name in AGAINST.values():
             both = [of_settings[chosen]["right"], of_settings[TRIED_AS_DEFAULT[name]]["right"]]
             right, other = ([mark == "1" for mark in marks] for marks in both)
             gain = paired_over_seeds([(right, other)])

@@ -3,8 +3,9 @@
     make priors
 
 Of the sample messages' training part, and of the corpus's where it was downloaded: the page and
-``icl classify`` show one of them by default. With the usual settings of both, and without examples;
-of the bundled language model, in each precision. Only means over the labels are written, no message.
+``icl classify`` show one of them by default. With the usual settings of both, and without
+examples; of the bundled language model, in each precision. Only means over the labels are written,
+no message.
 """
 
 from clfcore.cli.terminal import stderr

@@ -141,13 +141,15 @@ def test_messages_labels_model_format_and_what_is_shown_decide(tiny_lm, tmp_path
     relabelled = make_pool(POOL.texts, POOL.labels[::-1])
     others = [
         about(tiny_lm, relabelled), about(tiny_lm, template="u"), about(tiny_lm, embedder="f"),
-        about(tiny_lm, k=2), about(tiny_lm, balance="none"), about(tiny_lm, seed=1),
+        about(tiny_lm, k=2), about(tiny_lm, balance="equal"), about(tiny_lm, seed=1),
         about(tiny_lm, scoring="mean"), about(tiny_lm, selector="mdl", options={"trials": 2}),
         about(LocalLM(str(save_tiny_lm(tmp_path / "tiny")))),
     ]  # fmt: skip
     assert len({usual, *map(key_of, others)}) == 1 + len(others)
     for changed in ({"calibration": "batch"}, {"shares": "pool"}, {"vote": 0.5}):
         assert key_of(about(tiny_lm, **changed)) == usual, changed  # what comes after the reading
+    zero = key_of(about(tiny_lm, selector="zero"))
+    assert key_of(about(tiny_lm, selector="zero", k=2, balance="equal")) == zero, "shows nothing"
 
 
 def test_every_setting_is_of_the_examples_or_of_the_answer():
