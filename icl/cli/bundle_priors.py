@@ -8,6 +8,8 @@ examples; of the bundled language model, in each precision. Only means over the 
 no message.
 """
 
+from typing import Any
+
 from clfcore.cli.terminal import stderr
 from clfcore.config import DEFAULT_LM
 from clfcore.data.messages import load_messages, sample_messages
@@ -21,7 +23,7 @@ from icl.pool.pool import Pool
 from icl.priors.batch import BUNDLED
 from icl.session.settings import Settings
 
-SETTINGS = ({}, {"k": Settings().k}, {"selector": "zero"})
+SETTINGS: tuple[dict[str, Any], ...] = ({}, {"k": Settings().k}, {"selector": "zero"})
 
 
 def main() -> None:
