@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clfcore.errors import TuneshotError, missing_extra_explained, unknown_choice
-from clfcore.model.spec import VIRTUAL_TOKENS, AdapterSpec
+from clfcore.model.spec import MAKING, VIRTUAL_TOKENS, AdapterSpec
 from clfcore.types import ignore
 
 if TYPE_CHECKING:  # settings choose from this table, and a wrong choice is refused without torch
@@ -312,7 +312,7 @@ def adapt(model: "TrunkModel", name: str, rank: int, total_steps: int, seed: int
 
     spec = AdapterSpec(name, rank, total_steps, seed)
     model.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):  # torch's own generator is left alone
+    with MAKING, torch.random.fork_rng(devices=[]):  # torch's own generator is left alone
         torch.manual_seed(seed)
         tuner = ADAPTERS[name].apply(model.trunk, spec)
     model.trunk.out_head.requires_grad_(True)

@@ -5,10 +5,15 @@ described, and a wrong setting refused, at once.
 """
 
 from dataclasses import dataclass
+from threading import RLock
 
 from clfcore.config import Checked
 from clfcore.errors import unknown_choice
 from clfcore.json_text import shortened_repr
+
+# While transformers makes a model, it takes the functions of ``torch.nn.init`` away from all
+# threads: weights that another one draws meanwhile would stay what the memory held.
+MAKING = RLock()
 
 END_OF_TEXT = 50256  # GPT-2's only special token
 MOST_LAYERS = 1000  # the deepest published models have fewer than 200

@@ -16,7 +16,7 @@ from clfcore.errors import TuneshotError
 from clfcore.model.classifier import Trunk
 from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk, positions_of
-from clfcore.model.spec import GPT_PRESETS, MINI, GPTConfig
+from clfcore.model.spec import GPT_PRESETS, MAKING, MINI, GPTConfig
 from clfcore.model.tokenizer import encode
 from clfcore.paths import TRUNK, atomic_write
 from clfcore.types import OnProgress, ignore, without_lone_surrogates
@@ -176,7 +176,8 @@ def bundle_trunk(
 def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTModel:
     """With the weights of ``state``, its head aside; names and shapes were checked before."""
     if state is None:
-        return GPTModel(cfg, classes)
+        with MAKING:
+            return GPTModel(cfg, classes)
     trunk = empty_gpt2(cfg, classes)
     state = {name: tensor for name, tensor in state.items() if not name.startswith("out_head")}
     trunk.load_state_dict(state, strict=False, assign=True)

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import RLock
 from typing import Any
 
 import torch
@@ -18,14 +17,13 @@ from clfcore.cache.kept import keep, kept
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
 from clfcore.json_text import shortened_repr
+from clfcore.model.spec import MAKING
 from clfcore.paths import cache_dir, carried_file, expanded
 from clfcore.weights.untrusted.folder import check_folder, check_made
 from clfcore.weights.untrusted.gguf import check_gguf
 from clfcore.weights.untrusted.tensors import check_finite
 
 CONFIG = "AutoConfig"  # a kind of ``load_transformer`` without weights
-# transformers makes a model while torch is in a state that all threads share: one at a time.
-LOADING = RLock()
 _BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the cache
 
 
@@ -47,7 +45,7 @@ def load_transformer(
         TuneshotError: the model is not on this machine and cannot be downloaded.
     """
     try:
-        with LOADING, _quietly():
+        with MAKING, _quietly():
             if source == DEFAULT_LM or source.endswith(".gguf"):
                 return _load_gguf(source, kind, dtype)
             place = str(expanded(source))

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save
 from clfcore.cache.kept import keep, kept
 from clfcore.cache.place import alone_with
 from clfcore.errors import TuneshotError
+from clfcore.model.spec import MAKING
 from clfcore.paths import cache_dir, carried_file, files_stamp
 from clfcore.types import without_lone_surrogates
 from clfcore.wording import say
@@ -69,10 +70,8 @@ class SentenceEmbedder(Shared):
         # Seconds of imports: not needed where all vectors are remembered.
         from transformers.utils import logging
 
-        from clfcore.weights.language_model import LOADING
-
         logging.disable_progress_bar()
-        with LOADING:
+        with MAKING:
             if self._model == DEFAULT_EMBEDDER:
                 return MiniLM(carried_file(_MINILM)).encode
             encoder = self.sentence_transformer()

@@ -86,7 +86,7 @@ def tune(
     """
     pool = labelled if isinstance(labelled, Pool) else Pool.build(labelled, embedder)
     if unknown := set(pool.label_names) - set(task.labels):
-        raise unknown_labels(unknown, task.labels, "the task", "the labelled messages")
+        raise unknown_labels(unknown, task.labels, f"task {task.name}", "the labelled data")
     default.check_task(task)
     votes = vote and not task.has_choices
     questions = Questions.of(pool, task.labels, default.seed)

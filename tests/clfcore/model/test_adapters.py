@@ -3,6 +3,8 @@
 import copy
 import subprocess
 import sys
+import threading
+import time
 from functools import cache
 from itertools import product
 
@@ -18,7 +20,7 @@ from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.precision import autocast
-from clfcore.model.spec import POSITIONS, VIRTUAL_TOKENS, GPTConfig, Reading
+from clfcore.model.spec import MAKING, POSITIONS, VIRTUAL_TOKENS, GPTConfig, Reading
 from clfcore.model.trainable import count_parameters, freeze_all_but, frozen_depth
 from clfcore.training.classification import fit
 from clfcore.training.settings import TrainConfig
@@ -448,3 +450,28 @@ def test_reading_the_names_does_not_load_peft():
 
 def test_an_adapted_model_prints_its_layers():
     assert isinstance(new("gpt", "lora").trunk.trf_blocks[0].att.W_key.base_layer, nn.Linear)
+
+
+# --- beside another thread ----------------------------------------------------------------------
+
+
+def test_an_adapter_is_drawn_though_another_thread_makes_a_model_of_transformers():
+    from transformers.initialization import no_init_weights
+
+    made, alone = threading.Event(), TextClassifier(gpt(), Reading())
+    trunk = copy.deepcopy(alone.trunk)
+    adapt(alone, "lora", RANK, STEPS, seed=0)
+
+    def make():
+        with MAKING, no_init_weights():
+            made.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=make)
+    other.start()
+    made.wait()
+    beside = TextClassifier(trunk, Reading())
+    adapt(beside, "lora", RANK, STEPS, seed=0)
+    other.join()
+    for (name, weight), same in zip(alone.named_parameters(), beside.parameters(), strict=True):
+        assert torch.equal(weight, same), name

@@ -12,6 +12,7 @@ from clfcore.types import without_lone_surrogates
 from icl.few_shot import FewShot
 from icl.service.app import create_app
 from icl.session.open import open_session
+from icl.session.settings import Settings
 from icl.session.workers import Workers
 from tests.support.doubles import save_tiny_lm
 from tests.support.nasty import hostile_messages
@@ -37,7 +38,9 @@ def table(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def models(language_model):
-    few_shot = FewShot("sms_spam", lm=language_model).fit(sample_messages().examples[::20])
+    few_shot = FewShot("sms_spam", lm=language_model, k=Settings().k).fit(
+        sample_messages().examples[::20]
+    )
     return {"fine_tuned": FineTuned.load(), "few_shot": few_shot}
 
 
