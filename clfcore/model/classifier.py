@@ -113,7 +113,8 @@ def class_logits(
 ) -> Tensor:
     """Logits of the labels: (N, classes) float32, in the order of ``tokens``."""
     model.eval()
-    logits = torch.zeros(len(tokens), last_linear(model.trunk.out_head).out_features)
+    classes = last_linear(model.trunk.out_head).out_features
+    logits = torch.zeros(len(tokens), classes, dtype=torch.float32)  # (N, classes)
     for batch in by_length(tokens, batch_size):
         logits[batch.rows] = model(batch.ids, batch.lengths)
     return logits

@@ -12,7 +12,8 @@ from clfcore.errors import unknown_choice
 from clfcore.json_text import shortened_repr
 
 # While transformers makes a model, it takes the functions of ``torch.nn.init`` away from all
-# threads: weights that another one draws meanwhile would stay what the memory held.
+# threads, and changes the type that tensors have where none is given: weights that another one
+# makes meanwhile would stay what the memory held, or be bfloat16.
 MAKING = RLock()
 
 END_OF_TEXT = 50256  # GPT-2's only special token

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,9 +138,10 @@ class _Labels:
                     for part in (train, val)
                 )
 
-        self.label_weights = torch.tensor(label_weights, device=self.device)  # (classes,)
-        self.weights = torch.tensor(train.weights, device=self.device)  # (N,)
-        self.val_weights = torch.tensor(val.weights, device=self.device)
+        floats = partial(torch.tensor, dtype=torch.float32, device=self.device)
+        self.label_weights = floats(label_weights)  # (classes,)
+        self.weights = floats(train.weights)  # (N,)
+        self.val_weights = floats(val.weights)
         self.targets = torch.tensor(train.labels, device=self.device)  # (N,)
         self.val_targets = torch.tensor(val.labels, device=self.device)
 

@@ -99,9 +99,9 @@ def load_base(
         )
     else:
         tokenizer, body = load_transformer(base, "AutoModel", network=network)
-        start = Base(
-            Path(base).name, HuggingFaceTrunk(body, classes), partial(_ids, tokenizer), base
-        )
+        with MAKING:
+            headed = HuggingFaceTrunk(body, classes)
+        start = Base(Path(base).name, headed, partial(_ids, tokenizer), base)
     with torch.no_grad():
         for weight in start.trunk.out_head.parameters():
             weight.zero_()  # the first loss is ln(classes)
@@ -175,11 +175,11 @@ def bundle_trunk(
 
 def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTModel:
     """With the weights of ``state``, its head aside; names and shapes were checked before."""
-    if state is None:
-        with MAKING:
+    with MAKING:
+        if state is None:
             return GPTModel(cfg, classes)
-    trunk = empty_gpt2(cfg, classes)
-    state = {name: tensor for name, tensor in state.items() if not name.startswith("out_head")}
-    trunk.load_state_dict(state, strict=False, assign=True)
-    trunk.out_head = nn.Linear(cfg.emb_dim, classes)
-    return trunk
+        trunk = empty_gpt2(cfg, classes)
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("out_head")}
+        trunk.load_state_dict(state, strict=False, assign=True)
+        trunk.out_head = nn.Linear(cfg.emb_dim, classes)
+        return trunk

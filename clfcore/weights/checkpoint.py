@@ -29,6 +29,7 @@ from clfcore.model.adapters import adapt, merge
 from clfcore.model.classifier import TextClassifier, Trunk
 from clfcore.model.gpt import GPTModel
 from clfcore.model.heads import first_linear, head_from_state, last_linear
+from clfcore.model.spec import MAKING
 from clfcore.model.tokenizer import encode
 from clfcore.paths import atomic_write, files_sha256
 from clfcore.weights.bases import fingerprint, load_base
@@ -158,6 +159,11 @@ def unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool = F
     Raises:
         TuneshotError: as ``load_checkpoint``.
     """
+    with MAKING:
+        return _unpacked(meta, state, place, network)
+
+
+def _unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool) -> Loaded:
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     trunk: Trunk
     encoder: Callable[[str], list[int]] = encode
