@@ -44,10 +44,11 @@ async def give(request: Request) -> JSONResponse:
     with one_line_errors():
         feedback = UpdateFeedbackRequest(**await request.json()).feedback
         id = await store.upsert_feedback(feedback)
-    try:
-        await config.code.on_feedback(feedback)
-    except TuneshotError as error:
-        log.warning("a thumb is not among the votes: %s", error)
+    if config.code.on_feedback:
+        try:
+            await config.code.on_feedback(feedback)
+        except TuneshotError as error:
+            log.warning("a thumb is not among the votes: %s", error)
     return JSONResponse({"success": True, "feedbackId": id})
 
 

@@ -148,7 +148,7 @@ MISTAKES = {
     "clf classify --file missing.txt": "cannot read missing.txt",
     "clf inspect --checkpoint missing": "is not a checkpoint",
     "clf plot --checkpoint missing": "is not a checkpoint",
-    "clf merge --checkpoint missing --out merged": "is not a checkpoint",
+    "clf merge --checkpoint missing --out merged": "no checkpoint at missing",
     "clf merge --checkpoint missing": "Missing option",
     "clf experiments bok": "unknown suite 'bok'",
     "clf experiments --rows book-99": "unknown row 'book-99'",

@@ -18,6 +18,7 @@ CALLS = {
     "clf evaluate": "--data {home}/one.tsv",
     "clf classify": "hello",
     "clf inspect": "",
+    "clf check-cache": "",
     "icl classify": f"hello {FEW_SHOT}",
     "icl select": f"hello {FEW_SHOT}",
     "icl evaluate": f"--data {{home}}/one.tsv {FEW_SHOT}",
