@@ -6,15 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clfcore.cache.checksums import (
-    State,
-    check_numbers,
-    checksums,
-    examine,
-    note,
-    noted_below,
-    remove,
-)
+from clfcore.cache.checksums import State, examine, note_numbers, noted_below, remove
 from clfcore.cache.database import DATABASES, DiskCache
 from clfcore.cache.kept import remove_unfinished
 from clfcore.cache.place import alone_with
@@ -80,8 +72,7 @@ def _check_kept(path: Path, name: str) -> Iterator[Finding]:
         return
     if state is State.UNNOTED:
         try:
-            check_numbers(path)
-            note(path, checksums(path))
+            note_numbers(path)
         except Exception:  # whatever a library says of a damaged file
             state = State.DAMAGED
     if state is State.ABSENT:  # somebody has removed it, to have it made again

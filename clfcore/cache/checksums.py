@@ -85,6 +85,16 @@ def note(path: Path, sums: Sums) -> None:
         new.write_text(to_json(sums), encoding="ascii")
 
 
+def note_numbers(path: Path) -> None:
+    """Notes what has no checksum yet, if it can be read and its tensors are numbers.
+
+    Raises:
+        Exception: whatever a library says of a damaged file.
+    """
+    check_numbers(path)
+    note(path, checksums(path))
+
+
 def note_path(path: Path) -> Path:
     """Where the checksums of a file or folder lie."""
     return path.with_name(f".{path.name}{CHECKSUM}")

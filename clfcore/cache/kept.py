@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from clfcore.cache.checksums import (
     State,
-    check_numbers,
     checksums,
     examine,
     is_unchanged,
     note,
+    note_numbers,
     note_path,
     remove,
 )
@@ -78,8 +78,7 @@ def kept(path: Path, read: Callable[[Path], T], make: Callable[[], T], making: s
 def _read(path: Path, read: Callable[[Path], T], state: State) -> T:
     value = read(path)
     if state is State.UNNOTED:
-        check_numbers(path)
-        note(path, checksums(path))
+        note_numbers(path)
     return value
 
 

@@ -8,6 +8,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 STOPPING = "the server is stopping; try again in 10 seconds"
 
 
+class NotedSend:
+    """``send``, and whether an answer has begun.
+
+    Args:
+        send: what sends it.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.send, self.started = send, False
+
+    async def __call__(self, message: Message) -> None:
+        """Sends ``message``."""
+        self.started = True
+        await self.send(message)
+
+
 class AnswerBeforeStopping:
     """Answers for ``app`` when uvicorn cancels a request that it has waited for in vain.
 
@@ -25,17 +41,11 @@ class AnswerBeforeStopping:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = NotedSend(send)
         try:
             await self.app(scope, receive, sending)
         except asyncio.CancelledError:
-            if started:
+            if sending.started:
                 raise
             body, headers = {"error": STOPPING}, {"Retry-After": "10", "Connection": "close"}
             await JSONResponse(body, 503, headers)(scope, receive, send)

@@ -11,11 +11,13 @@ from pathlib import Path
 import chainlit.server as server
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from icl.chat.patches.events import MAX_LINE_CHARACTERS
+from icl.service.stopping import NotedSend
 
 log = logging.getLogger("tuneshot")
 
-MAX_LINE_CHARACTERS = 200  # of what an error says of itself
 CANNOT = "this cannot be answered; reload the page and try again"
 
 
@@ -39,13 +41,7 @@ def answer_in_one_line(app: ASGIApp) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        started = False
-
-        async def sending(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
+        sending = NotedSend(send)
         try:
             await app(scope, receive, sending)
         except Exception as error:
@@ -56,7 +52,7 @@ def answer_in_one_line(app: ASGIApp) -> ASGIApp:
                 type(error).__name__, str(error)[:MAX_LINE_CHARACTERS],
                 Path(place.filename).name, place.lineno,
             )  # fmt: skip
-            if not started:
+            if not sending.started:
                 await JSONResponse({"detail": CANNOT}, 500)(scope, receive, send)
 
     return answered

@@ -361,7 +361,8 @@ def tuneshot(command, monkeypatch, spotter):
 
     for name in ("TUNESHOT_CODES", "TUNESHOT_CODES_FILE", "TUNESHOT_AUTH_HEADER"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("TUNESHOT_ALLOWED_HOSTS", raising=False)
+    monkeypatch.setenv("TUNESHOT_ALLOWED_HOSTS", "")  # so that what the command sets is undone
+    monkeypatch.delenv("TUNESHOT_ALLOWED_HOSTS")
     application = lambda root_path: create_app(spotter.workers)  # noqa: E731
     monkeypatch.setattr(serve, "application", application, raising=False)
     return partial(command, main, "tuneshot")
