@@ -16,6 +16,7 @@ LAYERS = {
         {"weights", "evaluation"},
         {"fine_tuned", "attribution"},
         {"training"},
+        {"pretraining"},
         {"experiments", "estimator"},
         {"cli", "__main__"},
     ),

@@ -1,5 +1,5 @@
 """``clf``: get data, fine-tune (``train.py``), compare settings (``experiments.py``), evaluate,
-classify, inspect, plot, merge, check the cache (``cache.py``).
+classify, inspect, plot, merge, check the cache (``cache.py``), the lecture's labs (``labs/``).
 
 What is heavy is imported inside the commands, after what was asked is checked: ``--help`` and a
 mistake are answered at once.
@@ -16,6 +16,7 @@ from rich.table import Table
 from clfcore.cli import terminal
 from clfcore.cli.cache import check_cache
 from clfcore.cli.experiments import experiments
+from clfcore.cli.labs.cost import cost
 from clfcore.cli.options import with_config
 from clfcore.cli.terminal import (
     MODEL,
@@ -56,6 +57,7 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(experiments)
 app.command()(check_cache)
+app.command()(cost)
 
 PARTS = ("train", "val", "test", "all")
 

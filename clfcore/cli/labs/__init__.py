@@ -1,0 +1,1 @@
+"""Commands of the lecture's labs: a question, a table, a figure."""
