@@ -45,7 +45,7 @@ def load_transformer(
         TuneshotError: the model is not on this machine and cannot be downloaded.
     """
     try:
-        with MAKING, _quietly():
+        with MAKING, quietly():
             if source == DEFAULT_LM or source.endswith(".gguf"):
                 return _load_gguf(source, kind, dtype)
             place = str(expanded(source))
@@ -66,7 +66,7 @@ def load_transformer(
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without the bars, tables and warnings of libraries: what matters is checked here."""
     from transformers.utils import logging  # transformers: 1.5 s
 
@@ -92,7 +92,7 @@ def _load(
     from transformers.initialization import no_init_weights
 
     ours = Path(place).is_relative_to(cache_dir())
-    folder = None if ours else _folder(place)
+    folder = None if ours else found_folder(place)
     stored = 0 if folder is None else check_folder(folder)
     given: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
     config = transformers.AutoConfig.from_pretrained(place, **given)
@@ -123,8 +123,12 @@ def _load(
     return tokenizer, model.eval()
 
 
-def _folder(place: str | Path) -> Path | None:
-    """Where the files of a model lie, if they are here."""
+def found_folder(place: str | Path) -> Path | None:
+    """Where the files of a model lie, if they are here.
+
+    Args:
+        place: a folder, or a name on Hugging Face.
+    """
     if os.path.isdir(place):
         return Path(place)
     from huggingface_hub import try_to_load_from_cache

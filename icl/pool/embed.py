@@ -5,7 +5,8 @@ and not kept.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -71,39 +72,77 @@ class SentenceEmbedder(Shared):
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        with MAKING:
-            if self._model == DEFAULT_EMBEDDER:
+        if self._model == DEFAULT_EMBEDDER:
+            with MAKING:
                 return MiniLM(carried_file(_MINILM)).encode
-            encoder = self.sentence_transformer()
+        encoder = self.sentence_transformer()
 
         def encode(texts: list[str]) -> np.ndarray:
-            vectors = encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-            return np.asarray(vectors, np.float32)
+            with _in_one_line(self._model):
+                vectors = np.asarray(
+                    encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False),
+                    np.float32,
+                )
+            if vectors.shape[:-1] != (len(texts),) or not np.isfinite(vectors).all():
+                raise TuneshotError(
+                    f"the sentence-embedding model {self._model!r} computes what is no vector, so "
+                    f"its files are damaged; copy the folder again, or use {DEFAULT_EMBEDDER}"
+                )
+            return vectors
 
         return encode
 
     def sentence_transformer(self) -> "SentenceTransformer":
-        """The model as sentence-transformers has it, new each time; raises as ``embed``."""
+        """The model as sentence-transformers has it, new each time; raises as ``embed``.
+
+        Others' models are checked; no code of theirs is run.
+        """
         from sentence_transformers import SentenceTransformer
 
-        is_default = self._model == DEFAULT_EMBEDDER
-        source = str(carried_file(_MINILM)) if is_default else self._model
-        try:
+        from clfcore.weights.language_model import found_folder, quietly
+        from clfcore.weights.untrusted.sentences import check_sentence_folder, check_stored
+        from clfcore.weights.untrusted.tensors import check_finite
+
+        ours = self._model == DEFAULT_EMBEDDER
+        source = str(carried_file(_MINILM)) if ours else self._model
+        with MAKING, quietly(), _in_one_line(source):
+            folder = None if ours else found_folder(source)
+            transformers = [] if folder is None else check_sentence_folder(folder)
             try:
                 encoder = SentenceTransformer(source, device="cpu", local_files_only=True)
             except OSError:
+                if folder is not None:
+                    raise
                 encoder = SentenceTransformer(source, device="cpu")
-        except (OSError, ValueError) as error:
-            raise TuneshotError(
-                f"cannot load the sentence-embedding model {source!r}: not a model folder, and "
-                f"not downloaded; give a folder, connect to the network, or use {DEFAULT_EMBEDDER}"
-            ) from error
-        # A message that contains "[SEP]" means those characters, not the control token.
-        tokenizer = encoder.tokenizer
-        for setting in ("split_special_tokens", "encode_special_tokens"):
-            if hasattr(tokenizer, setting):  # of transformers; of tokenizers alone
-                setattr(tokenizer, setting, True)
+            if not ours:
+                check_finite(source, encoder.state_dict())
+            networks = [module.auto_model for module in encoder if hasattr(module, "auto_model")]
+            for place, network in zip(transformers, networks, strict=False):
+                check_stored(place, network)
+            tokenizer = encoder.tokenizer
+            # A message that contains "[SEP]" means those characters, not the control token. A chat
+            # template would be a program of theirs.
+            for setting, value in (
+                *(("split_special_tokens", True), ("encode_special_tokens", True)),
+                ("chat_template", None),
+            ):
+                if hasattr(tokenizer, setting):  # of transformers; of tokenizers alone
+                    setattr(tokenizer, setting, value)
         return encoder
+
+
+@contextmanager
+def _in_one_line(source: str) -> Iterator[None]:
+    """Other people's files: whatever goes wrong, in Python or below, it is not our bug."""
+    try:
+        yield
+    except (TuneshotError, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise TuneshotError(
+            f"cannot use the sentence-embedding model {source!r}: not a complete model folder, and "
+            f"not downloaded; give a folder, connect to the network, or use {DEFAULT_EMBEDDER}"
+        ) from error
 
 
 # --- the disk cache -----------------------------------------------------------------------------

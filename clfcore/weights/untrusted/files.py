@@ -58,7 +58,8 @@ def check_file_of(folder: Path, name: str) -> Path:
     path = folder / name
     check_file(path)
     inside, real = folder.resolve(), path.resolve()
-    blobs = inside.parent.parent / "blobs" if inside.parent.name == "snapshots" else inside
+    snapshots = next((above for above in inside.parents if above.name == "snapshots"), None)
+    blobs = inside if snapshots is None else snapshots.parent / "blobs"
     if not real.is_relative_to(inside) and real.parent != blobs:
         raise TuneshotError(
             f"{path} is a link to {real}, outside of its folder; copy that file into the folder"
@@ -72,17 +73,26 @@ def read_object(path: Path) -> dict[str, Any]:
     Raises:
         TuneshotError: it cannot be read as one.
     """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise TuneshotError(f"{path} is damaged: it is no JSON object")
+    return value
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401
+    """What JSON in a file says.
+
+    Raises:
+        TuneshotError: it is too large, or no JSON.
+    """
     if (size := check_file(path)) > MOST_JSON:
         raise TuneshotError(
             f"{path} has {size:,} bytes; such a file has {MOST_JSON:,} at most; copy it again"
         )
     try:
-        value = from_json(path.read_bytes())
+        return from_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise TuneshotError(f"{path} is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise TuneshotError(f"{path} is damaged: it is no JSON object")
-    return value
 
 
 def check_memory(place: object, needed: int) -> None:

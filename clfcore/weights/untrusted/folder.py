@@ -57,7 +57,7 @@ def check_folder(folder: Path) -> int:
                 f"{folder / name} has {size:,} bytes; such a file has {_MOST_TEXT:,} at most"
             )
     sizes, tensors = 0, 0
-    for name in _weight_files(folder):
+    for name in weight_files(folder):
         path = check_file_of(folder, name)
         sizes += path.stat().st_size
         if name.endswith(".safetensors"):
@@ -90,6 +90,25 @@ def check_made(place: object, model: "nn.Module", stored: int) -> None:
     check_memory(place, 4 * weights + buffers)
 
 
+def weight_files(folder: Path) -> list[str]:
+    """The names of the files that hold a folder's weights; they may not be there.
+
+    Raises:
+        TuneshotError: their index names other things than files of this folder.
+    """
+    found = next((name for name in _WEIGHTS if os.path.lexists(folder / name)), None)
+    if found is None or not found.endswith(".json"):
+        return [] if found is None else [found]
+    names = read_object(check_file_of(folder, found)).get("weight_map")
+    if not isinstance(names, dict) or not all(
+        isinstance(name, str) and name == os.path.basename(name) for name in names.values()
+    ):
+        raise TuneshotError(
+            f"{folder / found} does not name the files of this folder; copy it again"
+        )
+    return sorted(set(names.values()))
+
+
 def _check_counts(folder: Path, config: dict[str, Any], tensors: int) -> None:
     for name, value in _numbers(config):
         most = min(MOST_LAYERS, tensors) if _LAYERS.search(name) else MOST_LAYERS
@@ -115,17 +134,3 @@ def _text_files(folder: Path) -> Iterator[str]:
             for entry in os.scandir(folder / part):
                 if entry.name.endswith(_TEXTS):
                     yield os.path.join(part, entry.name)
-
-
-def _weight_files(folder: Path) -> list[str]:
-    found = next((name for name in _WEIGHTS if os.path.lexists(folder / name)), None)
-    if found is None or not found.endswith(".json"):
-        return [] if found is None else [found]
-    names = read_object(check_file_of(folder, found)).get("weight_map")
-    if not isinstance(names, dict) or not all(
-        isinstance(name, str) and name == os.path.basename(name) for name in names.values()
-    ):
-        raise TuneshotError(
-            f"{folder / found} does not name the files of this folder; copy it again"
-        )
-    return sorted(set(names.values()))
