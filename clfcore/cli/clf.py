@@ -16,6 +16,7 @@ from rich.table import Table
 from clfcore.cli import terminal
 from clfcore.cli.cache import check_cache
 from clfcore.cli.experiments import experiments
+from clfcore.cli.labs.attention import attention
 from clfcore.cli.labs.cost import cost
 from clfcore.cli.options import with_config
 from clfcore.cli.terminal import (
@@ -57,6 +58,7 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(experiments)
 app.command()(check_cache)
+app.command()(attention)
 app.command()(cost)
 
 PARTS = ("train", "val", "test", "all")

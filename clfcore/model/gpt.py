@@ -58,15 +58,27 @@ class MultiHeadAttention(nn.Module):
         """Every token looks at itself and what came before; or, given ``seen``, at all of those."""
         B, T, C = x.shape
         q, k, v = (self._heads(W(x)) for W in (self.W_query, self.W_key, self.W_value))
+        context = self._mix(q, k, v, seen)  # (B, H, T, D)
+        return self.out_proj(context.transpose(1, 2).reshape(B, T, C))
+
+    def weights(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Which token looks at which, and how much: (B, T, C) -> (B, H, T, T); rows sum to 1.
+
+        The kernel below shows only what it mixes. Of unit vectors the mixture is the weights.
+        """
+        q, k = self._heads(self.W_query(x)), self._heads(self.W_key(x))  # (B, H, T, D)
+        units = torch.eye(x.shape[1], dtype=q.dtype, device=q.device)  # (T, T)
+        return self._mix(q, k, units.expand(*q.shape[:2], -1, -1), seen)
+
+    def _mix(self, q: Tensor, k: Tensor, v: Tensor, seen: Tensor | None) -> Tensor:
         # PyTorch's fused kernel: never builds the (T, T) score matrix, and the causal mask also
         # hides right padding from every real token.
-        context = F.scaled_dot_product_attention(
+        return F.scaled_dot_product_attention(
             q, k, v,
             attn_mask=None if seen is None else seen[:, None, None, :],  # (B, 1, 1, T)
             is_causal=seen is None,
             dropout_p=self.drop_rate if self.training else 0.0,
-        )  # (B, H, T, D)  # fmt: skip
-        return self.out_proj(context.transpose(1, 2).reshape(B, T, C))
+        )  # (B, H, T, width of v)  # fmt: skip
 
     def at(self, x: Tensor, where: Tensor, seen: Tensor) -> Tensor:
         """What ``forward`` gives at one position of each message: (B, T, C) -> (B, C).
@@ -216,6 +228,14 @@ class GPTModel(nn.Module):
         for block in list(self.trf_blocks)[:depth]:
             x = block(x, seen)
         return x
+
+    def attention(self, ids: Tensor, block: int, seen: Tensor | None = None) -> Tensor:
+        """How much each token looks at each, by the heads of a block (from 0): (B, H, T, T).
+
+        A soft prompt makes T larger by ``virtual_tokens``.
+        """
+        of: TransformerBlock = self.trf_blocks[block]  # type: ignore[assignment]
+        return of.att.weights(of.norm1(self.lower(ids, block, seen)), seen)
 
     def upper(self, x: Tensor, depth: int, seen: Tensor | None = None) -> Tensor:
         """The rest of the way: blocks from ``depth`` on and the final norm, (B, T, C)."""

@@ -116,12 +116,37 @@ class HuggingFaceTrunk(nn.Module):
             return self.final_norm(x)
         part = self._part(depth, None, self.final_norm)
         # Only the whole decoder is run with a prefix: nothing below it is frozen.
-        past = {} if self.prefix is None else {"past_key_values": self.prefix(len(x))}
-        return part(inputs_embeds=x, use_cache=False, **past).last_hidden_state
+        return part(inputs_embeds=x, use_cache=False, **self._past(len(x))).last_hidden_state
 
     def upper_at(self, x: Tensor, depth: int, where: Tensor, seen: Tensor, causal: bool) -> Tensor:
         """``upper`` at one position of each message: (B, T, C) -> (B, C)."""
         return self.upper(x, depth)[torch.arange(len(x), device=x.device), where]
+
+    def attention(self, ids: Tensor, block: int, seen: Tensor | None = None) -> Tensor:
+        """How much each token looks at each, by the heads of a block (from 0): (B, H, T, P + T).
+
+        A soft prompt makes T larger by ``virtual_tokens``; a prefix has P tokens, which are looked
+        at and look at nothing.
+
+        Raises:
+            TuneshotError: this decoder does not tell.
+        """
+        x, usual = self.lower(ids, 0, seen), self.body.config._attn_implementation
+        self.body.set_attn_implementation("eager")  # the only one that keeps its weights
+        try:
+            told = self.body(
+                inputs_embeds=x, use_cache=False, output_attentions=True, **self._past(len(x))
+            ).attentions
+        finally:
+            self.body.set_attn_implementation(usual)
+        if not told or told[block] is None:
+            raise TuneshotError(
+                f"{type(self.body).__name__} does not tell its attention; choose another base"
+            )
+        return told[block]
+
+    def _past(self, batch: int) -> dict[str, Any]:
+        return {} if self.prefix is None else {"past_key_values": self.prefix(batch)}
 
     def _part(self, first: int, last: int | None, norm: nn.Module) -> nn.Module:
         """A decoder of some of the blocks; the weights are shared, not copied."""

@@ -6,6 +6,7 @@ Figures are made without pyplot, which keeps a list of windows behind the scenes
 import logging
 import math
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -115,7 +116,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     if path.suffix.lower() not in FORMATS or path.is_dir():
         raise TuneshotError(f"cannot draw {path}; give a file that ends in {', '.join(FORMATS)}")
-    with atomic_write(path) as new:
+    with atomic_write(path) as new, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a character that the font lacks is a box
         figure.savefig(new, dpi=_DPI)
 
 

@@ -17,7 +17,7 @@ from clfcore.model.classifier import Trunk
 from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk, positions_of
 from clfcore.model.spec import GPT_PRESETS, MAKING, MINI, GPTConfig
-from clfcore.model.tokenizer import encode
+from clfcore.model.tokenizer import encode, gpt2_encoding
 from clfcore.paths import TRUNK, atomic_write
 from clfcore.types import OnProgress, ignore, without_lone_surrogates
 from clfcore.weights.int8 import from_int8, to_int8
@@ -132,6 +132,17 @@ def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
     # A message that contains "<|im_end|>" means those characters, not the control token.
     encoding = tokenizer(without_lone_surrogates(text), split_special_tokens=True)
     return encoding["input_ids"] or [tokenizer.eos_token_id or 0]
+
+
+def spelled(encode: Callable[[str], list[int]], ids: Sequence[int]) -> list[str]:
+    """The text of each token, with its white space; "�" where it is a part of a character.
+
+    Args:
+        encode: of a ``Base``, which made the token ids.
+        ids: token ids.
+    """
+    tokenizer = encode.args[0] if isinstance(encode, partial) else gpt2_encoding()
+    return [tokenizer.decode([token]) for token in ids]
 
 
 def fingerprint(trunk: nn.Module) -> str:

@@ -23,7 +23,7 @@ def commands(text: str) -> list[list[str]]:
 
 def rows(text: str) -> list[list[str]]:
     """The cells of every row of the tables of a page."""
-    lines = re.findall(r"^\| (.*) \|$", text, re.M)
+    lines = re.findall(r"^\| (.*)\|$", text, re.M)
     return [[cell.strip() for cell in line.split("|")] for line in lines]
 
 
@@ -60,3 +60,30 @@ def test_the_table_of_costs_is_what_the_command_prints(command):
     assert "9.6e+20 FLOP; 10 tokens a parameter, 0.5 times Chinchilla's 20" in out
     assert "2.828B parameters and 56.57B tokens" in out
     assert "2,136.8 hours" in out
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(0, id="gpt2-mini"),
+        pytest.param(3, id="SmolLM2", marks=pytest.mark.slow),
+    ],
+)
+def test_the_tables_of_attention_are_what_the_commands_print(number, command):
+    page = (DOCS / "labs/attention.md").read_text(encoding="utf-8")
+    words = commands(page)[number]
+    status, out, _ = command(clf.main, *words)
+    assert status == 0
+    printed = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()]
+    table = rows(page)[5:] if number else rows(page)[:5]
+    assert len(table) == 5
+    for row in table[1:]:
+        assert row in printed
+
+
+def test_the_other_commands_of_attention_work(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (DOCS / "labs/attention.md").read_text(encoding="utf-8")
+    for words in commands(page)[1:3]:
+        assert command(clf.main, *words)[0] == 0
+    assert (tmp_path / "heads.png").exists()
