@@ -73,7 +73,7 @@ def _wrap(config: str, settings: Settings, wide: bool, trunk: "Trunk", spec: Ada
     if not linears:
         raise TuneshotError(
             "this base keeps its weights elsewhere than in linear layers, where an adapter could "
-            "sit; choose prompt, ln_tuning or last_block, or another base"
+            "sit; choose ln_tuning or last_block, or another base"
         )
     if not wide:
         linears = {n: layer for n, layer in linears.items() if layer.in_features == trunk.emb_dim}

@@ -114,12 +114,19 @@ class Task:
             columns: of it, as the user names them.
 
         Raises:
-            TuneshotError: they cannot be read.
+            TuneshotError: they cannot be read, or have a label that the task has not.
         """
         own = self.source
         if isinstance(own, PublishedDataset) and not columns.named and own.is_form_of(Path(where)):
-            return LabelledMessages(own.read(Path(where)), str(where))
-        return load_messages(where, columns.text_column, columns.label_column)
+            messages = LabelledMessages(own.read(Path(where)), str(where))
+        else:
+            messages = load_messages(where, columns.text_column, columns.label_column)
+        if unknown := {example.label for example in messages.examples} - set(self.labels):
+            raise TuneshotError(
+                f"{unknown_labels(unknown, self.labels, f'task {self.name}', messages.name)}; "
+                "choose another task: a labelled file can be one, with its own labels"
+            )
+        return messages
 
 
 # --- one file, split here -----------------------------------------------------------------------

@@ -334,6 +334,14 @@ def own(tmp_path, labels, **options):
     return task_from_file(path, **options)
 
 
+def test_a_table_of_other_labels_is_told_to_choose_another_task(tmp_path):
+    table = tmp_path / "animals.csv"
+    table.write_text("text,label\nit purrs,cat\nit barks,dog\n")
+    with pytest.raises(TuneshotError, match="labels 'cat', 'dog', and task sms_spam has not") as it:
+        TASKS["sms_spam"].read(table)
+    assert "choose another task" in str(it.value)
+
+
 def test_a_file_of_ones_own_is_a_task(tmp_path):
     task = own(tmp_path, ["very_good", "bad"] * 10)
     assert task.name == "mine"
