@@ -12,7 +12,7 @@ from tests.support.modules import FILES, ROOT, imports_of
 LAYERS = {
     "clfcore": (
         {"", "errors", "types", "config", "paths", "scratch", "wording", "json_text", "cache"},
-        {"data", "model"},
+        {"data", "model", "quantization"},
         {"weights", "evaluation"},
         {"fine_tuned", "attribution"},
         {"training"},

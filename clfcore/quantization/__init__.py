@@ -1,0 +1,1 @@
+"""Quantization: weights as few-bit codes and scales. ``schemes.py`` has the table."""
