@@ -76,6 +76,7 @@ def train(
     from clfcore.training.distributed import find_accelerator
     from clfcore.training.recipe import fine_tune, save_and_evaluate
     from clfcore.training.resume import ResumableRun
+    from clfcore.weights.storage import AS_FLOATS, COMPACT
 
     accelerator = find_accelerator()
     first = accelerator is None or accelerator.is_main_process
@@ -104,7 +105,7 @@ def train(
         )  # fmt: skip
         if not first:
             return
-        evaluation = save_and_evaluate(result, out, compact, bars)
+        evaluation = save_and_evaluate(result, out, COMPACT if compact else AS_FLOATS, bars)
     resumable.remove()
     terminal.print_evaluation(evaluation, f"test part of {printable(messages.name)}")
     stdout.print(

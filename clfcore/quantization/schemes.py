@@ -93,6 +93,13 @@ SCHEMES: dict[str, Scheme] = {
 }  # fmt: skip
 
 
+# What is quantized -> how the names of its matrices begin. The head never is: it is small.
+SCOPES: dict[str, tuple[str, ...]] = {
+    "blocks": ("trf_blocks.",),
+    "all": ("trf_blocks.", "tok_emb.", "pos_emb."),
+}
+
+
 def quantize(weights: "Tensor", scheme: Scheme) -> Quantized:
     """``weights`` in codes.
 

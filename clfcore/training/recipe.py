@@ -37,6 +37,7 @@ from clfcore.types import Example, OnProgress, ignore
 from clfcore.weights.bases import Base, fingerprint, load_base
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import Meta
+from clfcore.weights.storage import AS_FLOATS, Storage
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -258,30 +259,30 @@ def fine_tune_on(
 
 
 def save_and_evaluate(
-    result: TrainingResult, out: Path, int8: bool, on_progress: OnProgress = ignore
+    result: TrainingResult, out: Path, storage: Storage, on_progress: OnProgress = ignore
 ) -> Evaluation:
     """Writes a checkpoint, evaluates what was written on the test part, and adds the figures to it.
 
-    The stored weights are evaluated, not those in memory: int8 rows round a little.
+    The stored weights are evaluated, not those in memory: codes round a little.
 
     Args:
         result: of ``fine_tune``.
         out: folder of the checkpoint.
-        int8: see ``save_checkpoint``.
+        storage: see ``save_checkpoint``.
         on_progress: called with (stage, done, total, figures).
 
     Raises:
         TuneshotError: ``out`` cannot be written.
     """
     stored, meta = result.classifier, result.classifier.meta
-    if int8:
-        save_checkpoint(out, stored.model, meta, int8)
+    if storage != AS_FLOATS:
+        save_checkpoint(out, stored.model, meta, storage)
         stored = FineTuned.load(out, trust_source=True)  # it is our own
     evaluation = evaluate(
         stored, result.test, lambda done: on_progress("evaluate", done, len(result.test), "")
     )
     about = {**meta.about, "test_metrics": evaluation.to_dict()}
-    save_checkpoint(out, result.classifier.model, replace(meta, about=about), int8)
+    save_checkpoint(out, result.classifier.model, replace(meta, about=about), storage)
     return evaluation
 
 

@@ -20,11 +20,11 @@ from clfcore.model.spec import GPT_PRESETS, MAKING, MINI, GPTConfig
 from clfcore.model.tokenizer import encode, gpt2_encoding
 from clfcore.paths import TRUNK, atomic_write
 from clfcore.types import OnProgress, ignore, without_lone_surrogates
-from clfcore.weights.int8 import from_int8, to_int8
 from clfcore.weights.kept import kept_tensors
 from clfcore.weights.language_model import CONFIG, load_transformer
 from clfcore.weights.pretrained import empty_gpt2, gpt2_config, is_gpt2, load_gpt2
 from clfcore.weights.source import check_start
+from clfcore.weights.storage import COMPACT, from_stored, to_stored
 
 _DISTILLATION_VERSION = 1  # of distill.py, so that no old trunk is taken from the cache
 
@@ -84,7 +84,7 @@ def load_base(
         if weights == "distilled":
             trunk = _gpt2(cfg, classes, _distilled(texts, texts_seed, on_progress))
         else:
-            trunk = _gpt2(cfg, classes, None if random else from_int8(load_file(TRUNK)))
+            trunk = _gpt2(cfg, classes, None if random else _bundled())
         start = Base(base, trunk, encode, source=base if weights == "pretrained" else None)
     elif random and base in GPT_PRESETS:
         start = Base(base, _gpt2(GPT_PRESETS[base], classes, None), encode, source=None)
@@ -181,7 +181,11 @@ def bundle_trunk(
     ``texts`` are those of the sample messages.
     """
     with atomic_write(path) as new:
-        new.write_bytes(save(to_int8(_distil(texts, 0, on_progress))))
+        new.write_bytes(save(to_stored(_distil(texts, 0, on_progress), COMPACT)))
+
+
+def _bundled() -> dict[str, Tensor]:
+    return from_stored(TRUNK, load_file(TRUNK), COMPACT.scheme)
 
 
 def _gpt2(cfg: GPTConfig, classes: int, state: dict[str, Tensor] | None) -> GPTModel:

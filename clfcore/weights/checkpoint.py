@@ -33,10 +33,17 @@ from clfcore.model.spec import MAKING
 from clfcore.model.tokenizer import encode
 from clfcore.paths import atomic_write, files_sha256
 from clfcore.weights.bases import fingerprint, load_base
-from clfcore.weights.int8 import check_int8, from_int8, to_int8
-from clfcore.weights.meta import FORMAT, KIND, Meta, check_free, read_meta
+from clfcore.weights.meta import FLOAT32, FORMAT, KIND, Meta, check_free, read_meta
 from clfcore.weights.pretrained import check_size, empty_gpt2, without_memory
 from clfcore.weights.source import check_trusted
+from clfcore.weights.storage import (
+    AS_FLOATS,
+    Storage,
+    check_stored,
+    floats_per_byte,
+    from_stored,
+    to_stored,
+)
 from clfcore.weights.untrusted.files import check_file_of, check_memory
 from clfcore.weights.untrusted.tensors import (
     Shape,
@@ -47,7 +54,9 @@ from clfcore.weights.untrusted.tensors import (
 )
 
 
-def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool = False) -> None:
+def save_checkpoint(
+    folder: Path, model: TextClassifier, meta: Meta, storage: Storage = AS_FLOATS
+) -> None:
     """Writes ``folder`` in one step.
 
     Args:
@@ -55,18 +64,19 @@ def save_checkpoint(folder: Path, model: TextClassifier, meta: Meta, int8: bool 
         model: a classifier. Where ``meta.source`` is given, the weights that require gradients
             are what was trained.
         meta: must describe ``model``.
-        int8: store matrices as one int8 row and one scale each, about a quarter of the size.
+        storage: how its matrices are written; as int8 rows, in about a quarter of the size.
 
     Raises:
-        TuneshotError: the disk is full, or ``folder`` is something else than a checkpoint.
+        TuneshotError: the disk is full, ``folder`` is something else than a checkpoint, or a matrix
+            cannot be quantized.
     """
     check_free(folder)
     record, state = packed(model, meta)
-    weights = save(to_int8(state) if int8 else state)
+    weights = save(to_stored(state, storage))
     record |= {
         "weights": {
             "sha256": hashlib.sha256(weights).hexdigest(),
-            "storage": "int8" if int8 else "float32",
+            "storage": storage.scheme,
         },
     }
     with atomic_write(folder) as new:
@@ -134,13 +144,18 @@ def load_checkpoint(folder: Path, trust_source: bool = False) -> Loaded:
     meta = Meta.from_record(record)
     if meta.source is not None and not trust_source:
         check_trusted(meta.source, folder)
-    int8 = record["weights"]["storage"] == "int8"
+    scheme = record["weights"]["storage"]
     path = check_file_of(folder, "model.safetensors")
     header = read_header(path)
-    (check_int8 if int8 else check_floats)(path, header)
-    check_memory(path, (5 if int8 else 2) * path.stat().st_size)  # the file's, and the model's
-    stored = load_file(path)
-    state = from_int8(stored) if int8 else stored
+    if scheme == FLOAT32:
+        check_floats(path, header)
+    else:
+        check_stored(path, header, scheme)
+    # The file's memory, and the model's.
+    check_memory(path, (1 + floats_per_byte(scheme)) * path.stat().st_size)
+    state = load_file(path)
+    if scheme != FLOAT32:
+        state = from_stored(path, state, scheme)
     loaded = unpacked(meta, state, str(folder), network=trust_source)
     if files_sha256(path) != record["weights"]["sha256"]:
         raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")

@@ -18,6 +18,7 @@ from clfcore.json_text import shortened_repr
 from clfcore.model.adapters import ADAPTERS
 from clfcore.model.spec import END_OF_TEXT, AdapterSpec, GPTConfig, Reading
 from clfcore.paths import ASSETS, check_can_write, expanded
+from clfcore.quantization.schemes import SCHEMES
 from clfcore.weights.source import check_trusted
 from clfcore.weights.untrusted.files import check_file_of, read_object
 
@@ -25,7 +26,8 @@ BUNDLED = ASSETS / "gpt2-mini"
 FORMAT = 2
 READABLE = (1, 2)  # 1: a GPT-2, stored whole, read at the last token, or padded as in chapter 6
 KIND = "tuneshot-classifier"
-STORAGES = ("float32", "int8")  # of the weights
+FLOAT32 = "float32"
+STORAGES = (FLOAT32, *SCHEMES)  # of the weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ _FIELDS: dict[str, tuple[str, Check]] = {
     "labels": ("two or more texts, all different", _labels),
     "model": ("the shape of a GPT-2, or null", _or_null(_object_of(lambda _: True))),
     "threshold": ("a number in [0, 1]", lambda value: _number(value) and 0 <= value <= 1),
-    "weights": ("a sha256 and a storage, float32 or int8", _weights),
+    "weights": (f"a sha256 and a storage, one of {', '.join(STORAGES)}", _weights),
     "about": ("an object", _object_with({})),
 }
 _FIELDS_OF: dict[int, dict[str, tuple[str, Check]]] = {

@@ -23,6 +23,7 @@ from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPTConfig, Reading
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import Meta
+from clfcore.weights.storage import AS_FLOATS, Storage
 
 Harm = Callable[[Path], object]
 CFG = GPTConfig(context_length=16, emb_dim=4, n_heads=1, n_layers=1)
@@ -33,11 +34,11 @@ WEIGHTS, META = "model.safetensors", "meta.json"
 # --- good ones ----------------------------------------------------------------------------------
 
 
-def good_checkpoint(folder: Path, int8: bool = False) -> Path:
+def good_checkpoint(folder: Path, storage: Storage = AS_FLOATS) -> Path:
     torch.manual_seed(0)
     model = TextClassifier(GPTModel(CFG, 2), Reading()).eval()
     about = {"train": {"history": []}, "data": {"split_seed": 0}}
-    save_checkpoint(folder, model, Meta("tiny", ("ham", "spam"), CFG, about=about), int8)
+    save_checkpoint(folder, model, Meta("tiny", ("ham", "spam"), CFG, about=about), storage)
     return folder
 
 

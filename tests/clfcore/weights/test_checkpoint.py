@@ -14,6 +14,7 @@ from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
 from clfcore.weights.checkpoint import load_checkpoint, save_checkpoint
 from clfcore.weights.meta import FORMAT, Meta
+from clfcore.weights.storage import COMPACT
 from tests.support.tiny import CFG, LABELS, tiny, tiny_classifier
 
 # --- checkpoints --------------------------------------------------------------------------------
@@ -37,7 +38,7 @@ def test_a_checkpoint_brings_everything_back(checkpoint):
 def test_a_compact_checkpoint_is_a_quarter_of_the_size_and_answers_nearly_the_same(tmp_path):
     whole, small, meta = tmp_path / "whole", tmp_path / "small", Meta("tiny", LABELS, CFG)
     save_checkpoint(whole, tiny(), meta)
-    save_checkpoint(small, tiny(), meta, int8=True)
+    save_checkpoint(small, tiny(), meta, COMPACT)
     size = {f: (f / "model.safetensors").stat().st_size for f in (whole, small)}
     assert size[small] < 0.3 * size[whole]
     texts = ["win a prize now", "see you at 8", "", "👍"]

@@ -22,6 +22,7 @@ from clfcore.fine_tuned import FineTuned
 from clfcore.paths import files_sha256
 from clfcore.weights.language_model import load_transformer
 from clfcore.weights.meta import read_meta
+from clfcore.weights.storage import COMPACT
 from clfcore.weights.untrusted.gguf import check_gguf
 from tests.support import hostile
 from tests.support.doubles import save_tiny_lm
@@ -33,7 +34,7 @@ from tests.support.tiny_gguf import save_gguf
 def good(tmp_path_factory):
     folder = tmp_path_factory.mktemp("good")
     hostile.good_checkpoint(folder / "checkpoint")
-    hostile.good_checkpoint(folder / "compact", int8=True)
+    hostile.good_checkpoint(folder / "compact", COMPACT)
     hostile.good_adapter(folder / "adapter")
     save_tiny_lm(folder / "llama", "llama")
     save_gguf(folder / "llama", folder / "model.gguf")

@@ -14,8 +14,8 @@ from clfcore.model.spec import GPTConfig
 from clfcore.paths import TRUNK
 from clfcore.weights import bases
 from clfcore.weights.bases import load_base
-from clfcore.weights.int8 import from_int8
 from clfcore.weights.kept import kept_tensors
+from clfcore.weights.storage import from_stored
 from tests.support.lazy import lazy
 
 distill = lazy("clfcore.weights.distill")
@@ -81,7 +81,7 @@ def same(a, b):
 
 
 def test_the_bundled_trunk_is_the_start_whatever_the_messages_are(distilled_from, cache):
-    bundled = from_int8(load_file(TRUNK))
+    bundled = from_stored(TRUNK, load_file(TRUNK), "int8")
     for texts in ([], ["see you at eight", "win a prize now"]):
         start = load_base("gpt2-mini", 3, texts=texts)
         ours = start.trunk.state_dict()
