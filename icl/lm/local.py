@@ -20,6 +20,7 @@ from clfcore.errors import TuneshotError
 from clfcore.model.precision import resolve
 from clfcore.types import without_lone_surrogates
 from icl.lm.base import Generation, PromptText, Scored, checked_prompt_limit
+from icl.lm.chat_template import ChatTemplate
 from icl.shared import Shared
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class LocalLM(Shared):
         if dtype != "float32":
             self.name += f" in {dtype}"
             _widen_head(network)
+        self._chat_template = ChatTemplate(self._tokenizer, trusted=source == DEFAULT_LM)
         self._dtype = dtype
         self._device = _device()
         self._model = network.to(self._device)
@@ -174,26 +176,19 @@ class LocalLM(Shared):
     def _ids(self, prompt: PromptText) -> list[int]:
         if isinstance(prompt, str):
             return self._encode(prompt)
-        from jinja2 import TemplateError
-
         if self._tokenizer.chat_template is None:
             raise TuneshotError(
                 f"{self.name} was not made for chats; use plain prompts, or a model whose name "
                 "says Instruct or Chat"
             )
         try:
-            return list(
-                self._tokenizer.apply_chat_template(
-                    [
-                        {"role": each.role, "content": without_lone_surrogates(each.content)}
-                        for each in prompt
-                    ],
-                    add_generation_prompt=True,
-                    sanitize_control_tokens=True,  # "<|im_end|>" means those characters
-                    return_dict=False,
-                )
+            return self._chat_template.ids(
+                [
+                    {"role": each.role, "content": without_lone_surrogates(each.content)}
+                    for each in prompt
+                ]
             )
-        except (TemplateError, ValueError) as error:
+        except ValueError as error:
             raise TuneshotError(
                 f"{self.name} does not take a chat of {', '.join(each.role for each in prompt)}: "
                 f"{error}; use plain prompts"

@@ -127,8 +127,10 @@ def test_a_folder_that_changes_is_another_model(tmp_path):
 
 
 def test_a_missing_model_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(TuneshotError, match="give a folder, connect to the network"):
+        SentenceEmbedder("nobody/nothing").embed(["hello"])
+    with pytest.raises(TuneshotError, match=r"holds no config\.json; expected a Hugging Face"):
         SentenceEmbedder(str(tmp_path)).embed(["hello"])
 
 
