@@ -1,5 +1,6 @@
 // For who listens to the page instead of looking at it: its language, and what Chainlit 2.12.0
-// leaves without a name. Sets attributes, nothing else; tests/test_accessibility.py checks the rest.
+// leaves without a name. Sets attributes; tests/test_accessibility.py checks the rest. And where a
+// proxy says who is there, it is asked again and again (icl/chat/login/named.py).
 {
   const german = navigator.language.toLowerCase().split("-")[0] === "de"
   document.documentElement.lang = german ? "de" : "en"
@@ -46,4 +47,10 @@
       repair()
     })
   }).observe(document.documentElement, { childList: true, subtree: true })
+
+  const root = document.querySelector("script[src$='/public/tuneshot.js']")?.src.replace(/\/public\/.*/, "") ?? ""
+  fetch(`${root}/auth/config`)
+    .then((answer) => answer.json())
+    .then(({ headerAuth }) => headerAuth && setInterval(() => fetch(`${root}/user`).catch(() => {}), 30_000))
+    .catch(() => {})
 }

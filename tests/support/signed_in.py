@@ -207,9 +207,9 @@ def page_that_dies(folder, port, **environment):
     return _running(folder, port, run, CHAINLIT_APP_ROOT=str(folder), **environment)
 
 
-def page_of_a_class(folder, port, **environment):
+def page_of_a_class(folder, port, first="", **environment):
     """The page of chat_app.py without models, started as a person starts it."""
-    (folder / "app.py").write_text(APP)
+    (folder / "app.py").write_text(first + APP)
     return _running(folder, port, ["-c", CLASS, str(port)], **environment)
 
 

@@ -10,12 +10,8 @@ import chainlit as cl
 import chainlit.server as server
 
 from icl.chat.login import cookies, sockets
-from icl.chat.login.attempts import (
-    MAX_NAME_CHARACTERS,
-    CodeAuthenticator,
-    address,
-    remember_address,
-)
+from icl.chat.login.attempts import CodeAuthenticator, address, remember_address
+from icl.chat.login.named import is_absent, named, remember_named
 from icl.service.proxies import PROXIES
 from icl.session.login_codes import AUTH_SECRET, HEADER, LoginCodes, cookie_key, login_configured
 
@@ -34,18 +30,18 @@ def install() -> None:
     server.app.add_middleware(cookies.guard_cookies)
     os.environ[AUTH_SECRET] = cookie_key()  # where Chainlit looks for it
     if header := os.environ.get(HEADER):
-        cookies.install(lambda name: header)
-        sockets.install(None)
+        server.app.add_middleware(remember_named, header=header)
+        cookies.install(lambda name: header if name == named.get() else None)
+        sockets.install(lambda session: is_absent(session.user.identifier))
 
         @cl.header_auth_callback
         async def from_header(headers: Mapping[str, str]) -> cl.User | None:
-            name = headers.get(header, "").strip()
-            return cookies.user(name) if 0 < len(name) <= MAX_NAME_CHARACTERS else None
+            return cookies.user(name) if (name := named.get()) else None
 
         return
     codes = LoginCodes()
     cookies.install(lambda name: codes.current().get(name))
-    sockets.install(codes)
+    sockets.install(lambda session: cookies.name_in(session.token) is None)
     authenticator = CodeAuthenticator(codes.current)
     server.app.add_middleware(remember_address)
 

@@ -1,4 +1,4 @@
-"""The open page of somebody who is taken off the codes: it is closed, and what it asks is not done.
+"""The open page of somebody who may not come in any more: it is closed, what it asks is not done.
 
 Chainlit looks at a cookie when a socket connects, and never again.
 """
@@ -15,18 +15,20 @@ from socketio.exceptions import ConnectionRefusedError  # type: ignore[import-un
 from starlette.requests import cookie_parser
 
 from icl.chat.login import cookies
-from icl.session.login_codes import LoginCodes
 
 LOOK_SECONDS = 1.0  # after which the page of somebody who does nothing is closed, too
 
 _watching: asyncio.Task[None] | None = None  # the event loop itself does not keep a task alive
 
 
-def install(codes: LoginCodes | None) -> None:
+IsOut = Callable[[WebsocketSession], bool]
+
+
+def install(is_out: IsOut) -> None:
     """Puts the look at the cookie before all that Chainlit does with a socket.
 
     Args:
-        codes: those in force; ``None``: a proxy says who is there.
+        is_out: whether the owner of an open page may not come in any more.
     """
     handlers = sio.handlers["/"]
     accept = handlers["connect"]
@@ -36,23 +38,23 @@ def install(codes: LoginCodes | None) -> None:
         token = get_token_from_cookies(cookie_parser(environ.get("HTTP_COOKIE", "")))
         if cookies.name_in(token) is None:
             raise ConnectionRefusedError("authentication failed")
-        if codes and (_watching is None or _watching.done()):
-            _watching = asyncio.create_task(_watch(codes))
+        if _watching is None or _watching.done():
+            _watching = asyncio.create_task(_watch(is_out))
         return await accept(sid, environ, auth)
 
     for event in handlers.keys() - {"connect", "disconnect"}:
-        sio.on(event, _only_while_signed_in(handlers[event]))
+        sio.on(event, _only_while_signed_in(handlers[event], is_out))
     sio.on("connect", connect)
 
 
 Handler = Callable[..., Awaitable[object]]
 
 
-def _only_while_signed_in(handle: Handler) -> Handler:
+def _only_while_signed_in(handle: Handler, is_out: IsOut) -> Handler:
     @functools.wraps(handle)
     async def guarded(sid: str, *data: object) -> object:
         session = WebsocketSession.get(sid)
-        if session and cookies.name_in(session.token) is None:
+        if session and is_out(session):
             await _show_out(session)
             return None
         return await handle(sid, *data)
@@ -60,16 +62,13 @@ def _only_while_signed_in(handle: Handler) -> Handler:
     return guarded
 
 
-async def _watch(codes: LoginCodes) -> None:
-    """Looks whether the codes have changed, as long as the server runs."""
-    known = codes.current()
+async def _watch(is_out: IsOut) -> None:
+    """Looks at every open page, as long as the server runs."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        if codes.current() is not known:
-            known = codes.current()
-            for session in list(ws_sessions_id.values()):
-                if cookies.name_in(session.token) is None:
-                    await _show_out(session)
+        for session in list(ws_sessions_id.values()):
+            if is_out(session):
+                await _show_out(session)
 
 
 async def _show_out(session: WebsocketSession) -> None:

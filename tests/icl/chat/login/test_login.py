@@ -16,6 +16,8 @@ from tests.support.lazy import lazy
 
 cl = lazy("chainlit")
 login = lazy("icl.chat.login.install")
+named = lazy("icl.chat.login.named")
+cookies = lazy("icl.chat.login.cookies")
 
 HEADER = ("TUNESHOT_AUTH_HEADER", "X-Forwarded-User")
 OWN_SECRET = "my own secret, which nobody guesses"
@@ -31,7 +33,7 @@ def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("TUNESHOT_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(cl.config.config.code, "password_auth_callback", None)
     monkeypatch.setattr(cl.config.config.code, "header_auth_callback", None)
-    monkeypatch.setattr(login.server.app, "add_middleware", lambda middleware: None)
+    monkeypatch.setattr(login.server.app, "add_middleware", lambda middleware, **options: None)
     for module in (cl.auth, login.server):
         monkeypatch.setattr(module, "decode_jwt", cl.auth.jwt.decode_jwt)
     sockets = login.server.sio.handlers
@@ -149,8 +151,43 @@ def test_behind_a_proxy_its_header_says_who_is_there(monkeypatch, headers, name)
     monkeypatch.setenv("TUNESHOT_AUTH_HEADER", "X-Forwarded-User")
     login.install()
     assert cl.auth.get_configuration()["passwordAuth"] is False
-    user = asyncio.run(cl.config.config.code.header_auth_callback(headers))
-    assert (user and user.identifier) == name
+    came = []
+
+    async def app(scope, receive, send):
+        came.append(await cl.config.config.code.header_auth_callback(headers))
+
+    sent = [(key.lower().encode(), value.encode()) for key, value in headers.items()]
+    scope = {"type": "http", "headers": sent}
+    asyncio.run(named.remember_named(app, "X-Forwarded-User")(scope, None, None))
+    assert [user and user.identifier for user in came] == [name]
+
+
+@pytest.mark.parametrize(("header", "still"), [("anna", True), ("ben", False), (None, False)])
+def test_a_cookie_is_worth_nothing_once_the_proxy_names_somebody_else_or_nobody(
+    monkeypatch, header, still
+):
+    monkeypatch.setenv("TUNESHOT_AUTH_HEADER", "X-Forwarded-User")
+    login.install()
+
+    async def app(scope, receive, send):
+        scope["made"].append(cl.auth.create_jwt(cookies.user("anna")))
+        scope["made"] += [cookies.name_in(token) for token in scope["sent"]]
+
+    def request(name, *sent):
+        headers = [(b"x-forwarded-user", name.encode())] if name else []
+        scope = {"type": "http", "headers": headers, "made": [], "sent": sent}
+        asyncio.run(named.remember_named(app, "X-Forwarded-User")(scope, None, None))
+        return scope["made"]
+
+    (cookie,) = request("anna")
+    assert request(header, cookie)[1] == ("anna" if still else None)
+
+
+def test_whom_a_proxy_has_not_named_for_a_while_is_absent(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr("icl.chat.login.named.time.monotonic", lambda: now)
+    monkeypatch.setattr("icl.chat.login.named._seen", {"anna": now - 149, "ben": now - 151})
+    assert [named.is_absent(name) for name in ("anna", "ben", "carl")] == [False, True, True]
 
 
 def test_a_restart_logs_nobody_out(monkeypatch):

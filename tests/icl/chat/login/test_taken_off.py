@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from types import SimpleNamespace
+from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support.signed_in import CODES, OpenPage, Visitor, page_of_a_class, u
 
 socketio = lazy("socketio")
 sockets = lazy("icl.chat.login.sockets")
+cookies = lazy("icl.chat.login.cookies")
 
 AT_ONCE = 5.0  # seconds; a second, on a machine that has nothing else to do
 
@@ -31,7 +33,9 @@ def test_what_a_page_asks_for_while_its_owner_is_out_is_not_done(codes, cookie, 
         answering = asyncio.create_task(asyncio.sleep(60))
         session = SimpleNamespace(token=cookie("anna"), current_task=answering, socket_id="1")
         monkeypatch.setattr(sockets.WebsocketSession, "get", lambda sid: session)
-        ask = sockets._only_while_signed_in(handle)
+        ask = sockets._only_while_signed_in(
+            handle, lambda session: cookies.name_in(session.token) is None
+        )
         await ask("1", "win cash")
         del codes["anna"]
         await ask("1", "win cash again")
@@ -104,3 +108,47 @@ def test_who_is_taken_off_or_gets_another_code_is_out_at_once_and_nobody_else(tm
     log = (tmp_path / "log").read_text().splitlines()
     assert "Traceback" not in "".join(log)
     assert len(log) == 1, log
+
+
+NOT_FOR_LONG = "import icl.chat.login.named as named; named.ABSENT_SECONDS = 8.0\n"
+
+
+@pytest.mark.slow
+def test_whom_a_proxy_does_not_name_any_more_is_out_at_once_and_their_open_page_soon(tmp_path):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    anna, ben, removed = (Visitor(url) for _ in range(3))
+
+    def name(visitor, *names):
+        visitor.opener.addheaders = [("X-Forwarded-User", name) for name in names]
+
+    async def run():
+        headers = {"X-Forwarded-User": "anna"}
+        page = await OpenPage(anna).open(**headers)
+        bens = await OpenPage(ben).open(**{"X-Forwarded-User": "ben"})
+        assert await page.say("win cash") == ["Both say spam."]
+        removed.jar = anna.jar
+        for visitor, names in ((removed, ()), (ben, ("anna",)), (anna, ("ben",))):
+            visitor.opener = build_opener(HTTPCookieProcessor(visitor.jar))
+            name(visitor, *names)
+            assert (await asyncio.to_thread(visitor.ask, "/user"))[0] == 401
+        for other in ({}, {"X-Forwarded-User": "ben"}):
+            with pytest.raises(socketio.exceptions.ConnectionError):
+                await anna.connect(socketio.AsyncClient(reconnection=False), **other)
+        name(ben, "ben")
+        for _ in range(12):  # her page, which asks by its socket alone, is closed; his is not
+            assert (await asyncio.to_thread(ben.ask, "/user"))[0] == 200
+            await asyncio.sleep(1)
+        assert page.closed.is_set()
+        assert page.all("reload") == [{}]
+        assert await bens.say("see you") == ["Both say not spam."]
+        await bens.client.disconnect()
+
+    login = {"TUNESHOT_CODES": "", "TUNESHOT_AUTH_HEADER": "X-Forwarded-User"}
+    with page_of_a_class(tmp_path, port, first=NOT_FOR_LONG, **login):
+        for visitor, who in ((anna, "anna"), (ben, "ben")):
+            name(visitor, who)
+            assert visitor.ask("/auth/header", "POST")[0] == 200
+            assert visitor.ask("/user")[0] == 200
+        asyncio.run(run())
+    assert "Traceback" not in (tmp_path / "log").read_text()
