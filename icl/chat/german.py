@@ -271,6 +271,21 @@ TRANSLATIONS: dict[str, str] = {
         "Immer das häufigste Label zu nennen, wäre in {share} richtig."
     ),
     "Right where the other is wrong: {alone}.": "Richtig, wo die andere irrt: {alone}.",
+    "no file came; send /batch again when you have one": (
+        "es kam keine Datei; senden Sie /batch noch einmal, wenn Sie eine haben"
+    ),
+    "the file is empty; send one with at least one message": (
+        "die Datei ist leer; senden Sie eine mit mindestens einer Nachricht"
+    ),
+    "the file is too large; send one of at most 2 MB": (
+        "die Datei ist zu groß; senden Sie eine mit höchstens 2 MB"
+    ),
+    "this kind of file is not read; send .csv, .tsv, .txt, .xlsx or .jsonl": (
+        "diese Art von Datei wird nicht gelesen; senden Sie .csv, .tsv, .txt, .xlsx oder .jsonl"
+    ),
+    "this cannot be answered; reload the page and try again": (
+        "das kann nicht beantwortet werden; laden Sie die Seite neu und versuchen Sie es wieder"
+    ),
     "{count} rows without a text were skipped.": "{count} Zeilen ohne Text wurden übersprungen.",
     # --- /train ---
     "Fine-tune on what this chat was taught": "Fine-Tuning mit dem, was dieser Chat gelernt hat",

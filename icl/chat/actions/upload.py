@@ -210,7 +210,7 @@ async def ask_for_file() -> tuple[Path, str]:
         timeout=300,
     ).send()
     if not answer:
-        raise TuneshotError("no file came; send /batch again when you have one")
+        raise TuneshotError(say("no file came; send /batch again when you have one"))
     return Path(answer[0].path), answer[0].name
 
 

@@ -1,11 +1,14 @@
 """A request that Chainlit's routes cannot answer is one line in the log, and one in the answer.
 
 Chainlit 2.12.0 answers a session that has ended, a button without a name or an upload without a
-name with a trace of up to two hundred lines; and an empty file with one, too.
+name with a trace of up to two hundred lines; and an empty file with one, too. What it says of other
+files is English on every page.
 """
 
 import logging
+import re
 import traceback
+from contextvars import ContextVar
 from pathlib import Path
 
 import chainlit.server as server
@@ -13,12 +16,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from icl.chat.language import page_language, say
 from icl.chat.patches.events import MAX_LINE_CHARACTERS
 from icl.service.stopping import NotedSend
 
 log = logging.getLogger("tuneshot")
 
 CANNOT = "this cannot be answered; reload the page and try again"
+EMPTY = "the file is empty; send one with at least one message"
+TOO_LARGE = "the file is too large; send one of at most 2 MB"
+NO_TABLE = "this kind of file is not read; send .csv, .tsv, .txt, .xlsx or .jsonl"
+_REFUSED = {"File size too large": TOO_LARGE, "File type not allowed": NO_TABLE}  # Chainlit's words
+
+_language: ContextVar[str] = ContextVar("language", default="")  # of the browser that asks
 
 
 def install() -> None:
@@ -27,11 +37,18 @@ def install() -> None:
     validate = server.validate_file_upload
 
     def validate_file_upload(file: server.UploadFile, *rest: object, **options: object) -> None:
-        validate(file, *rest, **options)
+        try:
+            validate(file, *rest, **options)
+        except ValueError as error:
+            raise ValueError(_said(_REFUSED.get(str(error), str(error)))) from error
         if not file.size:
-            raise ValueError("the file is empty; send one with at least one message")
+            raise ValueError(_said(EMPTY))
 
     server.validate_file_upload = validate_file_upload
+
+
+def _said(words: str) -> str:
+    return say(words, page_language(_language.get()))
 
 
 def answer_in_one_line(app: ASGIApp) -> ASGIApp:
@@ -41,6 +58,8 @@ def answer_in_one_line(app: ASGIApp) -> ASGIApp:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
+        accepted = Request(scope).headers.get("accept-language", "")
+        _language.set(re.split("[,;]", accepted)[0].strip())
         sending = NotedSend(send)
         try:
             await app(scope, receive, sending)
@@ -53,6 +72,6 @@ def answer_in_one_line(app: ASGIApp) -> ASGIApp:
                 Path(place.filename).name, place.lineno,
             )  # fmt: skip
             if not sending.started:
-                await JSONResponse({"detail": CANNOT}, 500)(scope, receive, send)
+                await JSONResponse({"detail": _said(CANNOT)}, 500)(scope, receive, send)
 
     return answered

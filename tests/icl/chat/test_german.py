@@ -3,6 +3,7 @@
 import ast
 import asyncio
 import importlib.util
+import io
 import json
 import re
 import string
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+from starlette.datastructures import Headers
 
 from icl.chat.german import TRANSLATIONS
 from icl.chat.serve import PROJECT
@@ -24,6 +26,7 @@ chat_app = lazy("chat_app")
 commands = lazy("icl.chat.actions.commands")
 cards = lazy("icl.chat.cards")
 controls = lazy("icl.chat.controls")
+faults = lazy("icl.chat.patches.faults")
 conversation = lazy("icl.chat.conversation")
 languages = lazy("icl.chat.language")
 state = lazy("icl.chat.state")
@@ -67,6 +70,7 @@ def said_by_tables() -> set[str]:
         *LABEL_WORDS.values(),
         *(words for each in offered for words in (each.display_name, each.markdown_description)),
         *(starter.label for each in offered for starter in each.starters),
+        *(faults.EMPTY, faults.TOO_LARGE, faults.NO_TABLE, faults.CANNOT),
     }
 
 
@@ -183,6 +187,35 @@ def test_an_answer_the_pickers_and_the_panel_are_german():
 def test_a_label_may_be_taught_in_either_language():
     for given in ("kein Spam: bis später", "not spam bis später", "ham bis später"):
         assert commands.labelled(given, ("ham", "spam")) == ("ham", "bis später")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "german", "english"),
+    [
+        ("a.csv", 0, "die Datei ist leer; senden", "the file is empty; send"),
+        ("a.csv", 3_000_000, "die Datei ist zu groß; senden", "the file is too large; send"),
+        ("a.exe", 1, "diese Art von Datei wird nicht gelesen", "this kind of file is not read"),
+    ],
+)
+def test_a_file_that_is_refused_is_told_in_the_language_of_the_browser(name, size, german, english):
+    assert chat_app  # with all that is put into Chainlit
+    said = []
+
+    async def app(scope, receive, send):
+        file = faults.server.UploadFile(
+            io.BytesIO(), size=size, filename=name, headers=Headers({"content-type": "text/csv"})
+        )
+        try:
+            faults.server.validate_file_upload(file)
+        except ValueError as error:
+            said.append(str(error))
+
+    for language in ("de-AT,de;q=0.9,en;q=0.8", "de;q=0.9", "fr", ""):
+        headers = [(b"accept-language", language.encode())]
+        scope = {"type": "http", "headers": headers}
+        asyncio.run(faults.answer_in_one_line(app)(scope, None, None))
+    assert [line[: len(german)] for line in said[:2]] == [german] * 2
+    assert [line[: len(english)] for line in said[2:]] == [english] * 2
 
 
 @pytest.mark.browser
