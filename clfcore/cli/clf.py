@@ -18,6 +18,7 @@ from clfcore.cli.cache import check_cache
 from clfcore.cli.experiments import experiments
 from clfcore.cli.labs.attention import attention
 from clfcore.cli.labs.cost import cost
+from clfcore.cli.labs.rank import rank
 from clfcore.cli.options import with_config
 from clfcore.cli.terminal import (
     MODEL,
@@ -60,6 +61,7 @@ app.command()(experiments)
 app.command()(check_cache)
 app.command()(attention)
 app.command()(cost)
+app.command()(rank)
 
 PARTS = ("train", "val", "test", "all")
 
