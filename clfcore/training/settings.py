@@ -27,6 +27,8 @@ SCHEDULES = ("one_cycle", "linear", "cosine", "constant")
 KEPT_WEIGHTS = ("best", "last")
 NOTHING = "none"  # of ``layers``: the trunk only makes vectors, the feature-based approach
 LAYERS = ChainMap[str, Any]({NOTHING: None}, ADAPTERS, TRAINABLE)  # in the reverse of this order
+# What the lecture's slides call three of them.
+LECTURE_NAMES = {"feature_based": NOTHING, "finetuning_1": "last_block", "finetuning_2": "all"}
 
 # The headings of ``clf train --help``.
 MODEL, LOOP, RUN = "What learns", "How it learns", "The run"
@@ -100,7 +102,8 @@ class TrainConfig(LoopConfig):
     layers: str = setting(
         "last_block",
         "Which weights learn: those of these layers, an adapter, or none. With none the trunk only "
-        "makes vectors, and scikit-learn fits a head to them.",
+        "makes vectors, and scikit-learn fits a head to them. The lecture's names are allowed, "
+        f"too: {', '.join(f'{slide} ({ours})' for slide, ours in LECTURE_NAMES.items())}.",
         MODEL,
         choices=LAYERS,
     )
@@ -171,6 +174,10 @@ class TrainConfig(LoopConfig):
         0, "Which messages are for training, validation and test.", RUN, bound=at_least(0)
     )
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", LECTURE_NAMES.get(self.layers, self.layers))
+        LoopConfig.__post_init__(self)
+
     def contradictions(self) -> list[str]:
         with_texts = ", ".join(name for name, b in BALANCERS.items() if b.kind != "points")
         rules = (
@@ -221,6 +228,7 @@ def settings_for(base: str, **choices: Any) -> TrainConfig:  # noqa: ANN401
         TuneshotError: a choice that is not allowed.
     """
     usual = SETTINGS.get(base, {})
-    if choices.get("layers", usual.get("layers")) not in TRAINABLE:
+    layers = str(choices.get("layers", usual.get("layers")))
+    if LECTURE_NAMES.get(layers, layers) not in TRAINABLE:
         usual = {name: value for name, value in usual.items() if name != "mix"}
     return TrainConfig(**{**usual, **choices})

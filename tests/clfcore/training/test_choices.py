@@ -9,7 +9,7 @@ import torch
 from clfcore.errors import TuneshotError
 from clfcore.model.adapters import ADAPTERS, Adapter, adapt, adapter_record, merge
 from clfcore.training.classification import fit
-from clfcore.training.settings import LAYERS, TrainConfig, settings_for
+from clfcore.training.settings import LAYERS, LECTURE_NAMES, TrainConfig, settings_for
 from tests.support.tiny import tiny, toy_data
 
 HEAVY = {"torch", "sklearn", "scipy", "transformers", "tiktoken"}
@@ -54,3 +54,20 @@ def test_an_adapter_is_added_in_one_place(monkeypatch):
     assert adapter_record(model)["name"] == "biases"
     merge(model)
     assert model.adapter is None
+
+
+@pytest.mark.parametrize(("slide", "ours"), LECTURE_NAMES.items())
+def test_the_lectures_names_of_layers_are_other_words_for_ours(slide, ours):
+    assert TrainConfig(layers=slide) == TrainConfig(layers=ours)
+    assert settings_for("gpt2-mini", layers=slide) == settings_for("gpt2-mini", layers=ours)
+    assert slide not in LAYERS
+    assert ours in LAYERS
+
+
+def test_the_lectures_names_stand_in_help_and_work_there(command):
+    from clfcore.cli.clf import main
+
+    _, out, _ = command(main, "clf", "train", "--help")
+    told = " ".join(out.split())
+    for slide, ours in LECTURE_NAMES.items():
+        assert f"{slide} ({ours})" in told
