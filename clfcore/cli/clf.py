@@ -99,12 +99,17 @@ def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> No
         check_source(base)
     messages = source.load()
     examples, name = messages.examples, messages.name
-    from clfcore.data.quality import check_quality
+    from clfcore.data.quality import check_quality, data_card
     from clfcore.data.split import content_hash
     from clfcore.weights.bases import reading_of
 
     encode, limit = reading_of(base)
-    quality = check_quality(examples, lambda text: len(encode(text)), limit)
+
+    def count_tokens(text: str) -> int:
+        return len(encode(text))
+
+    quality = check_quality(examples, count_tokens, limit)
+    card = data_card(examples, name, count_tokens)
     parts = {"all": examples}
     try:
         split = messages.split()
@@ -124,6 +129,7 @@ def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> No
             {
                 "source": name,
                 "base": base,
+                "card": card.to_dict(),
                 "parts": record,
                 "survey": quality.to_dict(),
                 "warnings": warnings,
@@ -137,6 +143,8 @@ def show(source: DataSource, base: BaseName = MINI, as_json: Json = False) -> No
     table.add_row("messages", *(str(count.total()) for count in counts.values()))
     table.add_row("sha256", *(digest[:12] for digest in hashes.values()))
     stdout.print(table)
+    rows = ((field, printable(value)) for field, value in card.rows().items())
+    terminal.print_table("data card", "", rows=rows, box=None, pad_edge=False)
     stdout.print(
         f"{quality.distinct} distinct messages; the longest has {quality.longest} tokens, "
         f"{base} reads {limit:,}"

@@ -10,6 +10,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -19,11 +20,36 @@ from clfcore.paths import cache_dir
 from clfcore.types import ignore
 
 CORPUS_SHA256 = "7d039a24a6083ed9ef0f806ebad56bbb976e3aeb8de05669173bfdc4996c239d"
+SAMPLE_SHA256 = "95ddb347d64f980dc18497bea50d80dede76a6044097b2b2f0ae22780f4f9450"
 CORPUS_SOURCES = (
     "https://archive.ics.uci.edu/static/public/228/sms+spam+collection.zip",
     "https://archive.ics.uci.edu/ml/machine-learning-databases/00228/smsspamcollection.zip",
     "https://f001.backblazeb2.com/file/LLMs-from-scratch/sms%2Bspam%2Bcollection.zip",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a data set comes from, and what may be done with it.
+
+    Attributes:
+        source: who made it, when, and where it is.
+        licence: of it; ``None``: it is not known here.
+    """
+
+    source: str
+    licence: str | None = None
+
+
+# ``content_hash`` of all messages -> where they come from, under whatever name they are read.
+ORIGINS: dict[str, Origin] = {
+    CORPUS_SHA256: Origin(
+        "SMS Spam Collection, Almeida, Gómez Hidalgo & Yamakami 2011, "
+        "archive.ics.uci.edu/dataset/228",
+        "CC BY 4.0",
+    ),
+    SAMPLE_SHA256: Origin("sample messages, written for this project", "Apache-2.0"),
+}
 
 
 def corpus_path() -> Path:

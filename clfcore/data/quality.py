@@ -3,10 +3,18 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from statistics import fmean, median
 from textwrap import shorten
 from typing import Any
 
-from clfcore.data.split import MIN_PER_LABEL, distinct_per_label, duplicate_groups, normal_form
+from clfcore.data.corpus import ORIGINS, Origin
+from clfcore.data.split import (
+    MIN_PER_LABEL,
+    content_hash,
+    distinct_per_label,
+    duplicate_groups,
+    normal_form,
+)
 from clfcore.types import Example
 
 _EXAMPLES_PER_WARNING = 3  # conflicts, or rare labels
@@ -155,6 +163,95 @@ def check_quality(
         limit=limit,
         truncated=sum(n > limit for n in lengths) if lengths and limit is not None else None,
         longest=max(lengths) if lengths else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """How long texts are: the shortest, the median, the mean and the longest."""
+
+    shortest: int
+    median: float
+    mean: float
+    longest: int
+
+    def __str__(self) -> str:
+        """``2 – 910, median 61, mean 80.5``."""
+        return (
+            f"{self.shortest:,} – {self.longest:,}, median {self.median:,.5g}, "
+            f"mean {self.mean:,.1f}"
+        )
+
+
+def lengths_of(counts: Sequence[int]) -> Lengths:
+    """Of at least one text."""
+    return Lengths(min(counts), median(counts), fmean(counts), max(counts))
+
+
+@dataclass(frozen=True, slots=True)
+class DataCard:
+    """A data set at a glance, as UCI's repository has it.
+
+    Attributes:
+        source: who made it, when and where; or the name under which it was read.
+        licence: ``None``: not known here.
+        instances: messages.
+        classes: label -> its messages, the commonest first.
+        imbalance: messages of the commonest label for one of the rarest.
+        empty: messages of nothing but white space, which are UCI's missing values.
+        characters: of a message.
+        tokens: of a message, as the model reads it.
+    """
+
+    source: str
+    licence: str | None
+    instances: int
+    classes: dict[str, int]
+    imbalance: float
+    empty: int
+    characters: Lengths
+    tokens: Lengths
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def rows(self) -> dict[str, str]:
+        """For people: what is told, and its value."""
+        classes = ", ".join(f"{label} {count:,}" for label, count in self.classes.items())
+        return {
+            "instances": f"{self.instances:,}",
+            "classes": f"{len(self.classes):,}: {shorten(classes, 200, placeholder=' …')}",
+            "imbalance": f"{self.imbalance:.2f} : 1",
+            "missing values": f"{self.empty:,}",
+            "characters": str(self.characters),
+            "tokens": str(self.tokens),
+            "source": self.source,
+            "licence": self.licence or "not stated",
+        }
+
+
+def data_card(
+    examples: Sequence[Example], name: str, count_tokens: Callable[[str], int]
+) -> DataCard:
+    """What a data set is: how much, of what, how long, whose.
+
+    Args:
+        examples: at least one.
+        name: under which they were read, for data that is not known by its content.
+        count_tokens: tokens of a text.
+    """
+    origin = ORIGINS.get(content_hash(examples), Origin(name))
+    labels = dict(Counter(example.label for example in examples).most_common())
+    return DataCard(
+        source=origin.source,
+        licence=origin.licence,
+        instances=len(examples),
+        classes=labels,
+        imbalance=max(labels.values()) / min(labels.values()),
+        empty=sum(not normal_form(example.text) for example in examples),
+        characters=lengths_of([len(example.text) for example in examples]),
+        tokens=lengths_of([count_tokens(example.text) for example in examples]),
     )
 
 

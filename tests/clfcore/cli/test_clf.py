@@ -268,6 +268,11 @@ def test_data_show_tells_a_program_and_a_person_the_same(clf):
     ]
     assert "3.0 times" in out
     assert record["parts"]["test"]["sha256"][:12] in out
+    card = record["card"]
+    assert (card["instances"], card["imbalance"], card["licence"]) == (120, 3, None)
+    told = card["characters"]
+    assert f"{told['shortest']} – {told['longest']}, median {told['median']:.5g}" in out
+    assert "3.00 : 1" in out
 
 
 def test_data_show_helps_where_the_split_refuses(clf, home):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clfcore.data.quality import Conflict, check_quality, conflict_note
+from clfcore.data.messages import sample_messages
+from clfcore.data.quality import Conflict, Lengths, check_quality, conflict_note, data_card
 from clfcore.data.split import normal_form
 from clfcore.types import Example
 
@@ -113,3 +114,30 @@ def test_the_counts_add_up(examples, limit):
     assert found.imbalance == max(counts.values()) / min(counts.values()) >= 1
     for warning in found.warnings():
         assert "\n" not in warning
+
+
+# --- the card -----------------------------------------------------------------------------------
+
+
+def test_a_card_says_how_much_of_what_how_long_and_whose():
+    texts = ["a", "bb cc", "ddd e f", "  "]
+    labels = ["ham", "ham", "spam", "ham"]
+    examples = [Example(text, label) for text, label in zip(texts, labels, strict=True)]
+    card = data_card(examples, "mine.tsv", lambda text: len(text.split()))
+    assert (card.instances, card.classes, card.imbalance) == (4, {"ham": 3, "spam": 1}, 3)
+    assert card.empty == 1
+    assert card.characters == Lengths(shortest=1, median=3.5, mean=15 / 4, longest=7)
+    assert card.tokens == Lengths(shortest=0, median=1.5, mean=6 / 4, longest=3)
+    assert (card.source, card.licence) == ("mine.tsv", None)
+    assert card.rows()["characters"] == "1 – 7, median 3.5, mean 3.8"
+    assert card.rows()["licence"] == "not stated"
+
+
+def test_what_is_known_by_its_content_has_its_licence_under_any_name():
+    sample = sample_messages().examples
+    card = data_card(sample, "renamed.csv", len)
+    assert (card.source, card.licence) == (
+        "sample messages, written for this project",
+        "Apache-2.0",
+    )
+    assert data_card(sample[1:], "a part", len).licence is None
