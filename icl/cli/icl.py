@@ -45,6 +45,7 @@ from icl.cli.few_shot import (
     task_named,
 )
 from icl.cli.grid import grid
+from icl.cli.labs.composition import composition
 from icl.cli.options import (
     Balanced,
     FewShotOptions,
@@ -296,6 +297,7 @@ def list_selectors() -> None:
     )  # fmt: skip
 
 
+app.command()(composition)
 app.command()(grid)
 app.command()(train)
 app.command()(tune)

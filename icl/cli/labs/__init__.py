@@ -1,0 +1,1 @@
+"""Commands of the lecture's labs that ask a language model."""
