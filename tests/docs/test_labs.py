@@ -1,13 +1,16 @@
 """The pages of the labs: their commands work, their tables are what the commands print."""
 
+import json
 import re
 import shlex
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import typer
 
 from clfcore.cli import clf
+from clfcore.training.settings import LECTURE_NAMES
 from icl.cli import icl, tuneshot
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -87,3 +90,57 @@ def test_the_other_commands_of_attention_work(command, tmp_path, monkeypatch):
     for words in commands(page)[1:3]:
         assert command(clf.main, *words)[0] == 0
     assert (tmp_path / "heads.png").exists()
+
+
+def test_the_table_of_composition_is_what_the_command_prints(command):
+    page = (DOCS / "labs/composition.md").read_text(encoding="utf-8")
+    record = json.loads(command(icl.main, *commands(page)[0], "--json")[1])
+    header, *table = [row for row in rows(page) if not row[0].startswith("--")]
+    assert header[-1] == "largest n"
+    shown = [
+        [name, *(f"{layer[key]:,}" for key in ("heads", "width", "bits", "largest_domain"))]
+        for name, layer in record["layers"].items()
+    ]
+    assert table == shown
+    assert f"{record['bits_needed']:.1f} bits" in page
+    assert command(icl.main, *commands(page)[2])[0] == 0
+
+
+@pytest.mark.slow
+def test_what_is_said_of_the_six_questions_is_what_the_model_answers(command):
+    page = (DOCS / "labs/composition.md").read_text(encoding="utf-8")
+    asked = json.loads(command(icl.main, *commands(page)[1], "--json")[1])["questions"]
+    assert [each["right"] for each in asked] == [False] * 6
+    for country in ("Italy", "Germany", "Poland", "Russia", "Norway"):
+        assert country in page
+        assert country in [each["answer"] for each in asked]
+
+
+@pytest.mark.parametrize("column", [1, 2], ids=["corpus", "sample"])
+def test_the_cards_are_what_the_command_prints(column, command, tmp_path, monkeypatch):
+    monkeypatch.setenv("TUNESHOT_CACHE", str(tmp_path))
+    corpus = DOCS.parents[1] / "shared/data/sms_spam/SMSSpamCollection"
+    if column == 1 and not corpus.exists():
+        pytest.skip("the corpus is not at hand")
+    page = (DOCS / "labs/data-card.md").read_text(encoding="utf-8")
+    data = ("--data", corpus) if column == 1 else ()
+    status, out, _ = command(clf.main, *commands(page)[0], *data)
+    assert status == 0
+    printed = [" ".join(line.split()) for line in out.splitlines()]
+    table = [row for row in rows(page) if not row[0].startswith("--")][1:]
+    assert len(table) == 7
+    for row in table:
+        assert f"{row[0]} {row[column]}" in printed
+
+
+def test_the_slides_names_are_those_of_the_table():
+    page = (DOCS / "labs/three-ways.md").read_text(encoding="utf-8")
+    named = [[cell.strip("`") for cell in row[:2]] for row in rows(page) if row[0][0] == "`"]
+    assert dict(named) == LECTURE_NAMES
+    records = (DOCS / "records/experiments_book.jsonl").read_text(encoding="utf-8").splitlines()
+    shares = {}
+    for run in map(json.loads, records):
+        if run.get("test"):
+            shares.setdefault(run["key"], []).append(run["test"]["accuracy"]["value"])
+    for row in ("book-01", "book-05"):
+        assert f"{100 * fmean(shares[row]):.1f} %" in page
