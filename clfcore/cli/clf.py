@@ -18,7 +18,9 @@ from clfcore.cli.cache import check_cache
 from clfcore.cli.experiments import experiments
 from clfcore.cli.labs.attention import attention
 from clfcore.cli.labs.cost import cost
+from clfcore.cli.labs.pretrain import pretrain
 from clfcore.cli.labs.rank import rank
+from clfcore.cli.labs.sample import sample
 from clfcore.cli.options import with_config
 from clfcore.cli.terminal import (
     MODEL,
@@ -62,6 +64,8 @@ app.command()(check_cache)
 app.command()(attention)
 app.command()(cost)
 app.command()(rank)
+app.command()(pretrain)
+app.command()(sample)
 
 PARTS = ("train", "val", "test", "all")
 

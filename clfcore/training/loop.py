@@ -49,8 +49,10 @@ class Objective(Protocol):
     def weight(self, rows: list[int]) -> Tensor:
         """How much ``rows`` count together: (), above 0."""
 
-    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, int]:
+    def loss(self, model: nn.Module, rows: list[int]) -> tuple[Tensor, float]:
         """Summed weighted loss of ``rows`` in nats, and how many of them are answered right.
+
+        A row that asks for many answers counts the share of them that is right.
 
         Args:
             model: the one it is about, or what several processes have wrapped around it.
@@ -106,7 +108,7 @@ class TrainingState:
     step: int = 0
     examples_seen: int = 0
     history: list[StepMetrics] = field(default_factory=list)
-    tally: tuple[int, float, int] = (0, 0.0, 0)
+    tally: tuple[int, float, float] = (0, 0.0, 0.0)
     best_loss: float = float("inf")
     since_best: int = 0
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -243,7 +245,7 @@ class _TrainingRun:
         self.schedule.step()
         self.after_step(self.state.step + 1)
         seen, total, correct = self.state.tally
-        self.state.tally = (seen + len(rows), total + loss_sum * len(rows), correct + int(right))
+        self.state.tally = (seen + len(rows), total + loss_sum * len(rows), correct + right)
         return loss_sum
 
     def _micro_batches(self, rows: list[int]) -> list[list[int]]:
@@ -267,7 +269,7 @@ class _TrainingRun:
             val_loss=val_loss, val_accuracy=val_accuracy,
         )  # fmt: skip
         state.history.append(step)
-        state.tally = (0, 0.0, 0)
+        state.tally = (0, 0.0, 0.0)
         state.since_best += 1
         if val_loss < state.best_loss:
             state.best_loss, state.since_best = val_loss, 0

@@ -101,11 +101,20 @@ def load_base(
         tokenizer, body = load_transformer(base, "AutoModel", network=network)
         with MAKING:
             headed = HuggingFaceTrunk(body, classes)
-        start = Base(Path(base).name, headed, partial(_ids, tokenizer), base)
+        start = Base(Path(base).name, headed, partial(text_ids, tokenizer), base)
     with torch.no_grad():
         for weight in start.trunk.out_head.parameters():
             weight.zero_()  # the first loss is ln(classes)
     return start
+
+
+def written_as_gpt2(base: str, network: bool = True) -> bool:
+    """Whether ``base`` is computed by our own GPT, and not by a model of transformers.
+
+    Raises:
+        TuneshotError: its ``config.json`` cannot be loaded.
+    """
+    return base in GPT_PRESETS or (base != DEFAULT_LM and is_gpt2(base, network))
 
 
 def reading_of(base: str) -> tuple[Callable[[str], list[int]], int]:
@@ -125,10 +134,11 @@ def reading_of(base: str) -> tuple[Callable[[str], list[int]], int]:
     if base != DEFAULT_LM and is_gpt2(base):
         return encode, gpt2_config(base).context_length
     tokenizer, config = load_transformer(base, CONFIG)
-    return partial(_ids, tokenizer), positions_of(config)
+    return partial(text_ids, tokenizer), positions_of(config)
 
 
-def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
+def text_ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401
+    """Token ids of ``text`` by a tokenizer of transformers; never empty."""
     # A message that contains "<|im_end|>" means those characters, not the control token.
     encoding = tokenizer(without_lone_surrogates(text), split_special_tokens=True)
     return encoding["input_ids"] or [tokenizer.eos_token_id or 0]

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: GPT-2 as Hugging Face stores it, and the book's chapter-6 classifier."""
+"""GPT-2 as Hugging Face stores it, read and written; and the book's chapter-6 classifier."""
 
 import copy
 import os
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from clfcore.errors import TuneshotError
-from clfcore.json_text import shortened_repr
+from clfcore.json_text import shortened_repr, to_json
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import END_OF_TEXT, GPT_PRESETS, GPTConfig
 from clfcore.weights.source import REPOSITORIES, find_file
@@ -149,6 +149,44 @@ def from_hugging_face(theirs: Mapping[str, Tensor]) -> State:
             target = our_name.replace(".N.", f".{block[1]}.") if block else our_name
             ours[target] = part.t().contiguous() if _LINEAR.fullmatch(pattern) else part
     return ours
+
+
+def to_hugging_face(ours: Mapping[str, Tensor], n_layers: int) -> State:
+    """The opposite of ``from_hugging_face``; without a head, which is the token embedding."""
+    theirs: State = {}
+    for pattern, names in _NAMES.items():
+        for block in range(n_layers) if ".N." in pattern else [0]:
+            parts = [ours[name.replace(".N.", f".{block}.")] for name in names]
+            if _LINEAR.fullmatch(pattern):
+                parts = [part.t() for part in parts]  # (out, in) -> (in, out)
+            theirs[pattern.replace(".N.", f".{block}.")] = torch.cat(parts, dim=-1).contiguous()
+    return theirs
+
+
+def save_gpt2(folder: Path, model: GPTModel) -> None:
+    """Writes ``config.json`` and ``model.safetensors``, which ``load_gpt2`` and transformers read.
+
+    Args:
+        folder: made here.
+        model: on the CPU; its head is the token embedding.
+    """
+    cfg = model.cfg
+    settings = {
+        "architectures": ["GPT2LMHeadModel"],
+        "model_type": "gpt2",
+        "vocab_size": cfg.vocab_size,
+        "n_positions": cfg.context_length,
+        "n_embd": cfg.emb_dim,
+        "n_head": cfg.n_heads,
+        "n_layer": cfg.n_layers,
+        **{name: values[0] for name, values in _COMPUTED.items()},
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), cfg.drop_rate),
+        **dict.fromkeys(("bos_token_id", "eos_token_id"), END_OF_TEXT),
+    }
+    folder.mkdir()
+    (folder / "config.json").write_text(to_json(settings, indent=2) + "\n", encoding="utf-8")
+    theirs = to_hugging_face(model.state_dict(), cfg.n_layers)
+    save_file(theirs, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def load_chapter6(path: Path) -> GPTModel:

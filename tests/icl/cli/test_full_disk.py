@@ -10,7 +10,7 @@ from icl.cli import icl, tuneshot
 from icl.session import votes
 from icl.session.votes import Vote
 from tests.support.disks import full_disk
-from tests.support.doubles import EXAMPLES, save_tiny_lm
+from tests.support.doubles import EXAMPLES, save_tiny_lm, save_tiny_trunk
 
 CHEAP = "--epochs 1 --layers last_layer"
 KNN = "--methods knn,majority --budgets 8 --seeds 1 --no-robust --jobs 1"
@@ -28,6 +28,9 @@ COMMANDS = {
     "clf train --tensorboard": (
         clf.main, f"clf train --data {{data}} {CHEAP} --tensorboard {{out}}/tb --out {{home}}/run",
         "tb|tb/events.*",
+    ),
+    "clf pretrain": (
+        clf.main, "clf pretrain --base {home}/trunk --data {data} --epochs 1 --out {out}/run", "",
     ),
     "clf merge": (clf.main, "clf merge --checkpoint {home}/lora --out {out}/run", ""),
     "clf plot": (clf.main, "clf plot --checkpoint {home}/lora --out {out}/curves.svg", ""),
@@ -62,6 +65,7 @@ def home(tmp_path_factory):
     """What the commands read; it lies on another disk."""
     folder = tmp_path_factory.mktemp("home")
     save_tiny_lm(folder / "lm")
+    save_tiny_trunk(folder / "trunk")
     rows = [f"{e.label}\t{e.text} {n}\n" for n in range(8) for e in EXAMPLES]
     (folder / "data.tsv").write_text("".join(rows))
     (folder / "asked.tsv").write_text("".join(f"{e.label}\tI say {e.text}\n" for e in EXAMPLES))

@@ -1,0 +1,178 @@
+"""``clf pretrain`` and ``clf sample``: what they print, what they write, one line a failure."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from clfcore.cli.clf import main
+from tests.support.doubles import save_tiny_trunk
+
+TEXT = "".join(f"see you at {n}, and bring {n + 1} friends\n" for n in range(40))
+
+
+@pytest.fixture(scope="module")
+def tiny_base(tmp_path_factory):
+    return save_tiny_trunk(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def clf(command, tmp_path, monkeypatch):
+    """Runs ``clf`` in a folder with a text of forty lines."""
+    monkeypatch.chdir(tmp_path)
+    Path("book.txt").write_text(TEXT)
+    return lambda *words: command(main, "clf", *words)
+
+
+def test_a_base_is_taught_written_down_and_used(clf, tiny_base):
+    learn = ("--base", tiny_base, "--data", "book.txt", "--epochs", "3", "--out", "out",
+             "--learning-rate", "0.003")  # fmt: skip
+    status, out, err = clf("pretrain", *learn, "--sample-every", "5", "--sample-from", "see\nyou")
+    assert status == 0, err
+    assert "book.txt: 36 documents to learn from, 4 held out" in " ".join(err.split())
+    assert "step 5: see\\nyou" in err
+    assert "perplexity" in out
+    assert "language model: out" in out
+    about = json.loads(Path("out/pretraining.json").read_text())["held_out"]
+    assert about["after"]["perplexity"] < about["before"]["perplexity"]
+
+    texts = [clf("sample", "out", "see you", "--tokens", "5", "--seed", s)[1] for s in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+    assert texts[0].startswith("see you")
+    line = clf("sample", "out", "see you", "--tokens", "5", "--seed", "1", "--json")[1]
+    assert json.loads(line)["text"] == texts[0].removeprefix("see you").removesuffix("\n")
+
+    rows = [f"{label}\t{text} {n}\n" for n in range(12) for label, text in
+            (("ham", "see you"), ("spam", "win a prize"))]  # fmt: skip
+    Path("sms").write_text("".join(rows))
+    status, out, err = clf("train", "--base", "out", "--data", "sms", "--epochs", "1",
+                           "--layers", "last_layer", "--out", "classifier")  # fmt: skip
+    assert status == 0, err
+    assert "checkpoint: classifier" in out
+
+
+def test_what_is_written_steers_no_terminal(tiny_base, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "argv", ["clf", "sample", str(tiny_base), "\x1b[2J", "--tokens", "9"])
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setattr(
+        "clfcore.pretraining.sample.write", lambda *_: iter(["a\x1b", "[31m\n", "b"])
+    )
+    with pytest.raises(SystemExit):
+        main()
+    assert sys.stdout.getvalue() == "\\x1b[2Ja\\x1b[31m\nb\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("\n \n", (), "book.txt holds no text"),
+        ("see you\nbye\n", (), "and a block has 32; give more text, or a --block of at most"),
+        (TEXT, ("--block", "64"), "reads 32 tokens, and --block is 64"),
+        (TEXT, ("--data", "other.txt"), "there is no other.txt; give a text file"),
+        (TEXT, ("--base", "no/such/base"), "no/such/base is not there; give a Hugging Face folder"),
+        (TEXT, ("--base", "no/such/base", "--weights", "random"), "no/such/base is not there"),
+        (TEXT, ("--learning-rate", "1e30"), "choose a smaller --learning-rate"),
+        (TEXT, ("--out", "."), "exists and is not a pretrained language model"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_and_nothing_is_written(clf, tiny_base, text, options, said):
+    Path("book.txt").write_text(text)
+    usual = {"--base": tiny_base, "--data": "book.txt", "--out": "out", "--epochs": "1"}
+    options = usual | dict(zip(options[::2], options[1::2], strict=True))
+    status, out, err = clf("pretrain", *(word for pair in options.items() for word in pair))
+    assert status == 1
+    assert out == ""
+    error = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(error) == 1
+    assert said in error[0]
+    assert "Traceback" not in err
+    assert [path.name for path in Path().iterdir()] == ["book.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("no/such/base", "x"), 1, "no/such/base is not there"),
+        (("gpt2-mini", "x", "--temperature", "-1"), 2, "temperature must be 0 or more"),
+        (("gpt2-mini", "x", "--tokens", "0"), 2, "tokens must be 1 or more"),
+    ],
+)
+def test_nothing_is_written_by_what_is_no_model_or_with_impossible_settings(
+    clf, words, status, said
+):
+    assert clf("sample", *words)[0] == status
+    assert said in clf("sample", *words)[2]
+
+
+def start(*words, program=("-m", "clfcore")):
+    return subprocess.Popen(
+        [sys.executable, *program, *map(str, words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def steps_done():
+    if not Path("killed.unfinished").exists():
+        return 0
+    with safe_open("killed.unfinished", framework="pt") as file:
+        return json.loads(file.metadata()["state"])["step"]
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, tiny_base):
+    """kill -9, twice; then it is let go on to its end."""
+    options = ("pretrain", "--base", tiny_base, "--data", "book.txt", "--epochs", "8",
+               "--batch-size", "2", "--save-every", "0")  # fmt: skip
+    whole = start(*options, "--out", "whole", "--sample-every", "7")
+    assert whole.wait(timeout=300) == 0, whole.stderr.read()
+    reached = 0
+    for _ in range(2):
+        process = start(*options, "--out", "killed", "--resume")
+        while process.poll() is None:
+            time.sleep(0.01)
+            if (step := steps_done()) > reached + 9:
+                reached = step
+                process.send_signal(signal.SIGKILL)
+                break
+        assert process.wait() == -signal.SIGKILL
+        assert not Path("killed").exists()
+    status, _, err = clf(*options, "--out", "killed", "--resume", "--seed", "5")
+    assert status == 1
+    assert "another run: different settings" in err
+    last = start(*options, "--out", "killed", "--resume")
+    assert last.wait(timeout=300) == 0, last.stderr.read()
+    one, other = (Path(name, "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert one == other
+    assert not Path("killed.unfinished").exists()
+    status, _, err = clf(*options, "--out", "killed", "--resume")
+    assert status == 0
+    assert "killed is finished" in err
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns(clf, tiny_base):
+    options = ("pretrain", "--base", tiny_base, "--data", "book.txt", "--epochs", "2",
+               "--batch-size", "3", "--precision", "float32")  # fmt: skip
+    launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+              "-m", "clfcore")  # fmt: skip
+    assert clf(*options, "--out", "one")[0] == 0
+    two = start(*options, "--out", "two", program=launch)
+    assert two.wait(timeout=300) == 0, two.stderr.read()
+    one, other = (
+        json.loads(Path(name, "pretraining.json").read_text())["train"]["history"]
+        for name in ("one", "two")
+    )
+    for a, b in zip(one, other, strict=True):
+        for figure in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
+            assert a[figure] == pytest.approx(b[figure], abs=1e-3)
