@@ -10,11 +10,11 @@ where rows have weights.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,6 +30,20 @@ from clfcore.types import ignore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+class Validation(NamedTuple):
+    """What an objective measures on its validation part, where that is more than two figures.
+
+    Attributes:
+        loss: mean loss in nats.
+        accuracy: the share that is answered right.
+        figures: others, by their names.
+    """
+
+    loss: float
+    accuracy: float
+    figures: Mapping[str, float]
 
 
 class Objective(Protocol):
@@ -59,7 +73,7 @@ class Objective(Protocol):
             rows: of the training part.
         """
 
-    def validate(self) -> tuple[float, float]:
+    def validate(self) -> tuple[float, float] | Validation:
         """Mean loss on the validation part in nats, and the share of it that is answered right."""
 
 
@@ -67,9 +81,10 @@ class Objective(Protocol):
 class StepMetrics:
     """The figures of an optimiser step; losses in nats.
 
-    The last four are set when the step was followed by a validation. The training figures are
-    means over the rows since the previous validation, each as it was in its own step. A loss,
-    and the accuracy of a validation, count each row as often as its weight says.
+    Those that may be ``None`` are set when the step was followed by a validation, ``figures`` by an
+    objective that measures more. The training figures are means over the rows since the previous
+    validation, each as it was in its own step. A loss, and the accuracy of a validation, count
+    each row as often as its weight says.
     """
 
     step: int
@@ -81,6 +96,7 @@ class StepMetrics:
     train_accuracy: float | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
+    figures: Mapping[str, float] | None = None
 
     @property
     def in_words(self) -> str:
@@ -262,11 +278,13 @@ class _TrainingRun:
         """
         state = self.state
         self.wrapped.eval()
-        val_loss, val_accuracy = self.objective.validate()
+        validation = self.objective.validate()
+        val_loss, val_accuracy = validation[:2]
         seen, loss, right = state.tally
         step = replace(
             step, train_loss=loss / seen, train_accuracy=right / seen,
             val_loss=val_loss, val_accuracy=val_accuracy,
+            figures=validation.figures if isinstance(validation, Validation) else None,
         )  # fmt: skip
         state.history.append(step)
         state.tally = (0, 0.0, 0.0)

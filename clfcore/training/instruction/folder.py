@@ -21,16 +21,15 @@ from clfcore import __version__
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write
 from clfcore.training.instruction.recipe import TunedLM
-from clfcore.training.instruction.settings import ABOUT, TUNED, InstructionConfig
+from clfcore.training.instruction.settings import ABOUT, TUNED
+from clfcore.training.settings import LoopConfig
 from clfcore.weights.meta import check_free
 
 _FORMAT = 1
 _KIND = "tuneshot-language-model"
 
 
-def save_tuned(
-    folder: Path, tuned: TunedLM, config: InstructionConfig, about: Mapping[str, Any]
-) -> None:
+def save_tuned(folder: Path, tuned: TunedLM, config: LoopConfig, about: Mapping[str, Any]) -> None:
     """Writes ``folder`` in one step.
 
     Args:

@@ -76,7 +76,7 @@ class TargetTokens:
                 )
 
     def passes(self, rows: list[int]) -> list[list[int]]:
-        return list(_split(rows, self.lengths))
+        return list(split_by_tokens(rows, self.lengths))
 
     def weight(self, rows: list[int]) -> Tensor:
         return self.weights[rows].sum()
@@ -101,12 +101,7 @@ class TargetTokens:
     ) -> tuple[Tensor, Tensor]:
         """(B,) nats, and (B,) bool whether the target would be written."""
         chosen = [pairs[row] for row in batch.rows]
-        places = [
-            (row, len(pair.prompt) - 1 + i, token)
-            for row, pair in enumerate(chosen)
-            for i, token in enumerate(pair.target)
-        ]
-        rows, columns, targets = torch.tensor(places, device=self.device).T  # (P,) each
+        rows, columns, targets = target_places(chosen, self.device)  # (P,) each
         with autocast(self.precision, self.device):
             if cache is None:
                 logits = model(batch.ids.to(self.device), rows, columns)  # (P, V)
@@ -131,7 +126,17 @@ def balanced_targets(pairs: Sequence[Pair], config: InstructionConfig) -> list[i
     return balanced_rows(targets, "oversample", config.seed, config.balance_ratio)
 
 
-def _split(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+def target_places(pairs: Sequence[Pair], device: torch.device) -> Tensor:
+    """Of each of P tokens of the targets: its pair, the column that says it, itself: (3, P)."""
+    places = [
+        (row, len(pair.prompt) - 1 + i, token)
+        for row, pair in enumerate(pairs)
+        for i, token in enumerate(pair.target)
+    ]
+    return torch.tensor(places, device=device).T
+
+
+def split_by_tokens(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
     """``rows`` in groups of at most ``_MAX_TOKENS_PER_PASS`` tokens; one row may be longer."""
     group: list[int] = []
     for row in rows:
