@@ -16,7 +16,7 @@ LAYERS = {
         {"weights", "evaluation"},
         {"fine_tuned", "attribution"},
         {"training"},
-        {"analysis", "pretraining"},
+        {"alignment", "analysis", "pretraining"},
         {"experiments", "estimator"},
         {"cli", "__main__"},
     ),

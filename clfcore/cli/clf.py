@@ -16,6 +16,7 @@ from rich.table import Table
 from clfcore.cli import terminal
 from clfcore.cli.cache import check_cache
 from clfcore.cli.experiments import experiments
+from clfcore.cli.labs.align import align
 from clfcore.cli.labs.attention import attention
 from clfcore.cli.labs.cost import cost
 from clfcore.cli.labs.pretrain import pretrain
@@ -61,10 +62,11 @@ app.add_typer(data_app, name="data")
 app.command()(train)
 app.command()(experiments)
 app.command()(check_cache)
+app.command()(align)
 app.command()(attention)
 app.command()(cost)
-app.command()(rank)
 app.command()(pretrain)
+app.command()(rank)
 app.command()(sample)
 
 PARTS = ("train", "val", "test", "all")

@@ -8,7 +8,8 @@ themselves are those of peft; the head is trained beside every one of them.
 import inspect
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -331,6 +332,24 @@ def after_step(model: "TrunkModel") -> Callable[[int], None]:
     Does something for adalora only: it prunes itself.
     """
     return getattr(model.adapter and model.adapter.tuner, "update_and_allocate", ignore)
+
+
+@contextmanager
+def adapter_off(model: "TrunkModel") -> Iterator[None]:
+    """Inside it, ``model`` computes what it did before it had an adapter, with the same bits.
+
+    Args:
+        model: with an adapter around its linear layers. What can be trained stays as it was.
+    """
+    assert model.adapter is not None
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    model.adapter.tuner.disable_adapter_layers()  # and peft freezes the adapter
+    try:
+        yield
+    finally:
+        model.adapter.tuner.enable_adapter_layers()
+        for weight in trained:
+            weight.requires_grad_(True)
 
 
 def merge(model: "TrunkModel") -> None:

@@ -1,0 +1,1 @@
+"""Lab: a language model learns which of two answers people prefer."""
