@@ -11,6 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from clfcore.analysis.rank import Change, at_random, missed
 from clfcore.evaluation.intervals import Share, paired_over_seeds
 from clfcore.experiments.table import table
 from clfcore.training.settings import TrainConfig
@@ -282,6 +285,36 @@ def load() -> list[str]:
     return lines
 
 
+def ranks() -> list[str]:
+    """What a change of rank r misses of gpt2-mini's full fine-tuning, and what that does to it."""
+    (record,) = (r for r in records("rank_gpt2_mini") if "matrices" in r)
+    cut = {r["rank"]: r for r in records("rank_gpt2_mini") if "accuracy" in r}
+    found = [
+        Change(m["name"], tuple(m["shape"]), m["size"], np.array(m["singular_values"]))
+        for m in record["matrices"]
+    ]
+    lines = [
+        "| rank | weights of the change | missed | of random numbers | accuracy (95 %) | AUC | "
+        "answers changed |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    most = max(len(each.singular_values) for each in found)
+    for rank in (0, 1, 2, 4, 8, 16, 32, 64, 128, most):
+        learning = rank * sum(sum(each.shape) for each in found)
+        judged = cut.get(rank)
+        cells = [
+            "all" if rank == most else str(rank),
+            f"{sum(a * b for a, b in (e.shape for e in found)) if rank == most else learning:,}",
+            percent(missed(found, rank)),
+            percent(missed(at_random(found), rank)),
+            interval(judged["accuracy"]) if judged else "–",
+            f"{judged['auc']:.4f}" if judged else "–",
+            f"{judged['answers_changed']} of {judged['messages']:,}" if judged else "–",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 PAGES = {
     DOCS.parent / "README.md": (quality, unlike, speed),
     DOCS / "gpt2-mini.md": (all_sets,),
@@ -289,6 +322,7 @@ PAGES = {
     DOCS / "grid.md": (grid,),
     DOCS / "few-shot.md": (defaults,),
     DOCS / "serving.md": (load,),
+    DOCS / "labs/rank.md": (ranks,),
     DOCS / "fine-tuning.md": (configurations, tried, few_labels, growth, experiments),
 }
 

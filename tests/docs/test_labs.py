@@ -144,3 +144,23 @@ def test_the_slides_names_are_those_of_the_table():
             shares.setdefault(run["key"], []).append(run["test"]["accuracy"]["value"])
     for row in ("book-01", "book-05"):
         assert f"{100 * fmean(shares[row]):.1f} %" in page
+
+
+def test_the_lectures_matrix_is_shown_as_the_command_prints_it(command):
+    page = (DOCS / "labs/rank.md").read_text(encoding="utf-8")
+    status, out, _ = command(clf.main, *commands(page)[0])
+    assert status == 0
+    for line in out.splitlines()[:3]:
+        assert f"    {line}\n" in page
+
+
+def test_what_is_said_of_the_rank_of_fine_tuning_stands_in_its_record():
+    """The table itself is checked by docs/figures.py."""
+    page = (DOCS / "labs/rank.md").read_text(encoding="utf-8")
+    lines = (DOCS / "records/rank_gpt2_mini.jsonl").read_text(encoding="utf-8").splitlines()
+    change, *cuts = map(json.loads, lines)
+    assert len(change["matrices"]) == 24
+    assert f"holds {1 - change['all']['missed']:.0%}".replace("%", " %") in page
+    assert f"would hold {1 - change['random']['missed']:.0%}".replace("%", " %") in page
+    changed = {cut["rank"]: cut["answers_changed"] for cut in cuts}
+    assert (changed[16], changed[1], changed[0]) == (0, 2, 51)

@@ -28,7 +28,7 @@ def rank(
         typer.Argument(help="A checkpoint of clf train; without one, the lecture's matrix."),
     ] = None,
     rank: Annotated[
-        int, typer.Option("--rank", min=1, help="Of the change that LoRA learns.")
+        int, typer.Option("--rank", min=0, help="Of the change that LoRA learns.")
     ] = 16,
     save: Annotated[
         Path | None,

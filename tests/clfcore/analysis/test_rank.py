@@ -144,6 +144,8 @@ def test_a_checkpoint_cut_to_a_rank_keeps_the_larger_direction(saved):
     wanted = torch.zeros(8, 8)
     wanted[0, 0] = 4
     torch.testing.assert_close(cut.detach(), wanted, atol=1e-5, rtol=0)
+    again = tuned.cut_to(0).model.trunk.trf_blocks[1].att.W_key.weight
+    assert torch.equal(again.detach(), old), "of rank 0 nothing is left"
 
 
 def test_loras_change_has_its_rank(saved):
