@@ -202,6 +202,8 @@ def _read_folder(path: Path) -> Sheet:
     rows: list[NumberedRow] = []
     notes: dict[str, Path] = {}  # each once, with the first file it is about
     for number, file in enumerate(files, start=1):
+        if not file.is_file():  # a pipe would wait, a device would never end
+            raise TuneshotError(f"{file} is not a file; remove it from the folder")
         text, found = decoded(read_bytes(file), str(file))
         notes = dict.fromkeys(found, file) | notes
         rows.append((number, (file.parent.name, text.removesuffix("\n").removesuffix("\r"))))

@@ -64,11 +64,20 @@ def unpacked(raw: bytes, place: str, most: int = MOST_UNPACKED) -> bytes:
             content = file.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise TuneshotError(f"{place} is a damaged gzip file ({error}); pack it again") from error
-    if len(content) > most:
+    check_unpacked(len(content), most, place)
+    return content
+
+
+def check_unpacked(size: int, most: int, place: str) -> None:
+    """Refuses a file that holds more than ``most`` bytes.
+
+    Raises:
+        TuneshotError: it does.
+    """
+    if size > most:
         raise TuneshotError(
             f"{place} holds more than {most / 1e6:,.0f} MB when it is unpacked; split it"
         )
-    return content
 
 
 def kind(raw: bytes, place: str, most: int = MOST_UNPACKED) -> str:

@@ -7,8 +7,11 @@ from textwrap import shorten
 from typing import Any
 
 from clfcore.data.columns import ColumnNames, find_columns
-from clfcore.data.forms.sheet import Sheet
+from clfcore.data.forms.content import MOST_UNPACKED, check_unpacked
+from clfcore.data.forms.sheet import Sheet, check_cells
 from clfcore.errors import TuneshotError, missing_extra_explained
+
+_LEAST_PACKED = 20  # times as large as a Parquet file its columns may be; usual ones are five times
 
 
 def read_json(text: str, place: str) -> Sheet:
@@ -22,6 +25,7 @@ def read_json(text: str, place: str) -> Sheet:
         if not isinstance(row, dict):
             raise TuneshotError(f"{place}, line {number} is not an object; write one object a line")
     header = list(dict.fromkeys(name for _, row in rows for name in row))
+    check_cells(len(rows) * len(header), len(header), len(text), place)
     return Sheet(header, [(number, [row.get(name) for name in header]) for number, row in rows])
 
 
@@ -58,6 +62,23 @@ def _array(text: str, place: str) -> list[tuple[int, Any]]:
     return list(enumerate(rows, start=1))
 
 
+def _packed_bytes(file: Any, columns: Collection[str]) -> int:  # noqa: ANN401
+    """How many bytes some columns of a Parquet file have when they are unpacked, as it says."""
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return sum(c.total_uncompressed_size for c in chunks if c.path_in_schema in columns)
+
+
+def _characters(column: Any) -> int:  # noqa: ANN401
+    """How many bytes the texts of a column have, each as often as it stands there."""
+    from pyarrow import compute
+
+    lengths = (
+        compute.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks
+    )
+    return sum(compute.sum(each).as_py() or 0 for each in lengths)
+
+
 @missing_extra_explained("a Parquet file")
 def read_parquet(
     raw: bytes, place: str, wanted: ColumnNames, optional: Collection[str] = ()
@@ -73,8 +94,18 @@ def read_parquet(
     try:
         with parquet.ParquetFile(pa.BufferReader(raw)) as file:
             names = file.schema_arrow.names
+            check_cells(file.metadata.num_rows * len(names), len(names), len(raw), place)
             needed = find_columns(names, wanted, place, optional).values()
-            table = file.read(columns=[names[column] for column in needed])
+            read = [names[column] for column in needed]
+            most = max(MOST_UNPACKED, _LEAST_PACKED * len(raw))
+            check_unpacked(_packed_bytes(file, read), most, place)
+            texts = [
+                name for name in read if pa.types.is_string(file.schema_arrow.field(name).type)
+            ]
+        # As it is stored: a text that stands there a million times, once.
+        with parquet.ParquetFile(pa.BufferReader(raw), read_dictionary=texts) as file:
+            table = file.read(columns=read)
+        check_unpacked(sum(_characters(table.column(name)) for name in texts), most, place)
     except (OSError, pa.ArrowException) as error:
         raise TuneshotError(
             f"cannot read {place} as Parquet ({shorten(str(error), 200)}); write it again, or as "

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from clfcore.data.columns import ColumnNames, could_be_name, is_known, plain_name
-from clfcore.data.forms.sheet import NumberedRow, Sheet
+from clfcore.data.forms.sheet import MOST_COLUMNS, NumberedRow, Sheet, check_cells
 from clfcore.errors import TuneshotError
 
 TABLE_SUFFIXES = (".csv", ".tsv")  # others may be texts, one a line
@@ -64,6 +64,10 @@ def read_separated(
     sample = list(islice(_filled(_records(text, form, place)), _SAMPLE)) if form else []
     if form and not sample:
         return Sheet([], [])
+    if sample and (width := len(sample[0][1])) > MOST_COLUMNS:
+        if suffix in TABLE_SUFFIXES:
+            check_cells(1, width, len(text), place)
+        form = None  # a long message with many commas
     if form is None or not (suffix in TABLE_SUFFIXES or _is_table(sample, form, wanted)):
         labelled = "label" in wanted and "label" not in optional
         if labelled and suffix not in TABLE_SUFFIXES:
@@ -99,7 +103,8 @@ def _form_of(text: str, wanted: ColumnNames) -> _Form | None:
         first, *rest = sample or [_first_line(text).split(form.separator)]
         if len(first) < 2:
             continue
-        known = min(2, sum(map(is_known, first)) + 2 * _asked_for(first, wanted))
+        named = sum(map(is_known, first[:MOST_COLUMNS]))
+        known = min(2, named + 2 * _asked_for(first, wanted))
         width = len(first)
         even = all(len(_without_empty_end(cells, width)) == width for cells in rest)
         if (found := (known, even and bool(rest))) > best[0]:
@@ -113,8 +118,10 @@ def _asked_for(cells: Sequence[str], wanted: ColumnNames) -> int:
 
 
 def _first_line(text: str) -> str:
-    line = re.search(r"[^\r\n]*\S[^\r\n]*", text)
-    return line[0] if line else ""
+    """The first with more than white space in it."""
+    at = len(text) - len(text.lstrip())
+    begin = 1 + max(text.rfind(end, 0, at) for end in "\r\n")
+    return re.split(r"[\r\n]", text[begin:], maxsplit=1)[0] if at < len(text) else ""
 
 
 def _tabs_are_quoted(text: str) -> bool:
@@ -220,6 +227,7 @@ def _with_header(text: str, form: _Form, place: str) -> Sheet:
             again += 1
             continue
         cells = list(_without_empty_end(cells, len(header)))
+        check_cells(len(kept) * len(header), len(header), len(text), place)
         if len(cells) < len(header):  # columns without a name may be left out
             cells += [""] * (len(header) - max(len(cells), named))
         width = len(cells) + (cells[-1].count("\t") if labels_last else 0)  # a label has no tabs

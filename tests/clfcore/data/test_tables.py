@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clfcore.data.tables import FORMS, read_labelled, read_texts
+from clfcore.data.tables import FORMS, read_labelled, read_table, read_texts
 from clfcore.errors import TuneshotError
 from clfcore.types import Example
 from tests.support.lazy import lazy
@@ -257,3 +258,35 @@ def test_a_file_that_is_not_there_is_refused(tmp_path, name):
     for read in (read_labelled, read_texts):
         with pytest.raises(TuneshotError, match=r"cannot read .*No such file"):
             read(tmp_path / name)
+
+
+def test_a_folder_with_a_pipe_or_a_device_in_it_is_refused_and_not_waited_for(tmp_path):
+    write(tmp_path / "ham/1.txt", "hi")
+    for make in (os.mkfifo, lambda path: os.symlink("/dev/zero", path)):
+        make(tmp_path / "ham/2.txt")
+        with pytest.raises(TuneshotError, match=r"2\.txt is not a file; remove it"):
+            read_labelled(tmp_path)
+        (tmp_path / "ham/2.txt").unlink()
+
+
+@pytest.fixture
+def few_cells(monkeypatch):
+    monkeypatch.setattr("clfcore.data.forms.sheet._FREE_CELLS", 1_000)
+
+
+def test_names_that_only_one_object_has_are_refused_before_each_row_has_all_of_them(few_cells):
+    lines = [json.dumps({"text": "hi", f"name {i}": 1}) for i in range(100)]
+    for content in ("\n".join(lines), f"[{','.join(lines)}]"):
+        with pytest.raises(TuneshotError, match=r"a\.jsonl has 10,100 cells or more"):
+            read_table(content.encode(), "a.jsonl", labels_needed=False)
+
+
+def test_a_parquet_file_is_refused_by_what_it_would_be_when_it_is_unpacked(tmp_path, few_cells):
+    columns = {"text": ["a" * 1_000_000] * 600, "label": ["ham"] * 600}  # stored once
+    write_parquet(tmp_path / "a.parquet", columns)
+    assert (tmp_path / "a.parquet").stat().st_size < 2_000_000
+    with pytest.raises(TuneshotError, match="holds more than 500 MB when it is unpacked"):
+        read_texts(tmp_path / "a.parquet")
+    write_parquet(tmp_path / "b.parquet", {"text": ["a"] * 60_000, "label": ["b"] * 60_000})
+    with pytest.raises(TuneshotError, match="has 120,000 cells or more"):
+        read_texts(tmp_path / "b.parquet")

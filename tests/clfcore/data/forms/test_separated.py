@@ -1,7 +1,9 @@
 """Which character separates, which quotes are the form's, whether there is a header."""
 
+import contextlib
 import csv
 import io
+from time import process_time
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -213,3 +215,31 @@ def test_a_table_in_a_text_file_gives_its_texts_alone():
     for name in ("SMSSpamCollection", "messages.txt"):
         table = read_table(content.encode(), name, labels_needed=False)
         assert table.texts == tuple(text for text, _ in MANY)
+
+
+@pytest.mark.parametrize("content", [" " * 50_000, "\t" * 50_000, " " * 50_000 + "\nhi\n"])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_line_of_white_space_costs_no_more_than_its_length(content, ending):
+    start = process_time()
+    with contextlib.suppress(TuneshotError):
+        pairs(content, f"a{ending}", labels_needed=False, skip_empty=True)
+    assert process_time() - start < 2  # its square: ten seconds
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "complaint"),
+    [
+        ("text" + "," * 20_000, 1, "a.csv has 20,001 columns, and a table may have 16,384"),
+        ("text" + "," * 16_000, 1_000, "cells or more, most of them empty; keep the columns"),
+    ],
+)
+def test_short_rows_below_a_wide_header_are_refused_before_they_are_filled_up(
+    header, rows, complaint
+):
+    with pytest.raises(TuneshotError, match=complaint):
+        pairs("\n".join([header, *["hi"] * rows]), "a.csv", labels_needed=False)
+
+
+def test_a_message_with_many_commas_is_a_message():
+    text = "a," * 20_000
+    assert pairs(f"{text}\nhi\n", "a.txt", labels_needed=False) == [(text, None), ("hi", None)]

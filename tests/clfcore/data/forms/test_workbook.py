@@ -1,6 +1,7 @@
 """Excel workbooks, as Excel and other programs write them."""
 
 import io
+import zipfile
 from datetime import date, datetime
 
 import pytest
@@ -97,3 +98,23 @@ def _with_dimension(raw, size):
                 content = re.sub(rb'ref="A1:[A-Z0-9]*"', f'ref="{size}"'.encode(), content)
             new.writestr(name, content)
     return changed.getvalue()
+
+
+def test_one_wide_row_among_many_short_ones_is_refused_before_all_are_as_wide(monkeypatch):
+    monkeypatch.setattr("clfcore.data.forms.sheet._FREE_CELLS", 1_000)
+    rows = [[f"name {i}" for i in range(500)], *[["hi"]] * 99]
+    with pytest.raises(TuneshotError, match=r"a\.xlsx has 50,000 cells or more, most of them"):
+        read_table(saved(Data=rows), "a.xlsx")
+
+
+def test_a_row_far_below_the_others_is_refused_before_the_gap_is_walked_through():
+    with zipfile.ZipFile(io.BytesIO(saved(Data=ROWS))) as old:
+        parts = {name: old.read(name) for name in old.namelist()}
+    sheet = parts["xl/worksheets/sheet1.xml"].replace(b'<row r="3"', b'<row r="2000000000"')
+    assert sheet != parts["xl/worksheets/sheet1.xml"]
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as new:
+        for name, content in (parts | {"xl/worksheets/sheet1.xml": sheet}).items():
+            new.writestr(name, content)
+    with pytest.raises(TuneshotError, match="rows beyond number 1,048,576"):
+        read_table(made.getvalue(), "a.xlsx")
