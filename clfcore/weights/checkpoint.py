@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from clfcore import __version__
@@ -51,6 +51,7 @@ from clfcore.weights.untrusted.tensors import (
     check_floats,
     check_shapes,
     read_header,
+    read_tensors,
 )
 
 
@@ -153,7 +154,7 @@ def load_checkpoint(folder: Path, trust_source: bool = False) -> Loaded:
         check_stored(path, header, scheme)
     # The file's memory, and the model's.
     check_memory(path, (1 + floats_per_byte(scheme)) * path.stat().st_size)
-    state = load_file(path)
+    state = read_tensors(path)
     if scheme != FLOAT32:
         state = from_stored(path, state, scheme)
     loaded = unpacked(meta, state, str(folder), network=trust_source)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -25,6 +25,7 @@ from clfcore.weights.untrusted.tensors import (
     check_floats,
     check_shapes,
     read_header,
+    read_tensors,
 )
 
 State = dict[str, Tensor]
@@ -118,7 +119,7 @@ def load_gpt2(source: str, network: bool = True) -> tuple[GPTConfig, State]:
     del expected["out_head.weight"]  # tied to the token embedding
     check_shapes(source, shapes, expected)
     check_memory(weights, 2 * weights.stat().st_size)
-    state = from_hugging_face(load_file(weights))
+    state = from_hugging_face(read_tensors(weights))
     check_finite(weights, state)
     return cfg, state
 

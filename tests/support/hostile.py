@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
@@ -189,6 +190,7 @@ def link_out(name: str) -> Harm:
 _DEEP = 100_000
 _ESC = "\x1b[2J\x1b]0;owned\x07"
 _NESTED = '{"a":' * _DEEP + "1" + "}" * _DEEP
+_END = sum(4 * weight.numel() for weight in good_state().values())  # of the weights, in bytes
 _MANY = {f"x{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(110_000)}
 
 
@@ -368,6 +370,16 @@ CHECKPOINTS: dict[str, Harm] = {
     "a tensor has three offsets": tensor("pos_emb.weight", data_offsets=[0, 256, 512]),
     "a tensor has no place": header(lambda record: record["pos_emb.weight"].pop("data_offsets")),
     "a tensor is null": header(lambda record: record.update({"pos_emb.weight": None})),
+    "the header's metadata are a list": header(lambda record: record.update(__metadata__=[])),
+    "the header's metadata are a number": header(
+        lambda record: record.update(__metadata__={"format": 7})
+    ),
+    "the header has a byte order mark": lambda f: put(
+        f / WEIGHTS, struct.pack("<Q", 5) + b"\xef\xbb\xbf{}"
+    ),
+    "a tensor's name is half a surrogate pair": header(
+        lambda record: record.update({"\ud800": {**_MANY["x0"], "data_offsets": [_END, _END]}})
+    ),
     # the weights themselves
     "a weight is NaN": filled("pos_emb.weight", float("nan")),
     "a weight is infinite": filled("trf_blocks.0.att.W_key.weight", float("inf")),
@@ -446,6 +458,21 @@ def compressed(path: Path) -> None:
             bomb.writestr(entry.filename, good.read(entry))
 
 
+def rewritten(path: Path, name: str, content: bytes) -> None:
+    """A good archive with other bytes under one name."""
+    made = io.BytesIO()
+    torch.save(good_state(), made)
+    with zipfile.ZipFile(made) as good, zipfile.ZipFile(path, "w") as bad:
+        for entry in good.infolist():
+            bad.writestr(entry, content if entry.filename.endswith(name) else good.read(entry))
+
+
+def quietly_nested() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a prototype
+        return torch.nested.nested_tensor([torch.zeros(1), torch.zeros(2)])
+
+
 def expanded(state: dict[str, Any]) -> None:
     state["tok_emb.weight"] = torch.zeros(()).expand(10**9, 1000)
 
@@ -475,6 +502,17 @@ PICKLES: dict[str, Harm] = {
         lambda state: state.update({"out_head.bias": torch.zeros(2, dtype=torch.long)})
     ),
     "it has weights that are NaN": saved(lambda state: state["out_head.bias"].fill_(float("nan"))),
+    "it has weights of eight bits that are NaN": saved(
+        lambda state: state.update(
+            {"out_head.bias": torch.full((2,), float("nan")).to(torch.float8_e4m3fn)}
+        )
+    ),
+    "it has tensors of tensors": saved(
+        lambda state: state.update({"out_head.bias": quietly_nested()})
+    ),
+    "it has two million empty lists": lambda path: rewritten(
+        path, "data.pkl", b"\x80\x02" + b"]" * 2_000_000 + b"."
+    ),
     "it lacks the head": saved(lambda state: state.pop("out_head.bias")),
     "its embedding has one dimension": saved(
         lambda state: state.update({"tok_emb.weight": torch.zeros(7)})

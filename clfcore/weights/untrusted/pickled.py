@@ -1,5 +1,6 @@
 """Weights that ``torch.save`` wrote: a pickle, which may ask for any code to be run. None is."""
 
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from clfcore.weights.untrusted.files import check_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MOST_PICKLE = 5_000_000  # bytes, beside the tensors; GPT-2 has 50,000
+_MOST_PICKLE = 1_000_000  # bytes, beside the tensors; GPT-2 has 50,000, and 1 MB takes seconds
 
 
 def read_pickled(path: Path) -> "dict[str, Tensor]":
@@ -27,7 +28,9 @@ def read_pickled(path: Path) -> "dict[str, Tensor]":
     import torch
 
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of kinds of tensors that are refused below
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # what the file says makes it; torch's text would tell to run that
         raise _refused(path, "it is damaged, or holds more than tensors") from error
     if not isinstance(loaded, dict):
@@ -77,7 +80,8 @@ def _check_tensors(path: Path, loaded: Mapping[object, object], size: int) -> No
     for name, tensor in loaded.items():
         if not isinstance(name, str) or type(tensor) is not torch.Tensor:
             raise _refused(path, f"{shortened_repr(name)} is a {type(tensor).__name__}")
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        plain = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_nested)
+        if not plain or tensor.device.type != "cpu":
             raise _refused(path, f"{shortened_repr(name)} is not stored as plain numbers")
         held += tensor.numel() * tensor.element_size()
     if held > size:

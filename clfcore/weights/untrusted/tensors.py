@@ -64,6 +64,24 @@ def read_header(path: Path) -> dict[str, Stored]:
     return tensors
 
 
+def read_tensors(path: Path) -> "dict[str, Tensor]":
+    """The tensors of a safetensors file whose header was read before.
+
+    Raises:
+        TuneshotError: the library does not read what ``read_header`` does: other values in the
+            header's ``__metadata__``, a byte order mark, half a surrogate pair in a name.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise TuneshotError(
+            f"{path} is truncated or damaged ({error}); copy the file again"
+        ) from error
+
+
 def _tensors(record: Any) -> dict[str, Stored]:  # noqa: ANN401
     if not isinstance(record, dict):
         raise ValueError("its header is no JSON object")
@@ -152,8 +170,9 @@ def check_finite(place: object, tensors: "Mapping[str, Tensor]") -> None:
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.numel():
+            numbers = tensor.detach() if tensor.element_size() > 1 else tensor.detach().float()
             # NaN is both the least and the greatest of what it stands among.
-            least, greatest = tensor.detach().aminmax()
+            least, greatest = numbers.aminmax()  # which torch has not for eight bits
             if not (math.isfinite(least) and math.isfinite(greatest)):
                 raise TuneshotError(
                     f"{place}: {shortened_repr(name)} has weights that are not finite numbers; "
