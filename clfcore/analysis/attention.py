@@ -5,7 +5,7 @@ mixture. It shows what a head reads, not why the model answers as it does (Jain 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from clfcore.fine_tuned import FineTuned
 from clfcore.weights.bases import spelled
 from clfcore.wording import printable
 
-with missing_extra_explained("drawing attention"):
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _NUMBERS_UP_TO = 12  # tokens: in a larger figure they would cover each other
@@ -97,8 +97,11 @@ def attention(
     return Attention(layer, head, layers, len(weights), tokens, shown.numpy())
 
 
-def attention_map(attention: Attention) -> Figure:
+@missing_extra_explained("drawing attention")
+def attention_map(attention: Attention) -> "Figure":
     """A heat map: a row for each token that looks, a column for each that is looked at."""
+    from matplotlib.figure import Figure
+
     looking, at = map(visible, attention.looking), map(visible, attention.tokens)
     weights = attention.weights
     rows, columns = weights.shape

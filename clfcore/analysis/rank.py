@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from clfcore.weights.bases import fingerprint, load_base
 from clfcore.weights.checkpoint import Loaded, load_checkpoint, merged
 from clfcore.weights.source import check_trusted
 
-with missing_extra_explained("drawing ranks"):
+if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The slide's matrix: columns A and B, and a third one that tells nothing new, C = 2 A + B.
@@ -175,8 +175,11 @@ def load_tuned(folder: Path, trust_source: bool = False) -> Tuned:
     return Tuned(merged(folder, trust_source) if meta.adapter else loaded, before, base)
 
 
-def rank_figure(changes: Sequence[Change], title: str) -> Figure:
+@missing_extra_explained("drawing ranks")
+def rank_figure(changes: Sequence[Change], title: str) -> "Figure":
     """How much a change of rank r misses: a line for each matrix, one for all, and the control."""
+    from matplotlib.figure import Figure
+
     most = max(len(each.singular_values) for each in changes)
     ranks = range(1, most + 1)
     figure = Figure(figsize=(9, 6), layout="constrained")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from clfcore.analysis.attention import Attention
     from clfcore.fine_tuned import FineTuned
 
+SHOWN = "What is shown"  # heading of --help
 MOST_COLUMNS = 12  # of a table in a terminal; of a longer message only the last row is shown
 
 
@@ -25,9 +26,13 @@ MOST_COLUMNS = 12  # of a table in a terminal; of a longer message only the last
 def attention(
     text: Annotated[str, typer.Argument(help="The message.")],
     layer: Annotated[
-        int | None, typer.Option(help="From 1, the lowest; default: the last.")
+        int | None,
+        typer.Option(help="From 1, the lowest; default: the last.", rich_help_panel=SHOWN),
     ] = None,
-    head: Annotated[int | None, typer.Option(help="From 1; default: the mean over all.")] = None,
+    head: Annotated[
+        int | None,
+        typer.Option(help="From 1; default: the mean over all.", rich_help_panel=SHOWN),
+    ] = None,
     checkpoint: Checkpoint = None,
     base: Annotated[
         str | None,

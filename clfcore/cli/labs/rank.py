@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clfcore.cli import terminal
-from clfcore.cli.terminal import OUTPUT, Json, TrustSource, stdout, with_examples
+from clfcore.cli.terminal import MODEL, OUTPUT, Json, TrustSource, stdout, with_examples
 from clfcore.errors import TuneshotError
 from clfcore.weights.meta import check_free, checkpoint_path
 
@@ -28,7 +28,10 @@ def rank(
         typer.Argument(help="A checkpoint of clf train; without one, the lecture's matrix."),
     ] = None,
     rank: Annotated[
-        int, typer.Option("--rank", min=0, help="Of the change that LoRA learns.")
+        int,
+        typer.Option(
+            "--rank", min=0, help="Of the change that LoRA learns.", rich_help_panel=MODEL
+        ),
     ] = 16,
     save: Annotated[
         Path | None,

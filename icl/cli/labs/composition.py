@@ -8,13 +8,14 @@ import typer
 from clfcore.cli import terminal
 from clfcore.cli.options import with_config
 from clfcore.cli.terminal import Json, stdout, with_examples
-from icl.cli.options import ModelChoice
+from icl.cli.options import LM, ModelChoice
 from icl.prompt.composition import LAYERS, Layer, bits_of
 from icl.prompt.free_prompts import FREE_PROMPTS
 
 PROMPT = FREE_PROMPTS["function_composition"]
 # Languages that the prompt shows, each in g(x), f(g) and f(g(x)), and those it asks about.
 DOMAIN = len(PROMPT.examples) // 3 + len(PROMPT.questions)
+LAYER = "The layer"  # heading of --help
 
 
 @with_examples("", "--ask", "--heads 32 --width 4096 --precision 8 --domain 100000 --json")
@@ -22,14 +23,28 @@ DOMAIN = len(PROMPT.examples) // 3 + len(PROMPT.questions)
 def composition(
     *,
     models: ModelChoice,
-    heads: Annotated[int | None, typer.Option(min=1, help="H, of another model.")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="d, of another model.")] = None,
-    precision: Annotated[int, typer.Option(min=1, help="p, bits of a number.")] = 16,
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="H, of another model.", rich_help_panel=LAYER)
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(min=1, help="d, of another model.", rich_help_panel=LAYER)
+    ] = None,
+    precision: Annotated[
+        int, typer.Option(min=1, help="p, bits of a number.", rich_help_panel=LAYER)
+    ] = 16,
     domain: Annotated[
-        int, typer.Option(min=2, help="n, values that are kept apart; default: the prompt's.")
+        int,
+        typer.Option(
+            min=2,
+            help="n, values that are kept apart; default: the prompt's.",
+            rich_help_panel=LAYER,
+        ),
     ] = DOMAIN,
     ask: Annotated[
-        bool, typer.Option("--ask", help="Ask the language model the six questions, too.")
+        bool,
+        typer.Option(
+            "--ask", help="Ask the language model the six questions, too.", rich_help_panel=LM
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

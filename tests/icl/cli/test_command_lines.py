@@ -58,7 +58,7 @@ def test_every_option_stands_under_a_heading_of_its_own_kind(command, words):
 # Options under Messages and The task, and all that take a path.
 READ_A_TABLE = {"--data", "--val", "--test", "--also", "--file", "--pool", "--task"}
 READ_NO_TABLE = {"--text-column", "--label-column", "--part", "--from", "--folder", "--checkpoint",
-                 "--out", "out", "--tensorboard"}  # fmt: skip
+                 "--out", "out", "--tensorboard", "folder", "--save"}  # fmt: skip
 TUNES = {"icl train"}  # the weights of its --lm
 NAME_A_TASK = {"tuneshot compare", "tuneshot votes export"}  # their --task is no file
 
@@ -93,6 +93,7 @@ def test_the_model_that_finds_similar_messages_can_be_chosen(words):
     }
 
 
+CONTINUE = ("complete", "composition")  # plain text
 SERVED = {"--base-url", "--timeout", "--requests-a-minute", "--logprobs"}
 
 
@@ -103,7 +104,7 @@ def test_wherever_a_model_is_asked_it_may_be_one_on_a_server(command, words):
     options = {name for option in command.params for name in option.opts}
     if options & {"--lm", "--lms"}:
         assert options >= SERVED
-        assert "--chat" in options or words[-1] == "complete"  # which continues plain text
+        assert "--chat" in options or words[-1] in CONTINUE
 
 
 @pytest.mark.parametrize("module", [clf, icl, tuneshot])
@@ -189,6 +190,13 @@ MISTAKES = {
     "icl classify --selector knn_prompting --set anchors=2 hi": "chooses from anchors=2 messages",
     "icl evaluate --limit 0": "Invalid value for '--limit'",
     "icl complete nothing hi": "unknown prompt 'nothing'",
+    "icl composition --heads 3": "give both",
+    "icl composition --ask --lm /missing": "is not there; give a Hugging Face folder",
+    "clf attention hi --checkpoint missing": "no checkpoint at missing",
+    "clf attention hi --base /missing": "is not there; give a Hugging Face folder",
+    "clf cost --parameters many": "such as 135M, 4B",
+    "clf rank missing": "no checkpoint at missing",
+    "clf rank --save cut": "name its FOLDER",
     "icl grid --tasks nothing --selectors topk": "unknown task 'nothing'",
     "icl grid --tasks sms_spam --selectors nothing": "unknown selector 'nothing'",
     "icl grid --tasks sms_spam --selectors topk --k two": "--k wants numbers",
