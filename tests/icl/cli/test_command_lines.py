@@ -58,8 +58,10 @@ def test_every_option_stands_under_a_heading_of_its_own_kind(command, words):
 # Options under Messages and The task, and all that take a path.
 READ_A_TABLE = {"--data", "--val", "--test", "--also", "--file", "--pool", "--task"}
 READ_NO_TABLE = {"--text-column", "--label-column", "--part", "--from", "--folder", "--checkpoint",
-                 "--out", "out", "--tensorboard", "folder", "--save"}  # fmt: skip
-TUNES = {"icl train"}  # the weights of its --lm
+                 "--out", "out", "--tensorboard", "folder", "--save",
+                 "--document"}  # fmt: skip
+TUNES = {"icl train", "clf align"}  # the weights of its --lm
+OWN_COLUMNS = {"clf align"}  # its --data has columns that no other table has
 NAME_A_TASK = {"tuneshot compare", "tuneshot votes export"}  # their --task is no file
 
 
@@ -79,6 +81,8 @@ def test_what_reads_a_table_can_be_told_its_columns(command, words):
     tables = about_data & READ_A_TABLE
     if " ".join(words) in NAME_A_TASK:
         tables -= {"--task"}
+    if " ".join(words) in OWN_COLUMNS:
+        tables -= {"--data"}
     assert ({"--text-column", "--label-column"} <= named) == bool(tables)
 
 
