@@ -120,7 +120,30 @@ def _load(
         )
     if not ours:
         check_finite(place, model.state_dict())
+        _check_tokens(place, tokenizer, model)
     return tokenizer, model.eval()
+
+
+def _check_tokens(place: str | Path, tokenizer: Any, model: Any) -> None:  # noqa: ANN401
+    """Refuses a tokenizer that writes tokens which the model does not have.
+
+    Special ones that nobody writes, such as one for pictures, may be beyond it.
+    """
+    special = set(tokenizer.all_special_ids)
+    special |= {row for row, token in tokenizer.added_tokens_decoder.items() if token.special}
+    written = {row for row in tokenizer.get_vocab().values() if row not in special}
+    known = model.get_input_embeddings().weight.shape[0]
+    if strange := sorted(row for row in written.union(tokenizer("a").input_ids) if row >= known):
+        raise TuneshotError(
+            f"{place}: the tokenizer has a token of the number {strange[0]:,}, and the model knows "
+            f"{known:,}; copy the folder again"
+        )
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    if not all(type(end) is int for end in (ends if isinstance(ends, list) else [ends or 0])):
+        raise TuneshotError(
+            f"{place}: generation_config.json has {shortened_repr(ends)} for eos_token_id; it has "
+            "to be a whole number, or a list of them"
+        )
 
 
 def found_folder(place: str | Path) -> Path | None:

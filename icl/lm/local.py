@@ -128,7 +128,7 @@ class LocalLM(Shared):
         with self._lock:
             ids = self._ids(prompt)
             tails = self._tails(prompt, ids, continuations)
-            self._check_length(len(ids) + max((len(tail) - 1 for tail in tails), default=0))
+            self._check_ids(ids, max((len(tail) - 1 for tail in tails), default=0))
             first = len(ids) if since is None else self._first(prompt, ids, since)
             # What comes after ids[first - 1] is ids[first]; after the last, the continuations.
             log_p, cache = self._after(prompt, ids, len(ids) + 1 - first)
@@ -145,7 +145,7 @@ class LocalLM(Shared):
     def next_tokens(self, prompt: PromptText) -> np.ndarray:
         with self._lock:
             ids = self._ids(prompt)
-            self._check_length(len(ids))
+            self._check_ids(ids)
             log_p, _ = self._after(prompt, ids)
             return np.asarray(log_p[-1].cpu())
 
@@ -154,7 +154,7 @@ class LocalLM(Shared):
     ) -> Generation:
         with self._lock:
             ids = self._ids(prompt)
-            self._check_length(len(ids))
+            self._check_ids(ids)
             log_p, cache = self._after(prompt, ids)
             tokens: list[int] = []
             text = ""
@@ -243,7 +243,13 @@ class LocalLM(Shared):
             )["input_ids"]
         )
 
-    def _check_length(self, tokens: int) -> None:
+    def _check_ids(self, ids: list[int], more: int = 0) -> None:
+        if ids and max(ids) >= self._model.get_input_embeddings().weight.shape[0]:
+            raise TuneshotError(
+                f"the chat template of {self.name} writes a token that the model does not have; "
+                "use plain prompts"
+            )
+        tokens = len(ids) + more
         if not 1 <= tokens <= self._window:
             raise TuneshotError(
                 f"{self.name} reads 1 to {self._window:,} tokens, and this prompt has {tokens:,}; "

@@ -12,6 +12,7 @@ import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -541,6 +542,26 @@ def config(**changes: Any) -> Harm:
     return harm
 
 
+def tokens(change: Callable[[dict[str, Any]], object]) -> Harm:
+    """Another vocabulary in tokenizer.json."""
+
+    def harm(folder: Path) -> None:
+        record = json.loads((folder / "tokenizer.json").read_bytes())
+        change(record["model"]["vocab"])
+        put(folder / "tokenizer.json", json.dumps(record))
+
+    return harm
+
+
+def other_fields(name: str, **changes: Any) -> Harm:
+    def harm(folder: Path) -> None:
+        put(folder / name, json.dumps(json.loads((folder / name).read_bytes()) | changes))
+
+    return harm
+
+
+generation = partial(other_fields, "generation_config.json")
+settings_of_tokenizer = partial(other_fields, "tokenizer_config.json")
 _EMBEDDING = "model.embed_tokens.weight"
 FOLDERS: dict[str, Harm] = {
     "config.json is missing": instead("config.json", lambda path: None),
@@ -619,6 +640,33 @@ FOLDERS: dict[str, Harm] = {
         "tokenizer_config.json", lambda path: path.symlink_to("/dev/zero")
     ),
     "generation_config.json is a pipe": instead("generation_config.json", os.mkfifo),
+    "generation_config.json is a list": raw("generation_config.json", "[]"),
+    "generation_config.json is deep": raw("generation_config.json", _NESTED),
+    "generation ends at a text": generation(eos_token_id="evil"),
+    "generation ends at lists": generation(eos_token_id=[[1], [2]]),
+    "generation ends at an object": generation(eos_token_id={"a": 1}),
+    "generation ends at a fraction": generation(eos_token_id=[1.5]),
+    "a token's number is beyond the weights": tokens(lambda t: t.update(spam=10**6)),
+    "a token's number has 40 bits": tokens(lambda t: t.update(spam=2**40)),
+    "a token's number is negative": tokens(lambda t: t.update(spam=-1)),
+    "a token's number is a text": tokens(lambda t: t.update(spam="one")),
+    "a token's number is a fraction": tokens(lambda t: t.update(spam=1.5)),
+    "there is no token": tokens(lambda t: t.clear()),
+    "the model knows one token fewer": weights(
+        lambda s: (s.update({_EMBEDDING: s[_EMBEDDING][:-1].clone()}), s.pop("lm_head.weight", 0))
+    ),
+    "a special token is a number": settings_of_tokenizer(eos_token=5),
+    "a special token is an object": settings_of_tokenizer(bos_token={"evil": True}),
+    "the tokenizer is code of its own": settings_of_tokenizer(
+        tokenizer_class="Evil", auto_map={"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+    ),
+    "an added token is a text": settings_of_tokenizer(added_tokens_decoder={"7": "evil"}),
+    "an added token's number is a word": settings_of_tokenizer(
+        added_tokens_decoder={"evil": {"content": "x"}}
+    ),
+    "an added token is beyond the weights": settings_of_tokenizer(
+        added_tokens_decoder={"10000": {"content": "win", "special": False}}
+    ),
 }  # fmt: skip
 
 
