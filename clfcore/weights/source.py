@@ -9,7 +9,8 @@ from clfcore.errors import TuneshotError
 from clfcore.model.spec import GPT_PRESETS, MINI
 from clfcore.paths import expanded
 from clfcore.weights.untrusted.files import check_file_of
-from clfcore.weights.untrusted.folder import check_folder
+from clfcore.weights.untrusted.folder import check_folder, check_folder_finite
+from clfcore.weights.untrusted.gguf import check_gguf
 
 # The published models; any other name is taken as a Hugging Face repository or a local folder.
 REPOSITORIES = {
@@ -55,9 +56,11 @@ def check_source(source: str, network: bool = True) -> None:
     if source.endswith(".gguf"):
         if not os.path.isfile(expanded(source)):
             raise TuneshotError(f"there is no file {source}; give a GGUF file, a folder or a name")
+        check_gguf(expanded(source))
         return
     if os.path.isdir(folder := expanded(source)):
         check_folder(folder)
+        check_folder_finite(folder)
     find_file(source, "config.json", network)
 
 

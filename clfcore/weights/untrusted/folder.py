@@ -11,7 +11,7 @@ from clfcore.json_text import shortened_repr
 from clfcore.model.spec import MOST_LAYERS
 from clfcore.weights.untrusted.files import check_file_of, check_memory, read_object
 from clfcore.weights.untrusted.pickled import check_pickled
-from clfcore.weights.untrusted.tensors import read_header
+from clfcore.weights.untrusted.tensors import check_finite_file, read_header
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +67,17 @@ def check_folder(folder: Path) -> int:
             tensors += MOST_LAYERS  # it does not say before it is opened
     _check_counts(folder, config, tensors or MOST_LAYERS)
     return sizes
+
+
+def check_folder_finite(folder: Path) -> None:
+    """Refuses weights in safetensors files that are not all finite numbers: a second a gigabyte.
+
+    Raises:
+        TuneshotError: naming the first tensor that has others.
+    """
+    for name in weight_files(folder):
+        if name.endswith(".safetensors"):
+            check_finite_file(folder / name)
 
 
 def check_made(place: object, model: "nn.Module", stored: int) -> None:

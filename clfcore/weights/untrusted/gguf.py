@@ -16,12 +16,14 @@ from clfcore.errors import TuneshotError
 from clfcore.json_text import shortened_repr
 from clfcore.model.spec import MOST_LAYERS
 from clfcore.weights.untrusted.files import check_file, check_memory
+from clfcore.weights.untrusted.tensors import is_finite_at
 
 _MOST_HEADER = 200_000_000  # bytes
 _MOST_ENTRIES = 10_000
 _MOST_TENSORS = 100_000
 _MOST_VALUES = 3_000_000  # of lists; the largest vocabulary has a quarter of a million tokens
 _STRING, _ARRAY = 8, 9
+_FLOATS = {0: "F32", 1: "F16", 28: "F64", 30: "BF16"}  # types of tensors
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q",
             12: "d"}  # fmt: skip
 
@@ -38,7 +40,7 @@ def check_gguf(path: Path) -> int:
     size = check_file(path)
     try:
         with path.open("rb") as file:
-            weights = _Header(file, size).check()
+            weights = _Header(file, size).check(path)
     except (OSError, ValueError, struct.error) as error:
         raise TuneshotError(
             f"cannot load the language model {str(path)!r}: it is no GGUF file, or damaged "
@@ -62,8 +64,11 @@ class _Header:
     size: int
     values: int = 0
 
-    def check(self) -> int:
-        """Reads all but the weights; how many of them there are.
+    def check(self, path: Path) -> int:
+        """Reads all but the weights, of which those that are floats are looked at.
+
+        Returns:
+            How many weights there are.
 
         Raises:
             ValueError, struct.error: something contradicts something else.
@@ -73,9 +78,11 @@ class _Header:
         version, tensors, entries = self._numbers("IQQ")
         if version not in (2, 3):
             raise ValueError(f"its version is {version}")
-        if tensors > _MOST_TENSORS or entries > _MOST_ENTRIES:
+        if not 0 < tensors <= _MOST_TENSORS or entries > _MOST_ENTRIES:
             raise ValueError(f"it names {tensors:,} tensors and {entries:,} entries")
         about = dict(self._entry() for _ in range(entries))
+        if not isinstance(about.get("general.architecture"), str):
+            raise ValueError("it does not say which architecture it has")
         alignment = about.get("general.alignment", 32)
         if type(alignment) is not int or not 1 <= alignment <= 2**20:
             raise ValueError(f"its alignment is {shortened_repr(alignment)}")
@@ -84,7 +91,7 @@ class _Header:
             raise ValueError("a tensor is named twice")
         begin = -(-self.file.tell() // alignment) * alignment
         end = 0
-        for name, (_, first, length) in sorted(places.items(), key=lambda each: each[1][1]):
+        for name, (_, _, first, length) in sorted(places.items(), key=lambda each: each[1][2]):
             if first < end or begin + first + length > self.size:
                 raise ValueError(f"{shortened_repr(name)} is not inside the file")
             end = first + length
@@ -92,10 +99,13 @@ class _Header:
         for name, value in about.items():
             if name.endswith(".block_count") and (value != len(blocks) or value > MOST_LAYERS):
                 raise ValueError(f"it has {len(blocks):,} blocks, not {shortened_repr(value)}")
-        return sum(count for count, _, _ in places.values())
+        for name, (count, kind, first, _) in places.items():
+            if kind in _FLOATS and not is_finite_at(path, _FLOATS[kind], begin + first, count):
+                raise ValueError(f"{shortened_repr(name)} has weights that are not finite numbers")
+        return sum(count for count, *_ in places.values())
 
-    def _tensors(self, count: int) -> Iterator[tuple[str, int, int, int]]:
-        """Name, number of weights, first byte and length of each tensor."""
+    def _tensors(self, count: int) -> Iterator[tuple[str, int, int, int, int]]:
+        """Name, number of weights, type, first byte and length of each tensor."""
         from gguf import GGML_QUANT_SIZES
 
         sizes = {int(kind): pair for kind, pair in GGML_QUANT_SIZES.items()}
@@ -111,7 +121,7 @@ class _Header:
             weights, (block, length) = math.prod(shape), sizes[kind]
             if not weights or shape[0] % block:
                 raise ValueError(f"{shortened_repr(name)} has the shape {shape}")
-            yield name, weights, first, weights // block * length
+            yield name, weights, kind, first, weights // block * length
 
     def _entry(self) -> tuple[str, Any]:
         name = self._text()

@@ -21,7 +21,13 @@ from clfcore.types import without_lone_surrogates
 from icl.chat.store.schema import prepare
 
 CONNECT_TIMEOUT_SECONDS = 5.0
-DAMAGED = ("malformed", "not a database")  # in what SQLite says
+# In what SQLite says.
+DAMAGED = ("malformed", "not a database")
+NO_ROOM = ("disk is full", "readonly database", "read-only", "disk I/O error", "unable to open")
+
+
+class CannotStoreError(TuneshotError):
+    """The database's disk is full or may not be written: a start without it makes sense."""
 
 
 def database_url(folder: Path) -> URL:
@@ -108,6 +114,7 @@ def create_tables(url: URL) -> None:
     """Makes the database ready, whether or not an event loop is running.
 
     Raises:
+        CannotStoreError: its disk is full, or may not be written.
         TuneshotError: it is damaged, cannot be used, or a newer version made it.
     """
 
@@ -133,7 +140,9 @@ def create_tables(url: URL) -> None:
     except Exception as error:  # drivers raise their own kinds while connecting
         if any(words in str(error) for words in DAMAGED):
             raise _damaged(url, reason(error)) from error
-        raise TuneshotError(
+        no_room = isinstance(error, OSError) or any(words in str(error) for words in NO_ROOM)
+        own_file = url.get_backend_name() == "sqlite"
+        raise (CannotStoreError if own_file and no_room else TuneshotError)(
             f"cannot use the database {url.render_as_string()} ({reason(error)}); "
             "check TUNESHOT_DATA and TUNESHOT_DATABASE_URL"
         ) from error

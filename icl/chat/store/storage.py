@@ -1,6 +1,7 @@
 """Where chats are kept: in a database for people who are logged in; without a login, nowhere."""
 
 import functools
+import logging
 
 import chainlit as cl
 import chainlit.server as server
@@ -13,10 +14,12 @@ from starlette.routing import Route
 from icl.chat.language import say
 from icl.chat.login import cookies
 from icl.chat.store.chat_store import ChatStore, incomplete_threads
-from icl.chat.store.database import database_url
+from icl.chat.store.database import CannotStoreError, database_url
 from icl.chat.store.files import ROUTE, ElementFiles
 from icl.session.data_folder import data_dir, secret
 from icl.session.login_codes import login_configured
+
+log = logging.getLogger("tuneshot")
 
 
 def install() -> None:
@@ -35,6 +38,9 @@ def install() -> None:
 def data_layer() -> ChatStore | None:
     """What keeps chats, or ``None`` without a login.
 
+    Where its disk is full or read-only, nothing is kept, and a line in the log says so: visitors
+    are answered all the same.
+
     Raises:
         TuneshotError: the login is set up wrongly; the data directory or the database cannot be
             used, or a newer version made it.
@@ -42,7 +48,11 @@ def data_layer() -> ChatStore | None:
     if not login_configured():
         return None
     folder = data_dir()
-    return ChatStore(database_url(folder), ElementFiles(folder / "elements", secret("files")))
+    try:
+        return ChatStore(database_url(folder), ElementFiles(folder / "elements", secret("files")))
+    except CannotStoreError as error:
+        log.warning("no chats are kept until the next start: %s", error)
+        return None
 
 
 async def kept_file(request: Request) -> Response:

@@ -22,6 +22,7 @@ from clfcore.fine_tuned import FineTuned
 from clfcore.paths import files_sha256
 from clfcore.weights.language_model import load_transformer
 from clfcore.weights.meta import read_meta
+from clfcore.weights.source import check_source
 from clfcore.weights.storage import COMPACT
 from clfcore.weights.untrusted.gguf import check_gguf
 from tests.support import hostile
@@ -138,8 +139,17 @@ def test_a_hostile_gguf_file_is_one_line(good, tmp_path, harm, capfd):
     harm(path)
     capfd.readouterr()
     the_line(load_transformer, str(path), "AutoModelForCausalLM")
-    told = capfd.readouterr().err  # nobody is asked to wait for a file that contradicts itself
-    assert told in ("", "converting it (20 seconds or more)…\n")
+    assert capfd.readouterr().err == ""  # nobody is asked to wait for it
+
+
+@each({name: hostile.FOLDERS[name] for name in ("a weight is NaN", "a weight is infinite")})
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_weights_that_are_no_numbers_are_seen_before_torch_is_needed(good, tmp_path, harm, dtype):
+    folder = copy(good / "llama", tmp_path / "it")
+    hostile.weights(lambda s: s.update({name: w.to(dtype) for name, w in s.items()}))(folder)
+    check_source(str(folder))
+    harm(folder)
+    assert "are not finite numbers" in the_line(check_source, str(folder))
 
 
 def test_a_file_that_may_not_be_read_is_one_line(good, tmp_path, monkeypatch):
