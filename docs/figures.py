@@ -315,6 +315,33 @@ def ranks() -> list[str]:
     return lines
 
 
+def quantization() -> list[str]:
+    """gpt2-mini in every scheme, beside what it was and beside weights in another order."""
+    rows = [
+        "| stored as | of | MB | weight error | change of probability | answers changed | accuracy "
+        "| AUC |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+
+    def row(name: str, scope: str, of: dict[str, Any]) -> None:
+        size = "" if of["bytes"] is None else f"{of['bytes'] / 1e6:.1f}"
+        cells = [
+            name, scope, size, percent(of["weight_error"]), f"{of['probability_change']:.4f}",
+            str(of["answers_changed"]), percent(of["accuracy"]), f"{of['auc']:.3f}",
+        ]  # fmt: skip
+        rows.append(f"| {' | '.join(cells)} |")
+
+    everything = records("quantization")
+    for baseline in dict.fromkeys(record["baseline"] for record in everything):
+        found = [record for record in everything if record["baseline"] == baseline]
+        row(f"**{baseline}**", "", found[0]["models"]["before"])
+        for record in found:
+            row(f"`{record['scheme']}`", record["scope"], record["models"]["after"])
+        for scope, of in {each["scope"]: each["models"]["shuffled"] for each in found}.items():
+            row("*shuffled*", scope, of)
+    return rows
+
+
 PAGES = {
     DOCS.parent / "README.md": (quality, unlike, speed),
     DOCS / "gpt2-mini.md": (all_sets,),
@@ -323,6 +350,7 @@ PAGES = {
     DOCS / "few-shot.md": (defaults,),
     DOCS / "serving.md": (load,),
     DOCS / "labs/rank.md": (ranks,),
+    DOCS / "labs/quantization.md": (quantization,),
     DOCS / "fine-tuning.md": (configurations, tried, few_labels, growth, experiments),
 }
 

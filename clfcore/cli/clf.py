@@ -20,9 +20,11 @@ from clfcore.cli.labs.align import align
 from clfcore.cli.labs.attention import attention
 from clfcore.cli.labs.cost import cost
 from clfcore.cli.labs.pretrain import pretrain
+from clfcore.cli.labs.quantize import quantize
 from clfcore.cli.labs.rank import rank
 from clfcore.cli.labs.sample import sample
 from clfcore.cli.options import with_config
+from clfcore.cli.parts import check_part, part_of
 from clfcore.cli.terminal import (
     MODEL,
     OUTPUT,
@@ -39,7 +41,7 @@ from clfcore.cli.terminal import (
 from clfcore.cli.train import BaseName, train
 from clfcore.data.columns import MESSAGES, Columns
 from clfcore.data.messages import DataSource
-from clfcore.errors import TuneshotError, unknown_choice
+from clfcore.errors import TuneshotError
 from clfcore.model.spec import GPT_PRESETS, MINI
 from clfcore.weights.meta import (
     BUNDLED,
@@ -66,10 +68,9 @@ app.command()(align)
 app.command()(attention)
 app.command()(cost)
 app.command()(pretrain)
+app.command()(quantize)
 app.command()(rank)
 app.command()(sample)
-
-PARTS = ("train", "val", "test", "all")
 
 
 def main() -> None:
@@ -176,8 +177,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Accuracy, recall, calibration and more on labelled messages, with intervals."""
-    if part not in (None, *PARTS):
-        raise unknown_choice("part", part, PARTS)
+    check_part(part)
     path = checkpoint_path(checkpoint, trust_source)  # before the messages are read
     messages = source.remembering(trained_columns(path)).load()
     from clfcore.data.split import content_hash
@@ -185,16 +185,11 @@ def evaluate(
 
     model = load_fine_tuned(path, trust_source)
     trained_on = model.meta.about.get("data", {})
-    if part is None:  # a figure on its own training messages would say nothing
-        part = "test" if trained_on.get("sha256") == content_hash(messages.examples) else "all"
-    examples = messages.examples
+    part, examples = part_of(messages, trained_on, part)
     if part == "all" and trained_on.get("learned_from") == content_hash(examples):
         terminal.print_note(
             f"{model.name} has learned from these messages; ask about others: --test FILE"
         )
-    if part != "all":
-        split = messages.split(trained_on.get("split_seed", 0))
-        examples = [messages.examples[row] for row in getattr(split, part)]
     name, of = printable(model.name), printable(messages.name)
     stderr.print(f"{name} on {len(examples)} messages: {part} of {of}")
     with ProgressBars() as bars:

@@ -108,14 +108,23 @@ def training_curves(history: Sequence[StepMetrics], title: str) -> Figure:
     return figure
 
 
+def check_can_draw(path: Path) -> None:
+    """Refuses a file that no figure can be written to, before the work that is drawn in it.
+
+    Raises:
+        TuneshotError: another suffix than those of ``FORMATS``, or a folder.
+    """
+    if path.suffix.lower() not in FORMATS or path.is_dir():
+        raise TuneshotError(f"cannot draw {path}; give a file that ends in {', '.join(FORMATS)}")
+
+
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes ``figure`` as its suffix says; an older file is replaced in one step.
 
     Raises:
-        TuneshotError: another suffix than those of ``FORMATS``, or ``path`` cannot be written.
+        TuneshotError: as ``check_can_draw``, or ``path`` cannot be written.
     """
-    if path.suffix.lower() not in FORMATS or path.is_dir():
-        raise TuneshotError(f"cannot draw {path}; give a file that ends in {', '.join(FORMATS)}")
+    check_can_draw(path)
     with atomic_write(path) as new, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a character that the font lacks is a box
         figure.savefig(new, dpi=_DPI)

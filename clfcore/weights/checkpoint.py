@@ -40,8 +40,8 @@ from clfcore.weights.storage import (
     AS_FLOATS,
     Storage,
     check_stored,
-    floats_per_byte,
     from_stored,
+    memory_per_byte,
     to_stored,
 )
 from clfcore.weights.untrusted.files import check_file_of, check_memory
@@ -153,7 +153,7 @@ def load_checkpoint(folder: Path, trust_source: bool = False) -> Loaded:
     else:
         check_stored(path, header, scheme)
     # The file's memory, and the model's.
-    check_memory(path, (1 + floats_per_byte(scheme)) * path.stat().st_size)
+    check_memory(path, (1 + memory_per_byte(scheme)) * path.stat().st_size)
     state = read_tensors(path)
     if scheme != FLOAT32:
         state = from_stored(path, state, scheme)

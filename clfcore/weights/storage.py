@@ -172,8 +172,8 @@ def _fits(tensor: Stored, part: str, scheme: Scheme | None, parts: Collection[st
     return part in scales and tensor.dtype == scales[part][0] and len(tensor.shape) == 1
 
 
-def floats_per_byte(scheme: str) -> int:
-    """How many times the size of its file a model's float32 weights have at most."""
+def memory_per_byte(scheme: str) -> int:
+    """How many bytes of float32 weights a byte of such a file becomes at most."""
     return 1 if scheme == FLOAT32 else 4 * codes_in_a_byte(SCHEMES[scheme].levels)
 
 

@@ -59,7 +59,7 @@ def test_every_option_stands_under_a_heading_of_its_own_kind(command, words):
 READ_A_TABLE = {"--data", "--val", "--test", "--also", "--file", "--pool", "--task"}
 READ_NO_TABLE = {"--text-column", "--label-column", "--part", "--from", "--folder", "--checkpoint",
                  "--out", "out", "--tensorboard", "folder", "--save",
-                 "--document"}  # fmt: skip
+                 "--document", "--figure"}  # fmt: skip
 TUNES = {"icl train", "clf align"}  # the weights of its --lm
 OWN_COLUMNS = {"clf align"}  # its --data has columns that no other table has
 NAME_A_TASK = {"tuneshot compare", "tuneshot votes export"}  # their --task is no file
