@@ -6,12 +6,15 @@ With ``--check`` nothing is written; the exit status is 1 if a page is out of da
 """
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
 from clfcore.analysis.rank import Change, at_random, missed
 from clfcore.evaluation.intervals import Share, paired_over_seeds
@@ -199,6 +202,52 @@ def few_labels() -> list[str]:
     return lines
 
 
+MOST_DRAWS_LISTED = 4  # of more, the mean is told with its interval
+
+
+def pretraining() -> list[str]:
+    """gpt2-mini before and after one pass over unlabelled messages; means over seeds."""
+    runs = records("pretraining")
+    (counting,) = (run for run in runs if run["start"] == "counting tokens")
+    learned = [run for run in runs if "held_out" in run]
+    lines = [
+        "| held-out messages | loss (nats) | perplexity |",
+        "|---|---|---|",
+        f"| all tokens alike | {math.log(50257):.2f} | 50,257 |",
+    ]
+    rows = {
+        name: mean(run["held_out"][when]["loss"] for run in learned)
+        for name, when in (("gpt2-mini as it is", "before"), ("after one pass", "after"))
+    }
+    rows["counting the tokens of the same messages"] = counting["loss"]
+    lines += [f"| {name} | {loss:.2f} | {math.exp(loss):,.0f} |" for name, loss in rows.items()]
+    lines += [
+        "",
+        "| 32 labels | draws | before | after | points gained (95 %, or each draw) |",
+        "|---|---|---|---|---|",
+    ]
+    for way in learned[0]["classified"]:
+        before, after = (
+            {each["seed"]: each["accuracy"] for run in runs if run["start"] == start
+             for each in run["classified"][way]}
+            for start in ("gpt2-mini", "gpt2-mini, continued")
+        )  # fmt: skip
+        gains = [100 * (after[draw] - before[draw]) for draw in after]
+        gained = ", ".join(f"{gain:+.1f}" for gain in gains)
+        if len(gains) > MOST_DRAWS_LISTED:
+            half = student.ppf(0.975, len(gains) - 1) * stdev(gains) / len(gains) ** 0.5
+            gained = f"{mean(gains):+.1f} ± {half:.1f}"
+        cells = [
+            way,
+            str(len(gains)),
+            percent(mean(before[draw] for draw in after)),
+            percent(mean(after.values())),
+            gained,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def growth() -> list[str]:
     """How cost grows, from the benchmark's records without a goal."""
     lines = ["### How cost grows", "", "| measured | value |", "|---|---|"]
@@ -345,6 +394,7 @@ def quantization() -> list[str]:
 PAGES = {
     DOCS.parent / "README.md": (quality, unlike, speed),
     DOCS / "gpt2-mini.md": (all_sets,),
+    DOCS / "labs/pretraining.md": (pretraining,),
     DOCS / "in-context-learning.md": (laboratory,),
     DOCS / "grid.md": (grid,),
     DOCS / "few-shot.md": (defaults,),

@@ -22,7 +22,7 @@ from tests.support.tiny import tiny, toy_data
 
 
 class Sharding:
-    """What ``fit`` uses of Accelerate."""
+    """What training uses of Accelerate."""
 
     distributed_type = "FSDP"
     device = torch.device("cpu")
@@ -39,6 +39,9 @@ class Sharding:
         for group in optimizer.param_groups:
             group["params"] = [new[old[weight]] for weight in group["params"]]
         return model, optimizer
+
+    def main_process_first(self):
+        return nullcontext()
 
     def no_sync(self, model):
         return nullcontext()

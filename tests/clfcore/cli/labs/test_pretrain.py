@@ -10,24 +10,40 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from clfcore.cli.clf import main
-from tests.support.doubles import save_tiny_trunk
+from clfcore.model.gpt import GPTModel
+from clfcore.model.spec import GPTConfig
+from clfcore.pretraining.language_model import load_writing_base
+from clfcore.pretraining.recipe import pretrain
+from clfcore.weights.pretrained import save_gpt2
+from tests.docs.test_labs import commands
+from tests.support.two_shards_pretraining import CONFIG, TEXTS
 
-TEXT = "".join(f"see you at {n}, and bring {n + 1} friends\n" for n in range(40))
+ROOT = Path(__file__).parents[4]
+
+BOOK = "".join(f"see you at {n}, and bring {n + 1} friends\n" for n in range(40))
+LABELLED = (("ham", "see you"), ("spam", "win a prize"))
 
 
 @pytest.fixture(scope="module")
 def tiny_base(tmp_path_factory):
-    return save_tiny_trunk(tmp_path_factory.mktemp("tiny"))
+    return small_base(tmp_path_factory.mktemp("tiny") / "base", positions=32, width=32)
+
+
+def small_base(folder, positions, width):
+    torch.manual_seed(0)
+    save_gpt2(folder, GPTModel(GPTConfig(50257, positions, width, n_heads=2, n_layers=2)))
+    return folder
 
 
 @pytest.fixture
 def clf(command, tmp_path, monkeypatch):
     """Runs ``clf`` in a folder with a text of forty lines."""
     monkeypatch.chdir(tmp_path)
-    Path("book.txt").write_text(TEXT)
+    Path("book.txt").write_text(BOOK)
     return lambda *words: command(main, "clf", *words)
 
 
@@ -49,13 +65,27 @@ def test_a_base_is_taught_written_down_and_used(clf, tiny_base):
     line = clf("sample", "out", "see you", "--tokens", "5", "--seed", "1", "--json")[1]
     assert json.loads(line)["text"] == texts[0].removeprefix("see you").removesuffix("\n")
 
-    rows = [f"{label}\t{text} {n}\n" for n in range(12) for label, text in
-            (("ham", "see you"), ("spam", "win a prize"))]  # fmt: skip
+    rows = [f"{label}\t{text} {n}\n" for n in range(12) for label, text in LABELLED]
     Path("sms").write_text("".join(rows))
     status, out, err = clf("train", "--base", "out", "--data", "sms", "--epochs", "1",
                            "--layers", "last_layer", "--out", "classifier")  # fmt: skip
     assert status == 0, err
     assert "checkpoint: classifier" in out
+
+
+def test_the_commands_of_the_page_work_one_after_the_other(clf, tmp_path):
+    """With a smaller base, and with texts and messages of which there are fewer."""
+    small_base(tmp_path / "small", positions=64, width=8)
+    rows = [f"{label}\t{text} {n}\n" for n in range(12) for label, text in LABELLED]
+    Path("sms").write_text("".join(rows))
+    page = (ROOT / "docs/labs/pretraining.md").read_text(encoding="utf-8")
+    for program, *words in commands(page):
+        assert program == "clf"
+        name, *options = ("small" if word == "gpt2-mini" else word for word in words)
+        more = {"pretrain": ("--data", "book.txt"), "train": ("--data", "sms")}.get(name, ())
+        status, out, err = clf(name, *options, *more)
+        assert status == 0, err
+        assert out
 
 
 def test_what_is_written_steers_no_terminal(tiny_base, monkeypatch):
@@ -78,12 +108,12 @@ def test_what_is_written_steers_no_terminal(tiny_base, monkeypatch):
     [
         ("\n \n", (), "book.txt holds no text"),
         ("see you\nbye\n", (), "and a block has 32; give more text, or a --block of at most"),
-        (TEXT, ("--block", "64"), "reads 32 tokens, and --block is 64"),
-        (TEXT, ("--data", "other.txt"), "there is no other.txt; give a text file"),
-        (TEXT, ("--base", "no/such/base"), "no/such/base is not there; give a Hugging Face folder"),
-        (TEXT, ("--base", "no/such/base", "--weights", "random"), "no/such/base is not there"),
-        (TEXT, ("--learning-rate", "1e30"), "choose a smaller --learning-rate"),
-        (TEXT, ("--out", "."), "exists and is not a pretrained language model"),
+        (BOOK, ("--block", "64"), "reads 32 tokens, and --block is 64"),
+        (BOOK, ("--data", "other.txt"), "there is no other.txt; give a text file"),
+        (BOOK, ("--base", "no/such/base"), "no/such/base is not there; give a Hugging Face folder"),
+        (BOOK, ("--base", "no/such/base", "--weights", "random"), "no/such/base is not there"),
+        (BOOK, ("--learning-rate", "1e30"), "choose a smaller --learning-rate"),
+        (BOOK, ("--out", "."), "exists and is not a pretrained language model"),
     ],
 )
 def test_what_goes_wrong_is_one_line_and_nothing_is_written(clf, tiny_base, text, options, said):
@@ -176,3 +206,18 @@ def test_two_processes_learn_what_one_learns(clf, tiny_base):
     for a, b in zip(one, other, strict=True):
         for figure in ("train_loss", "val_loss", "train_accuracy", "val_accuracy"):
             assert a[figure] == pytest.approx(b[figure], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_weights_in_two_shards_learn_what_whole_ones_learn(tiny_base, tmp_path):
+    """As under FSDP; the head stays tied to the embedding, and the folder holds whole weights."""
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+         "-m", "tests.support.two_shards_pretraining", str(tiny_base), str(tmp_path / "two")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        check=True, timeout=300, cwd=ROOT,
+    )  # fmt: skip
+    whole = pretrain(str(tiny_base), TEXTS, CONFIG).model.trunk.state_dict()
+    for name, weight in load_writing_base(str(tmp_path / "two")).trunk.state_dict().items():
+        if "W_key.bias" not in name:  # it moves no logit: its gradient is rounding alone
+            torch.testing.assert_close(weight, whole[name], atol=1e-4, rtol=1e-3)
