@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from clfcore.evaluation.intervals import Share
 from clfcore.evaluation.metrics import Metrics, measure
-from clfcore.types import Prediction
+from clfcore.types import Prediction, without_lone_surrogates
 from icl.batch.read import RESULT_COLUMNS, Messages, escape_formula
 
 
@@ -162,7 +162,7 @@ class BatchResult:
                 p = f"{answer.p:.4f}" if answer.label else ""
                 cells += [answer.label, p, answer.problem]
             write(map(escape_formula, cells))
-        return file.getvalue().encode("utf-8-sig")
+        return without_lone_surrogates(file.getvalue()).encode("utf-8-sig")
 
     def _asked(self, row: int) -> dict[str, str]:
         """Method -> label, empty if there is none, of the methods that could be asked."""

@@ -9,6 +9,7 @@ import uuid
 import pytest
 
 from icl.chat.patches import events, session_ids
+from tests.support import hostile_uploads
 from tests.support.lazy import lazy
 from tests.support.pages import free_port
 from tests.support.signed_in import OpenPage, Visitor, page_of_a_class
@@ -231,9 +232,8 @@ def form(name, content, mime="text/csv"):
 
 
 UPLOADS = [
-    *(form(name, b"x") for name in ("", None, "\x1b[31m.csv", "../../x.csv", "a" * 3_000 + ".csv")),
-    *(form("a.csv", b"", mime) for mime in ("text/csv", "", "\x1b[31m/csv")),
-    *(form("a.exe", b"x", "application/x-msdownload"), form("a.csv", b"x", ""), b"", b"--b"),
+    *(form(*upload) for upload in hostile_uploads.UPLOADS.values()),
+    *(form(None, b"x"), b"", b"--b", b"--b\r\n\r\n", form("a.csv", b"x", "")),
 ]
 
 
