@@ -32,7 +32,7 @@ class AlignConfig(LoopConfig):
 
     epochs: int = setting(3, "Passes over the pairs.", LOOP, bound=at_least(1))
     batch_size: int = setting(8, "Pairs in one step's pass.", LOOP, bound=at_least(1))
-    learning_rate: float = setting(2e-4, "Peak learning rate.", LOOP, bound=FINITE)
+    learning_rate: float = setting(5e-4, "Peak learning rate.", LOOP, bound=FINITE)
     schedule: str = setting(
         "cosine", "How the learning rate moves; see clf train.", LOOP, choices=SCHEDULES
     )
