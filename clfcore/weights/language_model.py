@@ -22,6 +22,7 @@ from clfcore.paths import cache_dir, carried_file, expanded
 from clfcore.weights.untrusted.folder import check_folder, check_made
 from clfcore.weights.untrusted.gguf import check_gguf
 from clfcore.weights.untrusted.tensors import check_finite
+from clfcore.weights.untrusted.tokenizer import check_tokenizer
 
 CONFIG = "AutoConfig"  # a kind of ``load_transformer`` without weights
 _BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the cache
@@ -103,6 +104,8 @@ def _load(
             "whole number, 1 or more"
         )
     tokenizer = transformers.AutoTokenizer.from_pretrained(place, **given)
+    if not ours:
+        check_tokenizer(place, tokenizer)
     if kind == CONFIG:
         return tokenizer, config
     auto = getattr(transformers, kind)

@@ -17,6 +17,7 @@ import numpy as np
 
 from clfcore.config import DEFAULT_LM
 from clfcore.errors import TuneshotError
+from clfcore.json_text import shortened_repr
 from clfcore.model.precision import resolve
 from clfcore.types import without_lone_surrogates
 from icl.lm.base import Generation, PromptText, Scored, checked_prompt_limit
@@ -98,6 +99,25 @@ class LocalLM(Shared):
         self._ends = {self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
         self._kept: list[tuple[list[int], DynamicCache]] = []  # newest first
         self._lock = RLock()
+        self._check_passes()
+
+    def _check_passes(self) -> None:
+        """Refuses a model that says nothing of the next token, or keeps nothing of what it read.
+
+        Raises:
+            TuneshotError: it is one.
+        """
+        try:
+            _, cache = self._pass([[0]], None)
+            if cache is None:
+                raise TypeError("it keeps no keys and values")
+        except TuneshotError:
+            raise
+        except Exception as error:  # other people's models: not our bug
+            raise TuneshotError(
+                f"{self.name} cannot be asked which label comes next ({shortened_repr(error)}); "
+                "choose another language model"
+            ) from error
 
     def prompt_limit(self, wanted: int = 0) -> int:
         wanted = wanted or min(USUAL_PROMPT_TOKENS, self._window)

@@ -3,6 +3,7 @@
 Each entry of a table is a sentence and a function that makes a good folder or file hostile.
 """
 
+import base64
 import io
 import json
 import os
@@ -562,6 +563,13 @@ def other_fields(name: str, **changes: Any) -> Harm:
 
 generation = partial(other_fields, "generation_config.json")
 settings_of_tokenizer = partial(other_fields, "tokenizer_config.json")
+tokenizer = partial(other_fields, "tokenizer.json")
+
+
+def replaced(old: str, new: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"String": old}, "content": new}
+
+
 _EMBEDDING = "model.embed_tokens.weight"
 FOLDERS: dict[str, Harm] = {
     "config.json is missing": instead("config.json", lambda path: None),
@@ -591,6 +599,10 @@ FOLDERS: dict[str, Harm] = {
     "it is an encoder": config(model_type="bert"),
     "it brings code of its own": config(
         model_type="evil", auto_map={"AutoConfig": "evil.Evil", "AutoModelForCausalLM": "evil.Evil"}
+    ),
+    "it has its attention from a repository": config(attn_implementation="evil/kernels"),
+    "a part of it has its experts from a repository": config(
+        text_config={"experts_implementation": {"": "evil/kernels:x"}}
     ),
     "it is quantised by a library that is not here": config(
         quantization_config={"quant_method": "awq", "bits": 4}
@@ -629,6 +641,43 @@ FOLDERS: dict[str, Harm] = {
     "its pickle runs code": lambda folder: (
         (folder / WEIGHTS).unlink(),
         torch.save({"a": Runs(f"{folder}-ran")}, folder / "pytorch_model.bin"),
+    ),
+    "its tokenizer doubles a letter thirty times": tokenizer(
+        normalizer={"type": "Sequence", "normalizers": [replaced("e", "ee")] * 30}
+    ),
+    "its tokenizer writes between all letters thirty times": tokenizer(
+        normalizer={
+            "type": "Sequence",
+            "normalizers": [{**replaced("", "x"), "pattern": {"Regex": "(?=.)"}}] * 30,
+        }
+    ),
+    "its tokenizer replaces nothing": tokenizer(normalizer=replaced("", "x")),
+    "its tokenizer puts a million letters in front": tokenizer(
+        normalizer={"type": "Prepend", "prepend": "a" * 1_000_000}
+    ),
+    "its tokenizer makes a million letters of one": tokenizer(
+        normalizer={
+            "type": "Precompiled",
+            "precompiled_charsmap": base64.b64encode(bytes(4) + b"a" * 1_000_000).decode(),
+        }
+    ),
+    "its tokenizer doubles what it writes": tokenizer(
+        decoder={"type": "Sequence", "decoders": [replaced("e", "ee")] * 30}
+    ),
+    "its tokenizer puts a million tokens around a text": tokenizer(
+        post_processor={
+            "type": "TemplateProcessing",
+            "single": [
+                {"SpecialToken": {"id": "<|end|>", "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+            ],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}],
+            "special_tokens": {
+                "<|end|>": {
+                    "id": "<|end|>", "ids": [0] * 1_000_000, "tokens": ["<|end|>"] * 1_000_000,
+                }
+            },
+        }
     ),
     "tokenizer.json is cut": cut("tokenizer.json", 100),
     "tokenizer.json is a list": raw("tokenizer.json", "[]"),

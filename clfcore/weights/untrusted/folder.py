@@ -51,6 +51,11 @@ def check_folder(folder: Path) -> int:
         )
     if config.get("transformers_weights") is not None:
         raise TuneshotError(f"{folder / CONFIG} names weights of its own; leave that out")
+    if (code := next(_repositories(config), None)) is not None:
+        raise TuneshotError(
+            f"{folder / CONFIG} names code of others, {shortened_repr(code)}, which is not run; "
+            "leave that out"
+        )
     for name in _text_files(folder):
         if (size := check_file_of(folder, name).stat().st_size) > _MOST_TEXT:
             raise TuneshotError(
@@ -137,6 +142,16 @@ def _numbers(record: dict[str, Any]) -> Iterator[tuple[str, int]]:
             yield from _numbers(value)
         elif type(value) is int:
             yield name, value
+
+
+def _repositories(record: dict[str, Any]) -> Iterator[str]:
+    """What transformers would fetch kernels from: ``attn_implementation`` and the like."""
+    for name, value in record.items():
+        texts = list(value.values()) if isinstance(value, dict) else [value]
+        if name.endswith("_implementation"):
+            yield from (text for text in texts if isinstance(text, str) and "/" in text)
+        elif isinstance(value, dict):
+            yield from _repositories(value)
 
 
 def _text_files(folder: Path) -> Iterator[str]:

@@ -1,8 +1,11 @@
+import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -377,6 +380,21 @@ def test_a_prompt_longer_than_the_window_is_one_line(lm):
             ask("x" * 1025)
     with pytest.raises(TuneshotError, match="this prompt has 0"):
         lm.generate("")
+
+
+def test_a_model_that_keeps_nothing_of_what_it_has_read_is_one_line_when_it_is_loaded(
+    folder, tmp_path
+):
+    record = json.loads((Path(folder) / "config.json").read_text()) | {"return_dict": False}
+    without_names = shutil.copytree(folder, tmp_path / "tuples")
+    (without_names / "config.json").write_text(json.dumps(record))
+    first_gpt = shutil.copytree(folder, tmp_path / "gpt")
+    size = {"vocab_size": record["vocab_size"], "n_positions": 64, "n_embd": 4, "n_layer": 1}
+    config = transformers.OpenAIGPTConfig(**size, n_head=1)
+    transformers.OpenAIGPTLMHeadModel(config).save_pretrained(first_gpt)
+    for place in (without_names, first_gpt):
+        with pytest.raises(TuneshotError, match=r"cannot be asked which label comes next \(Attr"):
+            LocalLM(str(place))
 
 
 # --- where models come from ----------------------------------------------------------------------
