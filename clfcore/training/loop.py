@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from clfcore.errors import TuneshotError
+from clfcore.json_text import shortened_repr
 from clfcore.model.batching import shuffled
 from clfcore.model.classifier import TrunkModel
 from clfcore.model.trainable import train_above_frozen
@@ -307,9 +308,24 @@ class _TrainingRun:
         tensors["random"] = torch.get_rng_state()
         return self.state
 
-    @torch.no_grad()
     def restore(self, state: TrainingState) -> None:
-        """Continues from ``state``."""
+        """Continues from ``state``.
+
+        Raises:
+            TuneshotError: it is not that of such a run.
+        """
+        try:
+            if state.step > self.total:
+                raise ValueError(f"step {state.step:,} of {self.total:,}")
+            self._restore(state)
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            raise TuneshotError(
+                f"the run to continue is damaged ({shortened_repr(error)}); start it anew, without "
+                "--resume"
+            ) from error
+
+    @torch.no_grad()
+    def _restore(self, state: TrainingState) -> None:
         self.state = state
         for name, weight in self.trained.items():
             weight.copy_(state.tensors[f"weight/{name}"])
@@ -318,6 +334,10 @@ class _TrainingRun:
                 for key in ("step", "exp_avg", "exp_avg_sq")
                 if f"moment/{name}/{key}" in state.tensors
             }
+            if any(
+                key != "step" and moment.shape != weight.shape for key, moment in moments.items()
+            ):
+                raise ValueError(f"moments of another shape for {name}")
             if moments:
                 self.optimizer.state[weight] = moments
         with warnings.catch_warnings():  # it expects the optimiser's steps in between

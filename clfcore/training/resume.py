@@ -19,9 +19,20 @@ from safetensors.torch import save_file
 from clfcore.errors import TuneshotError
 from clfcore.paths import atomic_write
 from clfcore.training.loop import StepMetrics, TrainingState
+from clfcore.weights.untrusted.tensors import check_finite
 
 # Saving may take up to this share of the time; a large model is saved less often.
 _MAX_SAVING_SHARE = 0.05
+# What a file may do to whoever reads it.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    SafetensorError,
+)
 
 
 class ResumableRun:
@@ -66,11 +77,13 @@ class ResumableRun:
             with safe_open(self.path, framework="pt") as file:
                 saved = json.loads(file.metadata()["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            run = saved.pop("run")
+            run = dict(saved.pop("run"))
             history = [StepMetrics(**step) for step in saved.pop("history")]
             saved["tally"] = tuple(saved["tally"])
             state = TrainingState(**saved, history=history, tensors=tensors)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            _check_numbers(state)
+            check_finite(self.path, tensors)
+        except _DAMAGE as error:
             raise TuneshotError(
                 f"{self.path} cannot be read ({error}); remove it and train again"
             ) from error
@@ -86,3 +99,16 @@ class ResumableRun:
         self.path.unlink(missing_ok=True)
         for scratch in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
             shutil.rmtree(scratch)  # a kill in the middle of saving left it behind
+
+
+def _check_numbers(state: TrainingState) -> None:
+    """Raises ``ValueError`` where something else stands for a number."""
+    counts = (state.step, state.examples_seen, state.since_best)
+    figures = [value for step in state.history for value in asdict(step).values()]
+    numbers = [state.best_loss, *state.tally, *(value for value in figures if value is not None)]
+    if not all(type(count) is int and count >= 0 for count in counts) or not all(
+        type(number) in (int, float) for number in numbers
+    ):
+        raise ValueError("what should be numbers are none")
+    if len(state.tally) != len(TrainingState().tally):
+        raise ValueError(f"its tally has {len(state.tally)} numbers")
