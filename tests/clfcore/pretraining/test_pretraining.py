@@ -138,7 +138,7 @@ def test_loss_and_gradients_are_those_of_transformers(layers, tmp_path):
 
 
 def test_a_pattern_that_repeats_is_learned_and_goes_on():
-    texts = [" ".join(str(1 + i % 4) for i in range(15))] * 4
+    texts = [" ".join(str(1 + i % 4) for i in range(15))] * 8
     model = small()
     objective = objective_of(model, texts, texts[:1], size=16)
     learn(model, objective, replace(QUICK, epochs=40, learning_rate=1e-2, schedule="cosine"))
