@@ -85,7 +85,7 @@ def read_lines(path: Path) -> list[Any]:
     for number, line in enumerate(raw[: _whole(raw)].splitlines(), start=1):
         try:
             records.append(json.loads(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise not_a_record(path, number) from error
     return records
 
