@@ -52,7 +52,7 @@ def examine(path: Path, every_byte: bool = False) -> tuple[State, Path]:
     if not os.path.lexists(path):
         return State.ABSENT, path
     if not os.path.lexists(note_path(path)):
-        return State.UNNOTED, path
+        return (State.UNNOTED if path.is_file() or path.is_dir() else State.DAMAGED), path
     try:
         noted, found = _noted(path), _sizes_and_times(path)
         if unlike := noted.keys() ^ found.keys():
@@ -145,6 +145,8 @@ def remove(path: Path) -> bool:
 
 def _noted(path: Path) -> Sums:
     """What was noted; raises one of ``_NO_SUMS`` if that is not there or damaged."""
+    if not note_path(path).is_file():  # nobody waits for a pipe, or reads a device to its end
+        raise ValueError("not a file")
     noted = json.loads(note_path(path).read_bytes())
     return {name: (int(size), int(time), str(sha)) for name, (size, time, sha) in noted.items()}
 
@@ -154,6 +156,8 @@ def _sizes_and_times(path: Path) -> dict[str, tuple[int, int]]:
     files = [each for each in path.rglob("[!.]*") if not each.is_dir()]
     found = {}
     for file in files if path.is_dir() else [path]:
+        if not file.is_file():
+            raise ValueError("not a file")
         if not os.access(file, os.R_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
         stat = file.stat()

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 
@@ -272,3 +273,17 @@ def test_who_waits_is_told_for_what(monkeypatch, capfd):
     leave.set()
     holder.join(10)
     assert lines(capfd) == [f"waiting for another process, which makes {path}…"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)])
+def test_a_pipe_or_a_device_in_its_place_is_damage_and_not_waited_for(thing, make):
+    made = thing()
+    for has_sum, place in (True, thing.path), (False, thing.path), (True, note_path(thing.path)):
+        if place.is_dir():
+            shutil.rmtree(place)
+        else:
+            place.unlink()
+        make(place)
+        if not has_sum:
+            note_path(thing.path).unlink()
+        assert thing() == made
