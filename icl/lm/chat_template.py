@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class ChatTemplate:
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", trusted: bool) -> None:
         self._tokenizer, self._trusted = tokenizer, trusted
         self._process: subprocess.Popen[str] | None = None
+        self._one_at_a_time = threading.Lock()  # a question and its answer belong together
 
     def ids(self, chat: Chat) -> list[int]:
         """The tokens of a chat, up to where the model speaks, as ``apply_chat_template`` has them.
@@ -69,9 +71,9 @@ class ChatTemplate:
         ]
         longest_first = map(re.escape, sorted(control, key=len, reverse=True))
         marked = mark_control_tokens(list(chat), re.compile("|".join(longest_first) or "(?!)"))
-        answer = self._ask(
-            {"template": template, "chat": marked, "names": self._tokenizer.special_tokens_map}
-        )
+        names = self._tokenizer.special_tokens_map
+        with self._one_at_a_time:
+            answer = self._ask({"template": template, "chat": marked, "names": names})
         if "problem" in answer:
             raise ValueError(answer["problem"])
         encoded = self._tokenizer(

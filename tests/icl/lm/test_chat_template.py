@@ -1,5 +1,7 @@
 """Chat templates are programs of strangers: what they compute is bounded, and one line says so."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from clfcore.errors import TuneshotError
@@ -68,6 +70,13 @@ def test_a_chat_is_what_transformers_makes_of_it(lm, usual, chat):
     lm._tokenizer.chat_template = USUAL
     elsewhere, here = usual
     assert elsewhere.ids(chat) == here.ids(chat)
+
+
+def test_threads_that_ask_at_once_get_their_own_chats(lm, usual):
+    lm._tokenizer.chat_template = USUAL
+    elsewhere, here = usual
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(elsewhere.ids, CHATS * 40)) == list(map(here.ids, CHATS)) * 40
 
 
 @pytest.mark.parametrize("template", HOSTILE.values(), ids=HOSTILE)
