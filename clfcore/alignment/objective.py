@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from clfcore.alignment.dpo import dpo_losses
 from clfcore.alignment.settings import AlignConfig
 from clfcore.model.adapters import adapter_off
-from clfcore.model.batching import pad
+from clfcore.model.batching import pad, split_by_tokens
 from clfcore.model.precision import autocast, resolve
 from clfcore.training.instruction.model import LanguageModel
-from clfcore.training.instruction.pairs import Pair, split_by_tokens, target_places
+from clfcore.training.instruction.pairs import Pair, target_places
 from clfcore.training.loop import Validation
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from clfcore.types import Example
 
 _MAX_TOKENS_PER_BATCH = 2048  # of inference, padding counted
+_MAX_TOKENS_PER_PASS = 1024  # of training a language model; with all of SmolLM2, over a gigabyte
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +122,16 @@ def of_equal_length(lengths: Sequence[int], rows: Sequence[int]) -> list[list[in
     for row in rows:
         groups.setdefault(lengths[row], []).append(row)
     return list(groups.values())
+
+
+def split_by_tokens(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
+    """``rows`` in groups of at most ``_MAX_TOKENS_PER_PASS`` tokens; one row may be longer."""
+    group: list[int] = []
+    for row in rows:
+        longest = max(lengths[each] for each in (*group, row))
+        if group and longest * (len(group) + 1) > _MAX_TOKENS_PER_PASS:
+            yield group
+            group = []
+        group.append(row)
+    if group:
+        yield group

@@ -1,19 +1,17 @@
 """What a language model learns in the loop: each token of a text from those before it."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clfcore.model.batching import pad
+from clfcore.model.batching import pad, split_by_tokens
 from clfcore.model.precision import autocast, resolve
 from clfcore.pretraining.documents import Blocks
 from clfcore.pretraining.language_model import NextTokenModel
 from clfcore.pretraining.settings import PretrainingConfig
-
-_MAX_TOKENS_PER_PASS = 1024  # of GPT-2's 50,257 logits each: 200 MB, and three times that in all
 
 
 class NextTokens:
@@ -43,7 +41,7 @@ class NextTokens:
         self.lengths: Sequence[int] = list(map(len, train.read))
 
     def passes(self, rows: list[int]) -> list[list[int]]:
-        return list(_in_passes(rows, self.lengths))
+        return list(split_by_tokens(rows, self.lengths))
 
     def weight(self, rows: list[int]) -> Tensor:
         return torch.tensor(sum(self.lengths[row] for row in rows), device=self.device)
@@ -57,7 +55,8 @@ class NextTokens:
     @torch.no_grad()
     def validate(self) -> tuple[float, float]:
         loss, hits = 0.0, 0
-        for rows in _in_passes(range(len(self.held_out.read)), list(map(len, self.held_out.read))):
+        lengths = list(map(len, self.held_out.read))
+        for rows in split_by_tokens(range(len(lengths)), lengths):
             losses, right = self._losses(self.model, self.held_out, rows)
             loss += float(losses.sum(dtype=torch.float64))
             hits += int(right.sum())
@@ -81,15 +80,3 @@ class NextTokens:
 def perplexity(loss: float) -> float:
     """exp(loss), of a loss in nats: one of so many equally likely tokens is as hard to guess."""
     return math.exp(loss) if loss < 700 else math.inf
-
-
-def _in_passes(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
-    """``rows`` in groups of at most ``_MAX_TOKENS_PER_PASS`` tokens, or one."""
-    group: list[int] = []
-    for row in rows:
-        if group and sum(lengths[each] for each in (*group, row)) > _MAX_TOKENS_PER_PASS:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group

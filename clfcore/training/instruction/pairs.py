@@ -1,6 +1,6 @@
 """What a language model learns in the loop: the tokens that come after each prompt."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,14 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clfcore.data.balance import balanced_rows
-from clfcore.model.batching import Batch, by_length, pad
+from clfcore.model.batching import Batch, by_length, pad, split_by_tokens
 from clfcore.model.precision import autocast, resolve
 from clfcore.model.trainable import frozen_depth
 from clfcore.training.frozen import ActivationCache, offloaded_below
 from clfcore.training.instruction.model import LanguageModel
 from clfcore.training.instruction.settings import InstructionConfig
 
-_MAX_TOKENS_PER_PASS = 1024  # padding counted; with all of SmolLM2, more than a gigabyte
 _VALIDATION_BATCH_SIZE = 16
 
 
@@ -134,16 +133,3 @@ def target_places(pairs: Sequence[Pair], device: torch.device) -> Tensor:
         for i, token in enumerate(pair.target)
     ]
     return torch.tensor(places, device=device).T
-
-
-def split_by_tokens(rows: Sequence[int], lengths: Sequence[int]) -> Iterator[list[int]]:
-    """``rows`` in groups of at most ``_MAX_TOKENS_PER_PASS`` tokens; one row may be longer."""
-    group: list[int] = []
-    for row in rows:
-        longest = max(lengths[each] for each in (*group, row))
-        if group and longest * (len(group) + 1) > _MAX_TOKENS_PER_PASS:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group

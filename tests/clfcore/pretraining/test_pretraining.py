@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from clfcore.errors import TuneshotError
+from clfcore.model import batching
 from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPTConfig
-from clfcore.pretraining import next_token
 from clfcore.pretraining.documents import Documents, pack
 from clfcore.pretraining.language_model import (
     NextTokenModel,
@@ -106,7 +106,7 @@ def test_the_loss_of_blocks_is_the_sum_over_their_tokens_and_the_last_one_is_sho
 
 
 def test_what_goes_through_the_model_together_has_a_limit(monkeypatch):
-    monkeypatch.setattr(next_token, "_MAX_TOKENS_PER_PASS", 9)
+    monkeypatch.setattr(batching, "_MAX_TOKENS_PER_PASS", 9)
     objective = objective_of(small(), ["1 2 3 4 5 6", "7 8 9"], size=4)
     assert objective.passes([1, 0, 2]) == [[1, 0], [2]]
 
