@@ -1,7 +1,6 @@
 """Pairs of answers to the same question, of which people prefer one; and which are held out."""
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
@@ -11,6 +10,7 @@ import numpy as np
 
 from clfcore.data.tables import read_columns
 from clfcore.errors import TuneshotError
+from clfcore.json_text import to_json
 from clfcore.paths import ASSETS
 
 COLUMNS = ("context", "better", "worse", "topic")
@@ -96,4 +96,4 @@ def hold_out(
 
 def preferences_hash(pairs: Sequence[Preference]) -> str:
     """sha256 of all pairs in their order, 64 hex digits."""
-    return hashlib.sha256(json.dumps([astuple(pair) for pair in pairs]).encode()).hexdigest()
+    return hashlib.sha256(to_json([astuple(pair) for pair in pairs]).encode()).hexdigest()

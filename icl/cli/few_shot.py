@@ -70,10 +70,11 @@ def load_few_shot(
         examples, name, *_ = load_pool()
     else:
         examples, name = task.load("train", source.folder), f"{task.name}, training part"
+    with ProgressBars() as bars:
+        few_shot = build_few_shot(task, examples, models, settings, bars, read_prior=answers)
     stderr.print(f"examples from: {printable(name)} ({len(examples):,} messages)")
     print_conflicts(examples)
-    with ProgressBars() as bars:
-        return build_few_shot(task, examples, models, settings, bars, read_prior=answers)
+    return few_shot
 
 
 def build_few_shot(

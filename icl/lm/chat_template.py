@@ -13,6 +13,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from clfcore.json_text import to_json
 from clfcore.types import without_lone_surrogates
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class ChatTemplate:
         assert self._process.stdin
         assert self._process.stdout
         try:
-            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.write(to_json(question) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         except OSError:
@@ -129,7 +130,7 @@ def main() -> None:
             said = " ".join(str(error).split()) or type(error).__name__
             answer = {"problem": said[:MOST_PROBLEM]}
         signal.alarm(0)
-        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.write(to_json(answer) + "\n")
         sys.stdout.flush()
 
 
