@@ -4,6 +4,7 @@ import pytest
 import typer
 
 from clfcore.cli import clf
+from clfcore.json_text import to_json
 from icl.cli import icl, tuneshot
 from tests.clfcore.test_json_text import strict
 from tests.support.doubles import EXAMPLES, save_tiny_lm
@@ -19,8 +20,15 @@ CALLS = {
     "clf classify": "hello",
     "clf inspect": "",
     "clf check-cache": "",
+    "clf align": "--data {home}/pairs.jsonl --lm {home}/llama --epochs 1 --out {home}/aligned",
+    "clf attention": "hello",
+    "clf cost": "",
+    "clf quantize": "--scheme ternary --data {home}/one.tsv --out {home}/ternary",
+    "clf rank": "",
+    "clf sample": "gpt2-mini hello --tokens 2",
     "icl classify": f"hello {FEW_SHOT}",
     "icl select": f"hello {FEW_SHOT}",
+    "icl composition": "",
     "icl evaluate": f"--data {{home}}/one.tsv {FEW_SHOT}",
     "icl tune": f"--reads 40 --out {{home}}/recipe.json {FEW_SHOT}",
     "tuneshot evaluate": "--data {home}/one.tsv",
@@ -45,6 +53,10 @@ def with_json():
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
     save_tiny_lm(folder / "lm")
+    save_tiny_lm(folder / "llama", "llama")
+    pairs = [{"context": f"{topic}?", "better": "yes, spam", "worse": "no, ham", "topic": topic}
+             for topic in ("tea", "milk", "rain")]  # fmt: skip
+    (folder / "pairs.jsonl").write_text("".join(map("{}\n".format, map(to_json, pairs))))
     (folder / "pool.tsv").write_text("".join(f"{e.label}\t{e.text}\n" for e in EXAMPLES))
     one = [e for e in EXAMPLES if e.label == "ham"]
     (folder / "one.tsv").write_text("".join(f"{e.label}\t{e.text} again\n" for e in one))
