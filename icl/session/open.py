@@ -49,8 +49,10 @@ def open_session(
         trust_source: of the checkpoints, see ``FineTuned.load``.
 
     Raises:
-        TuneshotError: no recipe, or one that is not for a page.
+        TuneshotError: no recipe, or one that is not for a page; no such length of a prompt. What
+            else is missing is said when it is asked for: the other method answers all the same.
     """
+    FewShotConfig(prompt_tokens=prompt_tokens)  # says what is wrong with it
     usual = NOTHING_CHOSEN if recipe is None else Settings.of_recipe(Recipe.read(recipe))
     embedder = SentenceEmbedder()
     folders = {path.name: path for path in checkpoints or [BUNDLED]}

@@ -236,6 +236,11 @@ def test_missing_parts_are_named_and_each_method_fails_alone(tmp_path):
     assert "no-lm" in few_shot.problem
 
 
+def test_a_length_that_no_prompt_can_have_is_refused_at_once():
+    with pytest.raises(TuneshotError, match="prompt_tokens must be"):
+        open_session(prompt_tokens=-1)
+
+
 def test_few_shot_uses_an_added_message_at_once_and_fine_tuning_does_not():
     chat = open_session()
     text = "Meet the wizard behind the moonlit bakery and bring seven blue spoons"
