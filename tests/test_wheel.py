@@ -23,6 +23,7 @@ SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "chat_app.py"
            "chainlit_de-DE.md", "public", ".chainlit", "clfcore", "icl")  # fmt: skip
 # Modules that the base cannot import, and the extra that they are there for.
 OF_EXTRAS = {
+    "clfcore.experiments.quantized_figure": "plots",
     "clfcore.training.curves": "plots",
     "icl.figures": "plots",
     "icl.report": "plots",
