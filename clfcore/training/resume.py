@@ -104,7 +104,7 @@ class ResumableRun:
 def _check_numbers(state: TrainingState) -> None:
     """Raises ``ValueError`` where something else stands for a number."""
     counts = (state.step, state.examples_seen, state.since_best)
-    figures = [value for step in state.history for value in asdict(step).values()]
+    figures = [value for step in state.history for value in _figures(step)]
     numbers = [state.best_loss, *state.tally, *(value for value in figures if value is not None)]
     if not all(type(count) is int and count >= 0 for count in counts) or not all(
         type(number) in (int, float) for number in numbers
@@ -112,3 +112,9 @@ def _check_numbers(state: TrainingState) -> None:
         raise ValueError("what should be numbers are none")
     if len(state.tally) != len(TrainingState().tally):
         raise ValueError(f"its tally has {len(state.tally)} numbers")
+
+
+def _figures(step: StepMetrics) -> list[float | None]:
+    values = asdict(step)
+    more = values.pop("figures") or {}
+    return [*values.values(), *more.values()]

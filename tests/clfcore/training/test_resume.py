@@ -46,6 +46,13 @@ def test_a_whole_file_is_continued(stopped, tmp_path):
     assert continue_(tmp_path / "run")[-1].step == 4
 
 
+def test_what_an_objective_measures_more_is_continued_too(stopped, tmp_path):
+    tensors, header = stopped
+    measured = STEP | {"figures": {"margin": 0.5, "kl": 0.1}}
+    write(tmp_path / "run.unfinished", tensors, header | {"history": [measured]})
+    assert continue_(tmp_path / "run")[0].figures == measured["figures"]
+
+
 STEP = {"step": 1, "steps": 4, "epoch": 1, "examples_seen": 10, "loss": 0.5}
 
 
@@ -56,6 +63,7 @@ STEP = {"step": 1, "steps": 4, "epoch": 1, "examples_seen": 10, "loss": 0.5}
         {"examples_seen": "10"}, {"since_best": True}, {"best_loss": "low"}, {"tally": [1]},
         {"tally": ["a", "b", "c"]}, {"tally": None}, {"run": None}, {"run": [1]},
         {"history": "abc"}, {"history": [STEP | {"loss": "\x1b[2J"}]}, {"history": [{"x": 1}]},
+        {"history": [STEP | {"figures": "many"}]}, {"history": [STEP | {"figures": {"kl": "0"}}]},
         {"unknown": 1},
     ],
     ids=str,
