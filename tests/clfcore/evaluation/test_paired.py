@@ -1,7 +1,6 @@
 """Which of two classifiers is better: agrees with its peers, and keeps what 95 % promises."""
 
 import math
-import time
 import warnings
 
 import numpy as np
@@ -178,17 +177,6 @@ def test_equal_scores_count_half():
 def test_an_impossible_truth_costs_27_nats_not_infinitely_many():
     (nll,) = METRICS["nll"].compute(two_labels([1.0], [0]), np.ones((1, 1)))
     assert nll == exact(-math.log(1e-12))
-
-
-def test_a_thousand_resamples_of_2000_messages_take_a_moment():
-    """0.16 s on one core; 8 methods at 6 budgets take 48 times as long."""
-    rng, drawn = np.random.default_rng(0), resamples(2000, 3)
-    truth = rng.integers(0, 2, 2000)
-    runs = [two_labels(rng.random(2000), truth) for _ in range(3)]
-    start = time.perf_counter()
-    for metric in METRICS:
-        estimate(metric, runs, drawn)
-    assert time.perf_counter() - start < 3
 
 
 # --- resampling and intervals --------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_stop_ends_it_in_time_and_leaves_nothing(child, tmp_path):
         return heard, time.perf_counter() - asked
 
     (first, last), seconds = asyncio.run(run())
-    assert (first, seconds < 2) == (STEPS[0], True)
+    assert (first, seconds < 30) == (STEPS[0], True)  # it would sleep for 60
     assert isinstance(last, TrainingFailed)
     assert "stopped" in last.problem
     assert list(tmp_path.iterdir()) == []
@@ -258,7 +258,7 @@ def test_stop_and_kill_end_a_real_run(toys, tmp_path):
 
     for last, seconds in asyncio.run(both()):
         assert isinstance(last, TrainingFailed)
-        assert seconds < 2
+        assert seconds < 30
     assert list(tmp_path.iterdir()) == []
 
 

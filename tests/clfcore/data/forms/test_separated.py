@@ -217,13 +217,13 @@ def test_a_table_in_a_text_file_gives_its_texts_alone():
         assert table.texts == tuple(text for text, _ in MANY)
 
 
-@pytest.mark.parametrize("content", [" " * 50_000, "\t" * 50_000, " " * 50_000 + "\nhi\n"])
+@pytest.mark.parametrize("content", [" " * 200_000, "\t" * 200_000, " " * 200_000 + "\nhi\n"])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_line_of_white_space_costs_no_more_than_its_length(content, ending):
     start = process_time()
     with contextlib.suppress(TuneshotError):
         pairs(content, f"a{ending}", labels_needed=False, skip_empty=True)
-    assert process_time() - start < 2  # its square: ten seconds
+    assert process_time() - start < 30  # its square: minutes
 
 
 @pytest.mark.parametrize(
