@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 from threading import Lock, Thread
 from time import perf_counter
 from typing import Any, Self
@@ -27,6 +28,7 @@ from clfcore.types import Example
 # -P: no file of the working folder is taken for a module.
 _COMMAND = (sys.executable, "-P", "-m", "clfcore.training.background")
 _NICENESS = 19  # the programs that answer come first
+_MOST_FORGOTTEN, _MOST_CHARACTERS = 3, 200  # texts of forgotten messages that are told
 _STOPPED = "the training was stopped; the previous model keeps answering"
 
 
@@ -62,6 +64,9 @@ class TrainingDone:
         answered_as_taught: how many of them the new model answers with the taught label.
         accuracy_before, accuracy: share of the validation part answered right.
         seconds: the whole run, starting the process included.
+        right_before: how many messages of the validation part were answered right.
+        forgotten: how many of these are answered wrong now,
+        forgotten_texts: and the first of them, long ones shortened.
     """
 
     folder: Path
@@ -70,6 +75,9 @@ class TrainingDone:
     accuracy_before: float
     accuracy: float
     seconds: float
+    right_before: int
+    forgotten: int
+    forgotten_texts: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +270,9 @@ def _train(
     rehearsal = plan_rehearsal(parent, taught, source, job["seed"])
 
     begin = perf_counter()
-    before = evaluate(parent, rehearsal.val).metrics
+    before = evaluate(parent, rehearsal.val)
     evaluating = perf_counter() - begin
-    report(TrainingProgress(0, rehearsal.steps, val_loss=before.figures["nll"]))
+    report(TrainingProgress(0, rehearsal.steps, val_loss=before.metrics.figures["nll"]))
     first = 0.0  # when the first step ended
 
     def on_step(step: StepMetrics) -> None:
@@ -274,8 +282,9 @@ def _train(
             first = perf_counter()
         else:
             a_step = (perf_counter() - first) / (step.step - 1)
-            # The validation part is read twice more: to calibrate and to evaluate.
-            seconds_left = (step.steps - step.step) * a_step + 2 * evaluating
+            # The validation part is read three times more: to calibrate, to evaluate, and to see
+            # what was forgotten.
+            seconds_left = (step.steps - step.step) * a_step + 3 * evaluating
         report(
             TrainingProgress(
                 step.step, step.steps, step.loss, step.val_loss, step.val_accuracy, seconds_left
@@ -284,6 +293,10 @@ def _train(
 
     child = train_further(parent, rehearsal, on_step)
     about = child.meta.about
+    right = [e for e, old in zip(rehearsal.val, before.predictions, strict=True)
+             if old.label == e.label]  # fmt: skip
+    now = child.predict([example.text for example in right])
+    forgotten = [e.text for e, new in zip(right, now, strict=True) if new.label != e.label]
     with saving:
         save_checkpoint(out, child.model, child.meta)
     report(
@@ -291,9 +304,15 @@ def _train(
             folder=out,
             taught=about["taught"]["messages"],
             answered_as_taught=about["taught"]["answered_as_taught"],
-            accuracy_before=before.accuracy.value,
+            accuracy_before=before.metrics.accuracy.value,
             accuracy=about["val_metrics"]["accuracy"]["value"],
             seconds=round(perf_counter() - start, 1),
+            right_before=len(right),
+            forgotten=len(forgotten),
+            forgotten_texts=[
+                shorten(text, _MOST_CHARACTERS, placeholder=" …")
+                for text in forgotten[:_MOST_FORGOTTEN]
+            ],
         )
     )
 

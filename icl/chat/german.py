@@ -303,4 +303,11 @@ TRANSLATIONS: dict[str, str] = {
         "wie gelehrt. Bei zurückgelegten Nachrichten lag es vorher in {before} der Fälle richtig, "
         "jetzt in {after}."
     ),
+    "Nothing was forgotten: what it answered right there, it still does.": (
+        "Nichts wurde vergessen: was es dort richtig beantwortete, beantwortet es noch immer so."
+    ),
+    "Forgotten: of {right} messages put aside that it answered right, {count} are wrong now.": (
+        "Vergessen: von {right} zurückgelegten Nachrichten, bei denen es richtig lag, sind {count} "
+        "jetzt falsch."
+    ),
 }

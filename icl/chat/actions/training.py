@@ -130,7 +130,10 @@ class _TrainingView:
             [point.val_loss for point in points],
             self._events[-1].steps,
         )
-        lines = [_done(event) if isinstance(event, TrainingDone) else _progress(event, self._added)]
+        if isinstance(event, TrainingDone):
+            lines = [_done(event), *_forgotten(event)]
+        else:
+            lines = [_progress(event, self._added)]
         lines += [drawing.description] if self._events[-1].step else []
         self.message.content = paragraphs(*lines)
         await self.message.update()
@@ -184,3 +187,15 @@ def _done(done: TrainingDone) -> str:
         before=share(done.accuracy_before),
         after=share(done.accuracy),
     )
+
+
+def _forgotten(done: TrainingDone) -> list[str]:
+    """What it answered right before and does not now: how many messages, and the first of them."""
+    if not done.forgotten:
+        return [say("Nothing was forgotten: what it answered right there, it still does.")]
+    count = say(
+        "Forgotten: of {right} messages put aside that it answered right, {count} are wrong now.",
+        right=numeral(f"{done.right_before:,}"),
+        count=numeral(f"{done.forgotten:,}"),
+    )
+    return [count, *(f"– {text}" for text in done.forgotten_texts)]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from clfcore.data.messages import load_messages
 from clfcore.errors import TuneshotError
 from clfcore.fine_tuned import FineTuned
 from clfcore.training import background
@@ -22,6 +23,7 @@ from clfcore.training.background import (
     TrainingFailed,
     TrainingProgress,
 )
+from clfcore.training.rehearsal import plan_rehearsal
 from clfcore.weights.checkpoint import save_checkpoint
 from tests.support.taught import SOURCE, TAUGHT, toy_classifier
 
@@ -61,7 +63,7 @@ def half_written(out: Path) -> None:
 
 
 def test_every_event_is_heard_in_order_and_the_last_one_is_the_end(child, tmp_path):
-    told = [*STEPS, TrainingDone(tmp_path / "more", 1, 1, 0.9, 0.95, 3.0)]
+    told = [*STEPS, TrainingDone(tmp_path / "more", 1, 1, 0.9, 0.95, 3.0, 9, 1, ["tea"])]
     child(told)
 
     async def run() -> list[Event]:
@@ -178,7 +180,7 @@ def test_a_child_that_dies_in_the_middle_of_a_line_is_one_clear_line(child, tmp_
 def test_stop_after_the_end_keeps_the_checkpoint(child, tmp_path):
     out = tmp_path / "more"
     out_is_made = f"os.mkdir({str(out)!r})"
-    child([TrainingDone(out, 1, 1, 0.9, 0.95, 3.0)], out_is_made)
+    child([TrainingDone(out, 1, 1, 0.9, 0.95, 3.0, 9, 1, ["tea"])], out_is_made)
 
     async def run() -> None:
         training = await BackgroundTraining.start(TAUGHT, out)
@@ -233,7 +235,16 @@ def test_a_run_reports_its_steps_and_writes_the_same_checkpoint_for_the_same_see
     assert all(step.seconds_left >= 0 for step in steps[2:])
     assert isinstance(done, TrainingDone)
     assert (done.folder, done.taught, done.answered_as_taught) == (tmp_path / "one", 1, 1)
-    assert FineTuned.load(done.folder).predict([TAUGHT[0].text])[0].label == "spam"
+    child, parent = FineTuned.load(done.folder), FineTuned.load(toys["checkpoint"])
+    assert child.predict([TAUGHT[0].text])[0].label == "spam"
+    val = plan_rehearsal(parent, TAUGHT, load_messages(toys["data"])).val
+    old, new = (
+        [a.label == e.label for a, e in zip(m.predict([e.text for e in val]), val, strict=True)]
+        for m in (parent, child)
+    )
+    lost = [e.text for e, was, still in zip(val, old, new, strict=True) if was and not still]
+    assert (done.right_before, done.forgotten) == (sum(old), len(lost))
+    assert done.forgotten_texts == lost[:3]
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     assert all((one[name] == two[name]).all() for name in one)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clfcore.py", "one", "two"]

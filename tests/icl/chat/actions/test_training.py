@@ -24,6 +24,7 @@ def played(monkeypatch):
 
     class Played:
         events, started, stopped, pause = [*STEPS], [], 0, 0.0
+        forgotten: tuple[str, ...] = ()
 
     class Training:
         def __init__(self, out):
@@ -35,7 +36,8 @@ def played(monkeypatch):
                 yield event
             if isinstance(Played.events[-1], TrainingProgress):
                 self.out.mkdir()
-                yield TrainingDone(self.out, 1, 1, 0.98, 0.99, 12.3)
+                lost = list(Played.forgotten)
+                yield TrainingDone(self.out, 1, 1, 0.98, 0.99, 12.3, 98, len(lost), lost[:3])
 
         async def stop(self):
             Played.stopped += 1
@@ -47,6 +49,20 @@ def played(monkeypatch):
     monkeypatch.setattr(training.BackgroundTraining, "start", start)
     monkeypatch.setattr("icl.chat.actions.training.REFRESH_SECONDS", 0.0)
     return Played
+
+
+@pytest.fixture
+def said(monkeypatch):
+    """What the message said, each time it was brought up to date."""
+    contents: list[str] = []
+    update = training.cl.Message.update
+
+    async def noted(message):
+        contents.append(message.content)
+        return await update(message)
+
+    monkeypatch.setattr(training.cl.Message, "update", noted)
+    return contents
 
 
 @pytest.fixture
@@ -77,6 +93,24 @@ def test_the_page_shows_each_step_and_the_curve_in_one_message(played, session):
     assert len(sent.cards) == 4
     assert len({element["id"] for element in sent.cards}) == 1
     assert not sent.removed
+
+
+def test_it_says_that_nothing_was_forgotten(played, session, said):
+    chat = chat_with_an_example()
+    handle(training.fine_tune, session, chat, chat.settings(None))
+    assert "Nothing was forgotten" in said[-1].replace("\\", "")
+
+
+def test_it_says_what_was_forgotten_and_the_first_few_of_it_as_text(played, session, said):
+    played.forgotten = ("<b>call</b> *me*", "see [this](http://a.b)", "ok", "and more")
+    chat = chat_with_an_example()
+    handle(training.fine_tune, session, chat, chat.settings(None))
+    shown = said[-1].replace("\\", "")
+    assert "of 98 messages put aside that it answered right, 4 are wrong now." in shown
+    assert "– <b>call</b> *me*" in shown
+    assert "and more" not in shown
+    assert "\\<b\\>call" in said[-1]  # escaped: it is never markup
+    assert "\\[this\\]" in said[-1]
 
 
 def test_after_a_failure_the_old_model_goes_on_and_a_line_says_why(played, session):
