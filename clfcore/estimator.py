@@ -72,6 +72,7 @@ class TuneshotClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         head: str | None = None,
         fit_head_first: bool | None = None,
         rank: int | None = None,
+        qat: str | None = None,
         position: str | None = None,
         causal: bool | None = None,
         padding: str | None = None,

@@ -11,7 +11,7 @@ from clfcore.cli.options import with_config, with_settings
 from clfcore.cli.terminal import ProgressBars, stderr, stdout, with_examples
 from clfcore.data.messages import DataSource
 from clfcore.model.spec import MINI
-from clfcore.training.settings import MODEL, RUN, TrainConfig, settings_for
+from clfcore.training.settings import FULL_PRECISION, MODEL, RUN, TrainConfig, settings_for
 from clfcore.types import ignore
 from clfcore.weights.meta import check_free
 from clfcore.weights.source import check_start, is_path
@@ -76,7 +76,7 @@ def train(
     from clfcore.training.distributed import find_accelerator
     from clfcore.training.recipe import fine_tune, save_and_evaluate
     from clfcore.training.resume import ResumableRun
-    from clfcore.weights.storage import AS_FLOATS, COMPACT
+    from clfcore.weights.storage import AS_FLOATS, COMPACT, Storage
 
     accelerator = find_accelerator()
     first = accelerator is None or accelerator.is_main_process
@@ -105,7 +105,10 @@ def train(
         )  # fmt: skip
         if not first:
             return
-        evaluation = save_and_evaluate(result, out, COMPACT if compact else AS_FLOATS, bars)
+        storage = COMPACT if compact else AS_FLOATS
+        if config.qat != FULL_PRECISION:
+            storage = Storage(config.qat, "blocks", rest=storage.rest)
+        evaluation = save_and_evaluate(result, out, storage, bars)
     resumable.remove()
     terminal.print_evaluation(evaluation, f"test part of {printable(messages.name)}")
     stdout.print(

@@ -3,8 +3,8 @@
 One scale for the whole matrix, the mean of its absolute values (absmean). It is no largest value:
 an outlier becomes 1 like any other large weight, and most of its size is lost.
 
-Models trained so from the start lose little. What was trained otherwise and is rounded afterwards
-loses much; see docs/labs/quantization.md.
+Models trained so lose little (``learning.py``). What was trained otherwise and rounded afterwards
+loses more; see docs/labs/quantization.md.
 """
 
 from typing import TYPE_CHECKING
@@ -19,10 +19,15 @@ if TYPE_CHECKING:
 def ternary(weights: "Tensor") -> Quantized:
     """Codes −1, 0, 1: 1.58 = log2(3) bits (BitNet b1.58, Ma et al. 2024, eq. 1 – 3).
 
+    Weights that are ternary already keep their scale, and so stay what they are.
+
     Args:
         weights: (rows, columns) float32.
     """
-    scale = storable(weights.abs().mean())  # γ, ()
+    magnitudes = weights.abs()  # (rows, columns)
+    largest = magnitudes.max()
+    is_ternary = bool(((magnitudes == 0) | (magnitudes == largest)).all())
+    scale = storable(largest if is_ternary else magnitudes.mean())  # γ, ()
     codes = (weights / scale).round().clamp(-1, 1)  # (rows, columns)
     return Quantized(codes.char(), {"scale": scale.half().reshape(1)})
 

@@ -18,6 +18,7 @@ from clfcore.data.balance import balanced_points, class_weights
 from clfcore.data.messages import LabelledMessages
 from clfcore.data.quality import check_quality
 from clfcore.data.split import content_hash, data_record
+from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step
@@ -27,12 +28,13 @@ from clfcore.model.heads import fit_head
 from clfcore.model.precision import resolve
 from clfcore.model.spec import GPTConfig, Reading
 from clfcore.model.trainable import count_parameters, freeze_all_but
+from clfcore.quantization.learning import ACTIVATION_BITS, round_linears, settle
 from clfcore.training.calibrate import calibrate, threshold_for
 from clfcore.training.classification import Practice, fit, planned_steps
 from clfcore.training.distributed import gather, is_sharded
 from clfcore.training.loop import StepMetrics
 from clfcore.training.resume import ResumableRun
-from clfcore.training.settings import NOTHING, TrainConfig
+from clfcore.training.settings import FULL_PRECISION, NOTHING, TrainConfig
 from clfcore.types import Example, OnProgress, ignore
 from clfcore.weights.bases import Base, fingerprint, load_base
 from clfcore.weights.checkpoint import save_checkpoint
@@ -177,6 +179,15 @@ def fine_tune_on(
         start.trunk.requires_grad_(False)
     else:
         freeze_all_but(start.trunk, config.layers)
+    gpt_config: GPTConfig | None = getattr(start.trunk, "cfg", None)
+    quantized = config.qat != FULL_PRECISION
+    if quantized:
+        if gpt_config is None:
+            raise TuneshotError(
+                f"qat {config.qat} is for a GPT-2, whose checkpoint holds all weights, and "
+                f"{start.name} is none; choose gpt2-mini or gpt2, or layers lora"
+            )
+        round_linears(start.trunk.trf_blocks, ACTIVATION_BITS, config.qat)
     # After the adapter: a soft prompt takes some of the context.
     model.reading = _reading(config, start, [example.text for example in train])
 
@@ -224,6 +235,7 @@ def fine_tune_on(
             model = twin
         if config.mix < 1:
             mix_with(model, before, config.mix)
+    settle(model.trunk.trf_blocks)
     trained, total = count_parameters(model)
     slope, shifts = calibrate(model, val_rows)
     threshold = (
@@ -233,7 +245,6 @@ def fine_tune_on(
     )
     seconds = perf_counter() - begin
 
-    gpt_config: GPTConfig | None = getattr(start.trunk, "cfg", None)
     meta = Meta(
         name=start.name,
         labels=tuple(labels),
@@ -242,6 +253,7 @@ def fine_tune_on(
         fingerprint=trunk_fingerprint,
         adapter=adapter_record(model) if adapted else None,
         reading=model.reading,
+        activation_bits=ACTIVATION_BITS if quantized else None,
         threshold=threshold,
         about={
             **about,

@@ -26,6 +26,8 @@ PADDINGS = ("dynamic", "longest", "full_context", "none")
 SCHEDULES = ("one_cycle", "linear", "cosine", "constant")
 KEPT_WEIGHTS = ("best", "last")
 NOTHING = "none"  # of ``layers``: the trunk only makes vectors, the feature-based approach
+FULL_PRECISION = "none"  # of ``qat``
+QAT = (FULL_PRECISION, "ternary", "binary")  # keys of ``SCHEMES`` that are made to be trained
 LAYERS = ChainMap[str, Any]({NOTHING: None}, ADAPTERS, TRAINABLE)  # in the reverse of this order
 # What the lecture's slides call three of them.
 LECTURE_NAMES = {"feature_based": NOTHING, "finetuning_1": "last_block", "finetuning_2": "all"}
@@ -119,6 +121,14 @@ class TrainConfig(LoopConfig):
         option="--fit-head-first/--no-fit-head-first",
     )
     rank: int = setting(16, "The rank of a low-rank adapter.", MODEL, bound=at_least(1))
+    qat: str = setting(
+        FULL_PRECISION,
+        "Quantization-aware training of a GPT-2: the matrices of its blocks learn as weights of "
+        "three or two values, activations have 8 bits, and the checkpoint stores them so (BitNet, "
+        "Ma et al. 2024).",
+        MODEL,
+        choices=QAT,
+    )
     position: str = setting(
         "last_token", "Which position the head reads.", MODEL, choices=POSITIONS
     )
@@ -182,6 +192,11 @@ class TrainConfig(LoopConfig):
         with_texts = ", ".join(name for name, b in BALANCERS.items() if b.kind != "points")
         rules = (
             (
+                self.qat == FULL_PRECISION or (self.layers == "all" and self.mix == 1),
+                f"qat {self.qat} rounds the weights while they learn, all of them; it goes with "
+                "layers all and mix 1",
+            ),
+            (
                 self.position != "last_column" or self.padding in ("longest", "full_context"),
                 "the last column of a batch is only the same for a message in every batch with "
                 "padding longest or full_context; choose one of them, or position last_token",
@@ -229,6 +244,7 @@ def settings_for(base: str, **choices: Any) -> TrainConfig:  # noqa: ANN401
     """
     usual = SETTINGS.get(base, {})
     layers = str(choices.get("layers", usual.get("layers")))
-    if LECTURE_NAMES.get(layers, layers) not in TRAINABLE:
+    rounded = choices.get("qat", FULL_PRECISION) != FULL_PRECISION
+    if rounded or LECTURE_NAMES.get(layers, layers) not in TRAINABLE:
         usual = {name: value for name, value in usual.items() if name != "mix"}
     return TrainConfig(**{**usual, **choices})

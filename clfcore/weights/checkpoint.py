@@ -32,6 +32,7 @@ from clfcore.model.heads import first_linear, head_from_state, last_linear
 from clfcore.model.spec import MAKING
 from clfcore.model.tokenizer import encode
 from clfcore.paths import atomic_write, files_sha256
+from clfcore.quantization.learning import round_linears
 from clfcore.weights.bases import fingerprint, load_base
 from clfcore.weights.meta import FLOAT32, FORMAT, KIND, Meta, check_free, read_meta
 from clfcore.weights.pretrained import check_size, empty_gpt2, without_memory
@@ -110,6 +111,7 @@ def packed(model: TextClassifier, meta: Meta) -> tuple[dict[str, Any], dict[str,
         "fingerprint": meta.fingerprint,
         "adapter": meta.adapter and dict(meta.adapter),
         "reading": asdict(meta.reading),
+        "activation_bits": meta.activation_bits,
         "threshold": meta.threshold,
         "about": dict(meta.about),
     }
@@ -201,6 +203,8 @@ def _unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool) -
 
     model = TextClassifier(trunk, meta.reading)
     trunk.out_head = head_from_state(_head(state))
+    if meta.activation_bits is not None:
+        round_linears(trunk.trf_blocks, meta.activation_bits)
     if meta.adapter is not None:
         adapt(model, **meta.adapter)
     trunk.load_state_dict(state, strict=False)

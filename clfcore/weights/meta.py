@@ -23,8 +23,10 @@ from clfcore.weights.source import check_trusted
 from clfcore.weights.untrusted.files import check_file_of, read_object
 
 BUNDLED = ASSETS / "gpt2-mini"
-FORMAT = 2
-READABLE = (1, 2)  # 1: a GPT-2, stored whole, read at the last token, or padded as in chapter 6
+FORMAT = 3
+# 1: a GPT-2, stored whole, read at the last token, or padded as in chapter 6. 2: activations are
+# never rounded.
+READABLE = (1, 2, 3)
 KIND = "tuneshot-classifier"
 FLOAT32 = "float32"
 STORAGES = (FLOAT32, *SCHEMES)  # of the weights
@@ -42,6 +44,8 @@ class Meta:
         fingerprint: of that trunk's weights, see ``bases.fingerprint``.
         adapter: the arguments of ``adapt``; ``None``: there is no adapter.
         reading: how a message becomes one vector.
+        activation_bits: the linear layers of the blocks round what they read to so many bits;
+            ``None``: they do not.
         threshold: probability of the second of two labels from which it is answered.
         about: data, training settings, metrics, versions: for people and for records.
     """
@@ -53,6 +57,7 @@ class Meta:
     fingerprint: str | None = None
     adapter: Mapping[str, Any] | None = None
     reading: Reading = Reading()  # noqa: RUF009 - frozen
+    activation_bits: int | None = None
     threshold: float = 0.5
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -66,6 +71,8 @@ class Meta:
                 **record, "source": None, "fingerprint": None, "adapter": None,
                 "reading": reading.to_dict(),
             }  # fmt: skip
+        if record["format"] < 3:
+            record = {**record, "activation_bits": None}
         return cls(
             name=record["name"],
             labels=tuple(record["labels"]),
@@ -74,6 +81,7 @@ class Meta:
             fingerprint=record["fingerprint"],
             adapter=record["adapter"],
             reading=Reading.from_dict(record["reading"]),
+            activation_bits=record["activation_bits"],
             threshold=float(record["threshold"]),
             about=record["about"],
         )
@@ -277,6 +285,10 @@ _FIELDS_OF: dict[int, dict[str, tuple[str, Check]]] = {
         "adapter": ("name, rank, total_steps and seed of an adapter, or null", _or_null(_adapter)),
         "reading": ("position, pad_to and causal", _object_of(lambda _: True)),
     },
+}
+_FIELDS_OF[3] = {
+    **_FIELDS_OF[2],
+    "activation_bits": ("2 to 8, or null", _or_null(lambda n: _whole(n) and 2 <= n <= 8)),
 }
 
 

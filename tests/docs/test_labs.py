@@ -44,11 +44,12 @@ def test_every_command_of_a_lab_has_the_options_it_names(path):
 @pytest.mark.parametrize("path", LABS, ids=lambda path: path.stem)
 def test_the_lines_that_a_lab_shows_stand_in_its_file(path):
     text = path.read_text(encoding="utf-8")
-    shown = re.search(r"\(`([\w/]+\.py)`\):\n\n```python\n(.*?)```", text, re.S)
+    shown = re.findall(r"\(`([\w/]+\.py)`\):\n\n```python\n(.*?)```", text, re.S)
     assert shown, "a page shows the lines that matter, and where they stand"
-    source = [line.strip() for line in (DOCS.parent / shown[1]).read_text("utf-8").splitlines()]
-    for line in filter(None, map(str.strip, shown[2].splitlines())):
-        assert line in source, line
+    for place, lines in shown:
+        source = [line.strip() for line in (DOCS.parent / place).read_text("utf-8").splitlines()]
+        for line in filter(None, map(str.strip, lines.splitlines())):
+            assert line in source, line
 
 
 def test_the_table_of_costs_is_what_the_command_prints(command):

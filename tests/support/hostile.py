@@ -283,6 +283,9 @@ CHECKPOINTS: dict[str, Harm] = {
     "the biases are missing": nested("model", qkv_bias=False),
     "the reading is null": meta(reading=None),
     "the position is unknown": nested("reading", position="everywhere"),
+    "activations of a million bits": meta(activation_bits=10**6),
+    "activations of one bit": meta(activation_bits=1),
+    "the bits of activations are a text": meta(activation_bits="8"),
     "messages are padded to a trillion tokens": nested(
         "reading", position="last_column", pad_to=10**12
     ),
