@@ -15,8 +15,9 @@ from clfcore.model.spec import END_OF_TEXT, Reading
 from clfcore.model.tokenizer import encode
 from clfcore.types import Prediction
 from clfcore.weights.checkpoint import load_checkpoint, packed, unpacked
-from clfcore.weights.meta import Meta, checkpoint_path
+from clfcore.weights.meta import Meta
 from clfcore.weights.pretrained import load_chapter6
+from clfcore.weights.unopened import checkpoint_path
 
 # The book pads or cuts every message to the longest of its training set; the last column is read.
 _CHAPTER6_PAD_TO = 120  # tokens

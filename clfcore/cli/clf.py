@@ -46,11 +46,11 @@ from clfcore.model.spec import GPT_PRESETS, MINI
 from clfcore.weights.meta import (
     BUNDLED,
     check_free,
-    checkpoint_path,
     read_meta,
     trained_columns,
 )
 from clfcore.weights.source import check_source
+from clfcore.weights.unopened import checkpoint_path
 from clfcore.wording import printable
 
 if TYPE_CHECKING:

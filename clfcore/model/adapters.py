@@ -25,6 +25,9 @@ if TYPE_CHECKING:  # settings choose from this table, and a wrong choice is refu
 
 Linears = Mapping[str, "nn.Linear"]  # layers by their name in the trunk
 Settings = Callable[["Trunk", Linears, AdapterSpec], dict[str, Any]]
+Shapes = dict[str, tuple[int, ...]]  # of tensors, by name
+# Rows and columns of a layer's matrix, width of the stream, rank -> what peft keeps beside it.
+Beside = Callable[[int, int, int, int], Shapes]
 
 _FREQUENCIES_PER_RANK = 64  # of FourierFT: rank 16 has about as many as the paper's 1000
 
@@ -37,11 +40,14 @@ class Adapter:
         apply: puts it into a trunk; returns peft's object that did it, if there is one.
         merges: whether it can become part of the trunk's weights.
         resumable: whether the trained weights are all that a stopped run needs to continue.
+        shapes: of a trunk's tensors before, the width of its stream, a rank -> of all its tensors
+            with the adapter; ``None``: only peft, which takes seconds to import, knows them.
     """
 
     apply: Callable[["Trunk", AdapterSpec], Any]
     merges: bool = True
     resumable: bool = True
+    shapes: Callable[[Shapes, int, int], Shapes] | None = None
 
 
 # --- methods that change what the linear layers compute ------------------------------------------
@@ -89,9 +95,31 @@ def _linears(
     settings: Settings,
     wide: bool = True,
     resumable: bool = True,
+    beside: Beside | None = None,
 ) -> Adapter:
-    """An adapter around linear layers; arguments as for ``_wrap``."""
-    return Adapter(partial(_wrap, config, settings, wide), resumable=resumable)
+    """An adapter around linear layers; arguments as for ``_wrap``.
+
+    ``beside`` gives the names and shapes of its tensors, so that those of a file can be compared
+    without peft.
+    """
+    return Adapter(
+        partial(_wrap, config, settings, wide),
+        resumable=resumable,
+        shapes=None if beside is None else partial(_wrapped_shapes, beside, wide),
+    )
+
+
+def _wrapped_shapes(beside: Beside, wide: bool, trunk: Shapes, width: int, rank: int) -> Shapes:
+    shapes = dict(trunk)
+    for name, shape in trunk.items():
+        if name.startswith("trf_blocks.") and len(shape) == 2 and (wide or shape[1] == width):
+            layer = name.removesuffix(".weight")
+            for part in ("weight", "bias"):
+                if f"{layer}.{part}" in shapes:
+                    shapes[f"{layer}.base_layer.{part}"] = shapes.pop(f"{layer}.{part}")
+            own = beside(*shape, width, rank)
+            shapes |= {f"{layer}.{each}": size for each, size in own.items()}
+    return shapes
 
 
 def _adalora(trunk: "Trunk", linears: Linears, spec: AdapterSpec) -> dict[str, Any]:
@@ -210,11 +238,31 @@ def _prefix(trunk: "Trunk", spec: AdapterSpec) -> None:
     trunk.prefix = Prefix(trunk.body.config.get_text_config(), spec.rank)
 
 
+def _prompt_shapes(trunk: Shapes, width: int, rank: int) -> Shapes:
+    return trunk | {"soft_prompt.encoder.embedding.weight": (VIRTUAL_TOKENS, width)}
+
+
+def _p_tuning_shapes(trunk: Shapes, width: int, rank: int) -> Shapes:
+    layers = [f"soft_prompt.encoder.mlp_head.{i}" for i in (0, 2, 4)]
+    return (
+        _prompt_shapes(trunk, width, rank)
+        | {f"{layer}.weight": (width, width) for layer in layers}
+        | {f"{layer}.bias": (width,) for layer in layers}
+    )
+
+
 # --- the table ----------------------------------------------------------------------------------
 
 ADAPTERS: dict[str, Adapter] = {
     # W + B A (Hu et al. 2021). Rank: of the update.
-    "lora": _linears("LoraConfig", lambda _, __, spec: {"r": spec.rank, "lora_alpha": spec.rank}),
+    "lora": _linears(
+        "LoraConfig",
+        lambda _, __, spec: {"r": spec.rank, "lora_alpha": spec.rank},
+        beside=lambda rows, columns, _, rank: {
+            "lora_A.default.weight": (rank, columns),
+            "lora_B.default.weight": (rows, rank),
+        },
+    ),
     # W + P Λ Q, where unimportant entries of Λ are set to zero (Zhang et al. 2023). Rank: the
     # average that is left at the end; it starts with half as much again. The paper's penalty on P
     # and Q that are not orthogonal is left out. The importances are not among its weights.
@@ -228,9 +276,21 @@ ADAPTERS: dict[str, Adapter] = {
                 name for name, linear in linears.items() if linear.in_features != trunk.emb_dim
             ]
         },
+        beside=lambda rows, columns, width, _: {
+            "ia3_l.default": (rows, 1) if columns == width else (1, columns)
+        },
     ),
     # W + (B₁ A₁) ⊙ (B₂ A₂) (Hyeon-Woo et al. 2022). Rank: of each factor, so rank² of both.
-    "loha": _linears("LoHaConfig", lambda _, __, spec: {"r": spec.rank, "alpha": spec.rank}),
+    "loha": _linears(
+        "LoHaConfig",
+        lambda _, __, spec: {"r": spec.rank, "alpha": spec.rank},
+        beside=lambda rows, columns, _, rank: {
+            "hada_w1_a.default": (rows, rank),
+            "hada_w1_b.default": (rank, columns),
+            "hada_w2_a.default": (rows, rank),
+            "hada_w2_b.default": (rank, columns),
+        },
+    ),
     # W + A ⊗ B (Edalati et al. 2022, Yeh et al. 2024). Rank: at most, of the larger factor B. peft
     # divides every width into two factors near its square root, so any width will do.
     "lokr": _linears("LoKrConfig", lambda _, __, spec: {"r": spec.rank, "alpha": spec.rank}),
@@ -255,6 +315,10 @@ ADAPTERS: dict[str, Adapter] = {
             "projection_prng_key": spec.seed,
             "save_projection": False,
         },
+        beside=lambda rows, _, __, rank: {
+            "vera_lambda_b.default": (rows,),
+            "vera_lambda_d.default": (rank,),
+        },
     ),
     # W + the inverse Fourier transform of a few trained coefficients (Gao et al. 2024). Rank: 64
     # coefficients each. They start at zero and not at random, so that nothing changes.
@@ -262,13 +326,20 @@ ADAPTERS: dict[str, Adapter] = {
     # W H₁ H₂ …, a chain of reflections (Yuan et al. 2024). Rank: how many; even, as they undo each
     # other in pairs at the start. peft multiplies full matrices, one reflection at a time: ten
     # times slower than the others.
-    "hra": _linears("HRAConfig", _hra, wide=False),
+    "hra": _linears(
+        "HRAConfig",
+        _hra,
+        wide=False,
+        beside=lambda _, columns, __, rank: {"hra_u.default": (columns, rank)},
+    ),
     # W + one small block, repeated (MiSS, formerly Bone; Kang & Yin 2024). Rank: its rows.
-    "miss": _linears("MissConfig", _miss),
-    "ln_tuning": Adapter(_ln_tuning),
-    "prompt": Adapter(_prompt, merges=False),
+    "miss": _linears(
+        "MissConfig", _miss, beside=lambda rows, _, __, rank: {"miss_block.default": (rank, rows)}
+    ),
+    "ln_tuning": Adapter(_ln_tuning, shapes=lambda trunk, _, __: trunk),
+    "prompt": Adapter(_prompt, merges=False, shapes=_prompt_shapes),
     "prefix": Adapter(_prefix, merges=False),
-    "p_tuning": Adapter(_p_tuning, merges=False),
+    "p_tuning": Adapter(_p_tuning, merges=False, shapes=_p_tuning_shapes),
 }
 
 

@@ -133,38 +133,40 @@ def head_from_state(state: Mapping[str, "Tensor"]) -> "nn.Module":
     Raises:
         TuneshotError: these are not the tensors of a head.
     """
+    head = _head_with({name: tuple(tensor.shape) for name, tensor in state.items()})
+    return _module([(state[weight], state[bias]) for weight, bias in head.tensors])
+
+
+def head_sizes(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """How many features the head of these shapes reads, and how many logits it gives.
+
+    Raises:
+        TuneshotError: as ``head_from_state``.
+    """
+    tensors = _head_with(shapes).tensors
+    return shapes[tensors[0][0]][1], shapes[tensors[-1][0]][0]
+
+
+def _head_with(shapes: Mapping[str, tuple[int, ...]]) -> Head:
     for head in HEADS.values():
-        if {name for names in head.tensors for name in names} == state.keys():
-            layers = [(state[weight], state[bias]) for weight, bias in head.tensors]
-            if _fit_together(layers):
-                return _module(layers)
-    tensors = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(state.items()))
+        if {name for names in head.tensors for name in names} == shapes.keys():
+            layers = [(shapes[weight], shapes[bias]) for weight, bias in head.tensors]
+            if all(len(weight) == 2 and bias == weight[:1] for weight, bias in layers) and all(
+                first[0] == then[1] for (first, _), (then, _) in pairwise(layers)
+            ):
+                return head
+    tensors = ", ".join(f"{name} {shape}" for name, shape in sorted(shapes.items()))
     raise TuneshotError(
         f"not a classification head ({tensors or 'no tensors'}); expected weight and bias, or "
         "0.weight, 0.bias, 2.weight and 2.bias, with shapes that fit together; train it again"
     )
 
 
-def first_linear(head: "nn.Module") -> "nn.Linear":
-    """The layer of ``head`` that reads the vector."""
-    return _linears(head)[0]
-
-
 def last_linear(head: "nn.Module") -> "nn.Linear":
     """The layer of ``head`` that gives the logits."""
-    return _linears(head)[-1]
-
-
-def _linears(head: "nn.Module") -> list["nn.Linear"]:
     from torch import nn
 
-    return [module for module in head.modules() if isinstance(module, nn.Linear)]
-
-
-def _fit_together(layers: Sequence[tuple["Tensor", "Tensor"]]) -> bool:
-    return all(
-        weight.dim() == 2 and bias.shape == weight.shape[:1] for weight, bias in layers
-    ) and all(first.shape[0] == then.shape[1] for (first, _), (then, _) in pairwise(layers))
+    return [module for module in head.modules() if isinstance(module, nn.Linear)][-1]
 
 
 def _module(layers: Sequence[tuple[Any, Any]]) -> "nn.Module":

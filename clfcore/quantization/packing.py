@@ -5,10 +5,12 @@ below 256: two of 15 or 16 levels (4 bits each), five of 3 (3⁵ = 243: 1.6 bits
 bits would make four), eight of 2.
 """
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from clfcore.errors import TuneshotError
+
+if TYPE_CHECKING:  # a file's header is looked at without torch
+    from torch import Tensor
 
 
 def codes_in_a_byte(levels: int) -> int:
@@ -19,7 +21,7 @@ def codes_in_a_byte(levels: int) -> int:
     return k
 
 
-def pack(codes: Tensor, levels: int) -> Tensor:
+def pack(codes: "Tensor", levels: int) -> "Tensor":
     """Codes side by side; the last byte is filled up with zeros.
 
     Args:
@@ -29,6 +31,8 @@ def pack(codes: Tensor, levels: int) -> Tensor:
     Returns:
         (bytes,) uint8; the first code of a byte is its highest digit.
     """
+    import torch
+
     k = codes_in_a_byte(levels)
     digits = torch.nn.functional.pad(codes.flatten(), (0, -codes.numel() % k)).view(-1, k)
     packed = digits[:, 0].byte()  # (bytes,)
@@ -37,7 +41,7 @@ def pack(codes: Tensor, levels: int) -> Tensor:
     return packed
 
 
-def unpack(packed: Tensor, levels: int, count: int) -> Tensor:
+def unpack(packed: "Tensor", levels: int, count: int) -> "Tensor":
     """What ``pack`` packed.
 
     Args:
@@ -51,6 +55,8 @@ def unpack(packed: Tensor, levels: int, count: int) -> Tensor:
     Raises:
         TuneshotError: a byte that holds no such codes, or codes behind the last.
     """
+    import torch
+
     k = codes_in_a_byte(levels)
     if packed.numel() and int(packed.max()) >= levels**k:
         raise TuneshotError(f"a byte is {int(packed.max())}, and {levels**k - 1} is the largest")

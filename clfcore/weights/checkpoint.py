@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -28,32 +28,22 @@ from clfcore.json_text import shortened_repr, to_json
 from clfcore.model.adapters import adapt, merge
 from clfcore.model.classifier import TextClassifier, Trunk
 from clfcore.model.gpt import GPTModel
-from clfcore.model.heads import first_linear, head_from_state, last_linear
+from clfcore.model.heads import head_from_state
 from clfcore.model.spec import MAKING
 from clfcore.model.tokenizer import encode
 from clfcore.paths import atomic_write, files_sha256
 from clfcore.quantization.learning import round_linears
 from clfcore.weights.bases import fingerprint, load_base
-from clfcore.weights.meta import FLOAT32, FORMAT, KIND, Meta, check_free, read_meta
-from clfcore.weights.pretrained import check_size, empty_gpt2, without_memory
-from clfcore.weights.source import check_trusted
+from clfcore.weights.meta import FLOAT32, FORMAT, KIND, Meta, check_free
+from clfcore.weights.pretrained import empty_gpt2, without_memory
 from clfcore.weights.storage import (
     AS_FLOATS,
     Storage,
-    check_stored,
     from_stored,
-    memory_per_byte,
     to_stored,
 )
-from clfcore.weights.untrusted.files import check_file_of, check_memory
-from clfcore.weights.untrusted.tensors import (
-    Shape,
-    check_finite,
-    check_floats,
-    check_shapes,
-    read_header,
-    read_tensors,
-)
+from clfcore.weights.unopened import check_checkpoint, check_head, known_shapes, of_head
+from clfcore.weights.untrusted.tensors import Shape, check_finite, check_shapes, read_tensors
 
 
 def save_checkpoint(
@@ -143,26 +133,16 @@ def load_checkpoint(folder: Path, trust_source: bool = False) -> Loaded:
             trunk that cannot be loaded, may not be, or is another one now. Nothing is ever filled
             in with random weights.
     """
-    record = read_meta(folder)
-    meta = Meta.from_record(record)
-    if meta.source is not None and not trust_source:
-        check_trusted(meta.source, folder)
+    record = check_checkpoint(folder, trust_source)
     scheme = record["weights"]["storage"]
-    path = check_file_of(folder, "model.safetensors")
-    header = read_header(path)
-    if scheme == FLOAT32:
-        check_floats(path, header)
-    else:
-        check_stored(path, header, scheme)
-    # The file's memory, and the model's.
-    check_memory(path, (1 + memory_per_byte(scheme)) * path.stat().st_size)
+    path = folder / "model.safetensors"
     state = read_tensors(path)
     if scheme != FLOAT32:
         state = from_stored(path, state, scheme)
-    loaded = unpacked(meta, state, str(folder), network=trust_source)
+    check_finite(folder, state)
     if files_sha256(path) != record["weights"]["sha256"]:
         raise TuneshotError(f"{path} is not the file meta.json describes; copy the folder again")
-    return loaded
+    return unpacked(Meta.from_record(record), state, str(folder), network=trust_source)
 
 
 def unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool = False) -> Loaded:
@@ -187,8 +167,8 @@ def _unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool) -
     encoder: Callable[[str], list[int]] = encode
     if meta.source is None:
         assert meta.model is not None, "checked with meta.json"
-        check_size(place, shapes, meta.model)
-        _check_fits(meta, empty_gpt2(meta.model, len(meta.labels)), shapes, place)
+        if known_shapes(meta) is None:  # else they were compared before the file was opened
+            _check_fits(meta, empty_gpt2(meta.model, len(meta.labels)), shapes, place)
         trunk = GPTModel(meta.model, len(meta.labels))
     else:
         base = load_base(meta.source, len(meta.labels), network=network)
@@ -199,10 +179,9 @@ def _unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool) -
             )
         _check_fits(meta, without_memory(base.trunk), shapes, place)
         trunk, encoder = base.trunk, base.encode
-    check_finite(place, state)
 
     model = TextClassifier(trunk, meta.reading)
-    trunk.out_head = head_from_state(_head(state))
+    trunk.out_head = head_from_state(of_head(state))
     if meta.activation_bits is not None:
         round_linears(trunk.trf_blocks, meta.activation_bits)
     if meta.adapter is not None:
@@ -225,19 +204,10 @@ def _check_fits(meta: Meta, trunk: Trunk, shapes: Mapping[str, Shape], place: st
     Raises:
         TuneshotError: they do not fit.
     """
-    head = _head(shapes)
-    if not head:
-        raise TuneshotError(f"{place}: the classification head is missing; copy the folder again")
+    check_head(place, meta, shapes, trunk.emb_dim)
     with torch.device("meta"):
-        trunk.out_head = head_from_state({name: torch.empty(head[name]) for name in head})
-    if (outputs := last_linear(trunk.out_head).out_features) != len(meta.labels):
-        raise TuneshotError(
-            f"{place}: the head has {outputs} outputs, this model needs {len(meta.labels)}"
-        )
-    if (inputs := first_linear(trunk.out_head).in_features) != trunk.emb_dim:
-        raise TuneshotError(
-            f"{place}: the head reads {inputs} features, this model has {trunk.emb_dim}"
-        )
+        head = {name: torch.empty(shape) for name, shape in of_head(shapes).items()}
+        trunk.out_head = head_from_state(head)
     if (meta.reading.pad_to or 0) > trunk.context_length:
         raise TuneshotError(
             f"{place}: messages are padded to {meta.reading.pad_to:,} tokens, this model reads "
@@ -266,15 +236,6 @@ def _adapt(model: TextClassifier, adapter: Mapping[str, Any], place: str) -> Non
             f"{place}: its adapter {adapter['name']} of rank {adapter['rank']:,} does not suit its "
             f"model ({why})"
         ) from error
-
-
-T = TypeVar("T")
-
-
-def _head(state: Mapping[str, T]) -> dict[str, T]:
-    """What belongs to the head, by its names there."""
-    return {name.removeprefix("out_head."): each for name, each in state.items()
-            if name.startswith("out_head.")}  # fmt: skip
 
 
 def merged(folder: Path, trust_source: bool = False) -> Loaded:

@@ -19,7 +19,6 @@ from clfcore.model.adapters import ADAPTERS
 from clfcore.model.spec import END_OF_TEXT, AdapterSpec, GPTConfig, Reading
 from clfcore.paths import ASSETS, check_can_write, expanded
 from clfcore.quantization.schemes import SCHEMES
-from clfcore.weights.source import check_trusted
 from clfcore.weights.untrusted.files import check_file_of, read_object
 
 BUNDLED = ASSETS / "gpt2-mini"
@@ -113,26 +112,6 @@ def check_free(folder: Path, mark: str = "meta.json", what: str = "a checkpoint"
     if os.path.exists(folder) and not os.path.exists(folder / mark):
         raise TuneshotError(f"{folder} exists and is not {what}; choose another --out")
     check_can_write(folder.parent)
-
-
-def checkpoint_path(path: Path | None, trust_source: bool = False) -> Path:
-    """Where a checkpoint is, by default the bundled one; nothing of it is loaded.
-
-    Args:
-        path: a folder, or a chapter-6 ``.pth`` file.
-        trust_source: see ``check_trusted``.
-
-    Raises:
-        TuneshotError: nothing is there, or the folder is no checkpoint that can be read.
-    """
-    path = BUNDLED if path is None else expanded(path)
-    if not os.path.exists(path):
-        raise TuneshotError(f"no checkpoint at {path}; make one: clf train --out {path}")
-    if path.suffix != ".pth":
-        source = read_meta(path).get("source")
-        if source is not None and not trust_source:
-            check_trusted(source, path)
-    return path
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import END_OF_TEXT, GPT_PRESETS, GPTConfig
 from clfcore.weights.source import REPOSITORIES, find_file
 from clfcore.weights.untrusted.files import check_memory, read_object
+from clfcore.weights.untrusted.gpt2 import check_size, gpt2_shapes
 from clfcore.weights.untrusted.pickled import read_pickled
 from clfcore.weights.untrusted.tensors import (
-    Shape,
     check_finite,
     check_floats,
     check_shapes,
@@ -257,34 +257,6 @@ def _whole(value: object, what: str) -> int:
             f"{what} is {shortened_repr(value)}; it has to be a whole number, 1 or more"
         )
     return value
-
-
-def check_size(place: object, stored: Mapping[str, Shape], cfg: GPTConfig) -> None:
-    """Compares what decides the size of a GPT-2 with the tensors of a file.
-
-    After it, a model of this shape is no larger than the file says, and can be made without
-    memory to compare the rest.
-
-    Raises:
-        TuneshotError: the embeddings or the number of blocks are others.
-    """
-    first = {
-        "tok_emb.weight": (cfg.vocab_size, cfg.emb_dim),
-        "pos_emb.weight": (cfg.context_length, cfg.emb_dim),
-    }
-    check_shapes(place, {name: stored[name] for name in first if name in stored}, first)
-    blocks = {name.split(".")[1] for name in stored if name.startswith("trf_blocks.")}
-    if len(blocks) != cfg.n_layers:
-        raise TuneshotError(
-            f"{place}: {len(blocks):,} blocks are stored, this model needs {cfg.n_layers:,}; copy "
-            "the folder again"
-        )
-
-
-def gpt2_shapes(cfg: GPTConfig, num_classes: int | None = None) -> dict[str, Shape]:
-    """The tensors of a ``GPTModel``: names and shapes, no memory."""
-    tensors = empty_gpt2(cfg, num_classes).state_dict()
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def empty_gpt2(cfg: GPTConfig, num_classes: int | None = None) -> GPTModel:

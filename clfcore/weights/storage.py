@@ -10,9 +10,8 @@ Everything else is there as floats. ``clfcore/quantization/schemes.py`` has the 
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clfcore.errors import TuneshotError
 from clfcore.json_text import shortened_repr
@@ -20,8 +19,12 @@ from clfcore.quantization.packing import codes_in_a_byte, pack, unpack
 from clfcore.quantization.quantized import Quantized
 from clfcore.quantization.schemes import SCHEMES, SCOPES, Scheme, quantize
 from clfcore.weights.meta import FLOAT32
-from clfcore.weights.pretrained import State
-from clfcore.weights.untrusted.tensors import FLOATS, Stored
+from clfcore.weights.untrusted.tensors import FLOATS, Shape, Stored, read_numbers
+
+if TYPE_CHECKING:  # a file's header is looked at without torch
+    from torch import Tensor
+
+    from clfcore.weights.pretrained import State
 
 _SHAPE = "shape"
 
@@ -51,13 +54,13 @@ AS_FLOATS = Storage()
 COMPACT = Storage("int8", rest="int8")
 
 
-def to_stored(state: State, storage: Storage) -> State:
+def to_stored(state: "State", storage: Storage) -> "State":
     """What is written of ``state``.
 
     Raises:
         TuneshotError: a matrix that cannot be quantized, see ``quantize``.
     """
-    stored: State = {}
+    stored: dict[str, Tensor] = {}
     for name, tensor in state.items():
         how = storage.of(name)
         if tensor.dim() != 2:
@@ -69,7 +72,9 @@ def to_stored(state: State, storage: Storage) -> State:
     return stored
 
 
-def _in_codes(name: str, matrix: Tensor, scheme: Scheme) -> State:
+def _in_codes(name: str, matrix: "Tensor", scheme: Scheme) -> "State":
+    import torch
+
     quantized = quantize(matrix, scheme)
     scales = {f"{name}:{part}": scale for part, scale in quantized.scales.items()}
     if not _is_packed(scheme):
@@ -78,18 +83,20 @@ def _in_codes(name: str, matrix: Tensor, scheme: Scheme) -> State:
     return {name: packed, f"{name}:{_SHAPE}": torch.tensor(matrix.shape), **scales}
 
 
-def from_stored(place: object, stored: Mapping[str, Tensor], scheme: str) -> State:
+def from_stored(place: object, stored: "Mapping[str, Tensor]", scheme: str) -> "State":
     """The weights that ``to_stored`` wrote: float32 matrices, all else as it is stored, as float32.
 
     Args:
         place: where they are from, for the error message.
-        stored: its names and types were checked by ``check_stored``.
+        stored: checked by ``check_stored``, but for the codes themselves.
         scheme: of the file.
 
     Raises:
-        TuneshotError: codes, scales and shape that do not go together.
+        TuneshotError: a code that the scheme does not have.
     """
-    state: State = {}
+    import torch
+
+    state: dict[str, Tensor] = {}
     for name, tensor in stored.items():
         if ":" in name:
             continue
@@ -106,18 +113,10 @@ def from_stored(place: object, stored: Mapping[str, Tensor], scheme: str) -> Sta
     return state
 
 
-def _quantized(stored: Mapping[str, Tensor], name: str, scheme: Scheme) -> Quantized:
+def _quantized(stored: "Mapping[str, Tensor]", name: str, scheme: Scheme) -> Quantized:
     tensor, packed = stored[name], _is_packed(scheme)
     rows, columns = stored[f"{name}:{_SHAPE}"].tolist() if packed else tensor.shape
-    if min(rows, columns) < 1:
-        raise TuneshotError(f"a matrix has no shape ({rows}, {columns})")
-    if packed and len(tensor) != math.ceil(rows * columns / codes_in_a_byte(scheme.levels)):
-        raise TuneshotError(f"{len(tensor):,} bytes are no {rows:,} × {columns:,} codes")
-    declared = scheme.scales(rows, columns)
-    scales = {part: stored[f"{name}:{part}"] for part in declared}
-    for part, (_, length) in declared.items():
-        if len(scales[part]) != length:
-            raise TuneshotError(f"its {part} has {len(scales[part]):,} numbers, not {length:,}")
+    scales = {part: stored[f"{name}:{part}"] for part in scheme.scales(rows, columns)}
     if packed:
         codes = unpack(tensor, scheme.levels, rows * columns).view(rows, columns)
         return Quantized(codes.char() + scheme.lowest, scales)
@@ -126,13 +125,16 @@ def _quantized(stored: Mapping[str, Tensor], name: str, scheme: Scheme) -> Quant
     return Quantized(tensor, scales)
 
 
-def check_stored(place: object, stored: Mapping[str, Stored], scheme: str) -> None:
-    """Refuses what ``to_stored`` does not write: without a weight, by names, types and dimensions.
+def check_stored(path: Path, stored: Mapping[str, Stored], scheme: str) -> dict[str, Shape]:
+    """Refuses what ``to_stored`` does not write: without a weight, by names, types and lengths.
 
     Args:
-        place: for the error message.
-        stored: what the file says that it holds.
+        path: of the file.
+        stored: its header.
         scheme: key of ``SCHEMES``.
+
+    Returns:
+        The shapes of the weights that are in it.
 
     Raises:
         TuneshotError: naming the first tensor that is another.
@@ -148,12 +150,35 @@ def check_stored(place: object, stored: Mapping[str, Stored], scheme: str) -> No
             of = _scheme_of(codes.dtype == "I8", codes.dtype == "U8", scheme)
         if not _fits(tensor, part, of, parts[owner]):
             raise TuneshotError(
-                f"{place}: {shortened_repr(name)} is {tensor.dtype} of shape {tensor.shape}, and "
+                f"{path}: {shortened_repr(name)} is {tensor.dtype} of shape {tensor.shape}, and "
                 f"not as codes of {scheme} with their scales are stored; copy the folder again"
             )
     wanted = "U8" if _is_packed(SCHEMES[scheme]) else "I8"
     if not any(tensor.dtype == wanted and ":" not in name for name, tensor in stored.items()):
-        raise TuneshotError(f"{place}: nothing in it is stored as {scheme}; copy the folder again")
+        raise TuneshotError(f"{path}: nothing in it is stored as {scheme}; copy the folder again")
+    return {name: _shape(path, stored, name, scheme) for name in stored if ":" not in name}
+
+
+def _shape(path: Path, stored: Mapping[str, Stored], name: str, scheme: str) -> Shape:
+    """The shape of one of a file's weights, after comparing its codes and scales with it."""
+    codes = stored[name]
+    of = _scheme_of(codes.dtype == "I8", codes.dtype == "U8", scheme)
+    if of is None:
+        return codes.shape
+    packed, wrong = _is_packed(of), ""
+    shape = read_numbers(path, stored, f"{name}:{_SHAPE}") if packed else codes.shape
+    rows, columns = shape
+    if min(rows, columns) < 1:
+        wrong = f"a matrix has no shape {shape}"
+    elif packed and codes.shape != (math.ceil(rows * columns / codes_in_a_byte(of.levels)),):
+        wrong = f"{codes.shape[0]:,} bytes are no {rows:,} × {columns:,} codes"
+    else:
+        for part, (_, length) in of.scales(rows, columns).items():
+            if (found := stored[f"{name}:{part}"].shape[0]) != length:
+                wrong = f"its {part} has {found:,} numbers, not {length:,}"
+    if wrong:
+        raise TuneshotError(f"{path}: {shortened_repr(name)}: {wrong}; copy the folder again")
+    return shape
 
 
 def _fits(tensor: Stored, part: str, scheme: Scheme | None, parts: Collection[str]) -> bool:

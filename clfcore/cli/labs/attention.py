@@ -7,8 +7,9 @@ import typer
 
 from clfcore.cli import terminal
 from clfcore.cli.terminal import MODEL, OUTPUT, Checkpoint, Json, TrustSource, stdout, with_examples
-from clfcore.weights.meta import Meta, checkpoint_path
+from clfcore.weights.meta import Meta
 from clfcore.weights.source import check_start
+from clfcore.weights.unopened import checkpoint_path
 
 if TYPE_CHECKING:
     from clfcore.analysis.attention import Attention

@@ -13,7 +13,8 @@ from clfcore.cli.terminal import MODEL, OUTPUT, Json, ProgressBars, stderr, stdo
 from clfcore.data.messages import DataSource
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.quantization.schemes import SCHEMES, SCOPES
-from clfcore.weights.meta import check_free, checkpoint_path, trained_columns
+from clfcore.weights.meta import check_free, trained_columns
+from clfcore.weights.unopened import checkpoint_path
 from clfcore.wording import printable
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import typer
 from clfcore.cli import terminal
 from clfcore.cli.terminal import MODEL, OUTPUT, Json, TrustSource, stdout, with_examples
 from clfcore.errors import TuneshotError
-from clfcore.weights.meta import check_free, checkpoint_path
+from clfcore.weights.meta import check_free
+from clfcore.weights.unopened import checkpoint_path
 
 if TYPE_CHECKING:
     import numpy as np

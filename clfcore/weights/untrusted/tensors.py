@@ -5,6 +5,7 @@ tensor; the tensors, one after the other (https://huggingface.co/docs/safetensor
 """
 
 import math
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,24 @@ def read_header(path: Path) -> dict[str, Stored]:
             f"{path} is truncated or damaged ({error}); copy the file again"
         ) from error
     return tensors
+
+
+def read_numbers(path: Path, tensors: Mapping[str, Stored], name: str) -> tuple[int, ...]:
+    """A few whole numbers of 64 bits, without torch.
+
+    Args:
+        path: of the file.
+        tensors: its header.
+        name: of the tensor that has them.
+    """
+    with path.open("rb") as file:
+        file.seek(_begin(path, tensors) + tensors[name].place[0])
+        return struct.unpack(f"<{(count := math.prod(tensors[name].shape))}q", file.read(8 * count))
+
+
+def _begin(path: Path, tensors: Mapping[str, Stored]) -> int:
+    """The byte where the tensors of a file begin, which end where it ends."""
+    return path.stat().st_size - max((each.place[1] for each in tensors.values()), default=0)
 
 
 def read_tensors(path: Path) -> "dict[str, Tensor]":
@@ -188,7 +207,7 @@ def check_finite_file(path: Path) -> None:
         TuneshotError: naming the first tensor that has others.
     """
     tensors = read_header(path)
-    begin = path.stat().st_size - max((each.place[1] for each in tensors.values()), default=0)
+    begin = _begin(path, tensors)
     for name, tensor in tensors.items():
         if tensor.dtype in FLOATS and not is_finite_at(
             path, tensor.dtype, begin + tensor.place[0], math.prod(tensor.shape)

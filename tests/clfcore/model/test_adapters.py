@@ -20,7 +20,13 @@ from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk
 from clfcore.model.precision import autocast
-from clfcore.model.spec import MAKING, POSITIONS, VIRTUAL_TOKENS, GPTConfig, Reading
+from clfcore.model.spec import (
+    MAKING,
+    POSITIONS,
+    VIRTUAL_TOKENS,
+    GPTConfig,
+    Reading,
+)
 from clfcore.model.trainable import count_parameters, freeze_all_but, frozen_depth
 from clfcore.training.classification import fit
 from clfcore.training.settings import TrainConfig
@@ -236,6 +242,16 @@ def test_an_adapter_learns_in_bfloat16(trunk, name):
     F.cross_entropy(z.float(), LABELS).backward()
     assert all(torch.isfinite(weight.grad).all() for weight in learning(model).values())
     torch.testing.assert_close(z.float(), logits(model.eval()), atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ADAPTERS if name not in ("adalora", "boft", "fourierft", "lokr",
+                                                       "oft", "prefix")]
+)  # fmt: skip
+def test_the_tensors_of_an_adapted_gpt_are_known_without_peft(name):
+    trunk = {n: tuple(t.shape) for n, t in fresh("gpt").trunk.state_dict().items()}
+    adapted = {n: tuple(t.shape) for n, t in new("gpt", name).trunk.state_dict().items()}
+    assert ADAPTERS[name].shapes(trunk, 32, RANK) == adapted
 
 
 @pytest.mark.parametrize("name", [name for trunk, name in PAIRS if trunk == "gpt"])

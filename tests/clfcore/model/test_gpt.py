@@ -15,12 +15,12 @@ from clfcore.model.gpt import GPTModel
 from clfcore.model.spec import GPT_PRESETS, GPTConfig
 from clfcore.weights.pretrained import (
     empty_gpt2,
-    gpt2_shapes,
     is_gpt2,
     load_chapter6,
     load_gpt2,
     without_memory,
 )
+from clfcore.weights.untrusted.gpt2 import gpt2_shapes
 from tests.support.lazy import lazy
 
 transformers = lazy("transformers")
@@ -174,9 +174,17 @@ def test_a_first_answer_and_a_start_load_neither_torchs_compiler_nor_other_libra
     assert done.stdout.split() == []
 
 
+@pytest.mark.parametrize("classes", [3, None])
+@pytest.mark.parametrize("qkv_bias", [True, False])
+def test_a_gpts_names_and_shapes_are_known_without_it(classes, qkv_bias):
+    cfg = replace(TINY, qkv_bias=qkv_bias)
+    whole = GPTModel(cfg, classes).state_dict()
+    known = gpt2_shapes(cfg, classes)
+    assert known == {name: tuple(weight.shape) for name, weight in whole.items()}
+
+
 def test_a_gpt_without_memory_has_every_name_and_shape():
-    empty, whole = gpt2_shapes(TINY, 3), GPTModel(TINY, 3).state_dict()
-    assert empty == {name: tuple(weight.shape) for name, weight in whole.items()}
+    empty = gpt2_shapes(TINY, 3)
     assert all(weight.is_meta for weight in empty_gpt2(TINY, 3).state_dict().values())
     copied = without_memory(GPTModel(TINY, 3)).state_dict()
     assert {name: tuple(weight.shape) for name, weight in copied.items()} == empty

@@ -24,6 +24,7 @@ from clfcore.weights.language_model import load_transformer
 from clfcore.weights.meta import read_meta
 from clfcore.weights.source import check_source
 from clfcore.weights.storage import COMPACT
+from clfcore.weights.unopened import checkpoint_path
 from clfcore.weights.untrusted.gguf import check_gguf
 from tests.support import hostile
 from tests.support.doubles import save_tiny_lm
@@ -37,6 +38,7 @@ def good(tmp_path_factory):
     hostile.good_checkpoint(folder / "checkpoint")
     hostile.good_checkpoint(folder / "compact", COMPACT)
     hostile.good_adapter(folder / "adapter")
+    torch.save(hostile.good_state(), folder / "book.pth")
     save_tiny_lm(folder / "llama", "llama")
     save_gguf(folder / "llama", folder / "model.gguf")
     return folder
@@ -97,6 +99,32 @@ def test_a_hostile_checkpoint_is_one_line(good, tmp_path, harm):
     assert str(folder) in the_line(FineTuned.load, folder)
 
 
+# What only the weights themselves show, or the library that reads them.
+READ = (
+    "a weight is NaN", "a weight is infinite", "a weight is minus infinity", "the sum is another",
+    "the header's metadata are a list", "the header's metadata are a number",
+    "a tensor's name is half a surrogate pair", "the source has other weights",
+)  # fmt: skip
+
+
+@each({name: harm for name, harm in hostile.CHECKPOINTS.items() if name not in READ})
+def test_all_but_wrong_weights_is_refused_before_a_checkpoint_is_opened(good, tmp_path, harm):
+    folder = copy(good / "checkpoint", tmp_path / "it")
+    harm(folder)
+    assert str(folder) in the_line(checkpoint_path, folder)
+
+
+def test_a_checkpoint_is_compared_with_its_description_without_torch_or_peft(good):
+    paths = [str(good / name) for name in ("checkpoint", "compact", "adapter", "book.pth")]
+    code = (
+        "import sys; from clfcore.weights.unopened import checkpoint_path as c\n"
+        "for path in sys.argv[1:]: c(__import__('pathlib').Path(path))\n"
+        "print(*({'torch', 'peft', 'transformers', 'sklearn'} & sys.modules.keys()))"
+    )
+    done = subprocess.run((sys.executable, "-c", code, *paths), capture_output=True, text=True)
+    assert (done.stderr, done.stdout.strip()) == ("", "")
+
+
 @each(hostile.COMPACT)
 def test_a_hostile_compact_checkpoint_is_one_line(good, tmp_path, harm):
     folder = copy(good / "compact", tmp_path / "it")
@@ -109,6 +137,16 @@ def test_a_hostile_adapter_is_one_line(good, tmp_path, harm):
     folder = copy(good / "adapter", tmp_path / "it")
     harm(folder)
     the_line(FineTuned.load, folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["the rank is a million", "the rank is another", "the adapter is another kind",
+             "the adapter is said to be none", "half of the adapter is missing"]
+)  # fmt: skip
+def test_an_adapter_that_is_another_is_refused_before_peft_is_imported(good, tmp_path, name):
+    folder = copy(good / "adapter", tmp_path / "it")
+    hostile.ADAPTERS[name](folder)
+    the_line(checkpoint_path, folder)
 
 
 @each(hostile.PICKLES)
