@@ -24,6 +24,7 @@ SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "chat_app.py"
 # Modules that the base cannot import, and the extra that they are there for.
 OF_EXTRAS = {
     "clfcore.experiments.quantized_figure": "plots",
+    "clfcore.experiments.forgetting_figure": "plots",
     "clfcore.training.curves": "plots",
     "icl.figures": "plots",
     "icl.report": "plots",

@@ -76,7 +76,7 @@ def fit(
     """
     if not is_sharded(accelerator):  # shards are moved where they belong, not the whole
         model.to(device_of(accelerator))
-    objective = _Labels(model, train, val, config, practice, accelerator)
+    objective = Labels(model, train, val, config, practice, accelerator)
     return learn(
         model, objective, config, on_step, accelerator=accelerator, resume=resume,
         on_state=on_state, after_step=after_step,
@@ -93,7 +93,7 @@ def planned_steps(labels: Sequence[int], config: TrainConfig) -> int:
     return count_steps(len(rows) + config.practice, config)
 
 
-class _Labels:
+class Labels:
     """The objective: cross-entropy of the labels, weighted by label and by message."""
 
     def __init__(

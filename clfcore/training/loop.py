@@ -10,9 +10,10 @@ where rows have weights.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -31,6 +32,10 @@ from clfcore.types import ignore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+# (rows a step, random numbers) -> the rows of each step of an epoch
+Order = Callable[[int, np.random.Generator], Iterable[list[int]]]
 
 
 class Validation(NamedTuple):
@@ -141,6 +146,7 @@ def learn(
     resume: TrainingState | None = None,
     on_state: Callable[[Callable[[], TrainingState]], None] = ignore,
     after_step: Callable[[int], None] = ignore,
+    order: Order | None = None,
 ) -> list[StepMetrics]:
     """Trains the weights of ``model`` that require gradients, in place.
 
@@ -154,6 +160,7 @@ def learn(
         on_state: called after every step with a function that makes the state to resume from.
         after_step: called with the step's number while its gradients are still there (adapters
             that prune themselves).
+        order: which rows share a step; default: rows at random, of similar length.
 
     Returns:
         The steps that were followed by a validation.
@@ -161,7 +168,7 @@ def learn(
     Raises:
         TuneshotError: a loss that is no longer a number.
     """
-    run = _TrainingRun(model, objective, config, accelerator, after_step)
+    run = _TrainingRun(model, objective, config, accelerator, after_step, order)
     if resume is not None:
         run.restore(resume)
     for step in run.steps():
@@ -186,9 +193,11 @@ class _TrainingRun:
         config: LoopConfig,
         accelerator: "Accelerator | None",
         after_step: Callable[[int], None],
+        order: Order | None,
     ) -> None:
         self.model, self.objective, self.config = model, objective, config
         self.accelerator, self.after_step = accelerator, after_step
+        self.order = order or partial(shuffled, objective.lengths, objective.rows)
         self.world = accelerator.num_processes if accelerator else 1
         self.rank = accelerator.process_index if accelerator else 0
         self.device = device_of(accelerator)
@@ -211,12 +220,7 @@ class _TrainingRun:
         while state.step < self.total:
             epoch, done = divmod(state.step, self.steps_an_epoch)
             # Seeded by the epoch, so that a resumed run finds its place in the same order.
-            order = shuffled(
-                self.objective.lengths,
-                self.objective.rows,
-                self.step_size,
-                np.random.default_rng([config.seed, epoch]),
-            )
+            order = self.order(self.step_size, np.random.default_rng([config.seed, epoch]))
             for rows in islice(order, done, None):
                 if 0 < config.patience <= state.since_best:
                     return

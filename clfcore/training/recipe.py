@@ -23,7 +23,7 @@ from clfcore.evaluation.evaluate import Evaluation, evaluate
 from clfcore.fine_tuned import FineTuned
 from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step
 from clfcore.model.batching import Encoded
-from clfcore.model.classifier import TextClassifier, sentence_vectors
+from clfcore.model.classifier import TextClassifier, TrunkModel, sentence_vectors
 from clfcore.model.heads import fit_head
 from clfcore.model.precision import resolve
 from clfcore.model.spec import GPTConfig, Reading
@@ -299,7 +299,7 @@ def save_and_evaluate(
 
 
 @torch.no_grad()
-def mix_with(model: TextClassifier, before: Mapping[str, Tensor], share: float) -> None:
+def mix_with(model: TrunkModel, before: Mapping[str, Tensor], share: float) -> None:
     """Moves the trunk back towards what it was before fine-tuning; the head stays.
 
     ``share`` of the fine-tuned weights, the rest of the old ones (WiSE-FT, Wortsman et al. 2022,

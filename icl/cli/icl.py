@@ -46,6 +46,7 @@ from icl.cli.few_shot import (
 )
 from icl.cli.grid import grid
 from icl.cli.labs.composition import composition
+from icl.cli.labs.forget import forget
 from icl.cli.options import (
     Balanced,
     FewShotOptions,
@@ -298,6 +299,7 @@ def list_selectors() -> None:
 
 
 app.command()(composition)
+app.command()(forget)
 app.command()(grid)
 app.command()(train)
 app.command()(tune)

@@ -56,7 +56,7 @@ def test_every_option_stands_under_a_heading_of_its_own_kind(command, words):
 
 
 # Options under Messages and The task, and all that take a path.
-READ_A_TABLE = {"--data", "--val", "--test", "--also", "--file", "--pool", "--task"}
+READ_A_TABLE = {"--data", "--val", "--test", "--also", "--file", "--pool", "--task", "--texts"}
 READ_NO_TABLE = {"--text-column", "--label-column", "--part", "--from", "--folder", "--checkpoint",
                  "--out", "out", "--tensorboard", "folder", "--save",
                  "--document", "--figure"}  # fmt: skip

@@ -29,6 +29,8 @@ CALLS = {
     "icl classify": f"hello {FEW_SHOT}",
     "icl select": f"hello {FEW_SHOT}",
     "icl composition": "",
+    "icl forget": "--base {home}/llama --remedies none --messages 4 --test 4 --measured 4 "
+    "--questions 4 --every 1 --pool {home}/pool.tsv --data {home}/asked.tsv --out {home}/forget",
     "icl evaluate": f"--data {{home}}/one.tsv {FEW_SHOT}",
     "icl tune": f"--reads 40 --out {{home}}/recipe.json {FEW_SHOT}",
     "tuneshot evaluate": "--data {home}/one.tsv",
@@ -58,6 +60,8 @@ def home(tmp_path_factory):
              for topic in ("tea", "milk", "rain")]  # fmt: skip
     (folder / "pairs.jsonl").write_text("".join(map("{}\n".format, map(to_json, pairs))))
     (folder / "pool.tsv").write_text("".join(f"{e.label}\t{e.text}\n" for e in EXAMPLES))
+    asked = "".join(f"{e.label}\t{e.text}, ok\n" for e in EXAMPLES)
+    (folder / "asked.tsv").write_text(asked)
     one = [e for e in EXAMPLES if e.label == "ham"]
     (folder / "one.tsv").write_text("".join(f"{e.label}\t{e.text} again\n" for e in one))
     return folder

@@ -1,0 +1,1 @@
+"""What a model forgets when it learns something new, and what can be done about it."""
