@@ -19,6 +19,7 @@ from clfcore.errors import TuneshotError
 from clfcore.json_text import shortened_repr
 from clfcore.model.spec import MAKING
 from clfcore.paths import cache_dir, carried_file, expanded
+from clfcore.weights.source import found_folder
 from clfcore.weights.untrusted.folder import check_folder, check_made
 from clfcore.weights.untrusted.gguf import check_gguf
 from clfcore.weights.untrusted.tensors import check_finite
@@ -97,15 +98,9 @@ def _load(
     stored = 0 if folder is None else check_folder(folder)
     given: dict[str, Any] = {"local_files_only": local_files_only, "trust_remote_code": False}
     config = transformers.AutoConfig.from_pretrained(place, **given)
-    positions = getattr(config.get_text_config(), "max_position_embeddings", 1)
-    if type(positions) is not int or positions < 1:
-        raise TuneshotError(
-            f"{place}: max_position_embeddings is {shortened_repr(positions)}; it has to be a "
-            "whole number, 1 or more"
-        )
     tokenizer = transformers.AutoTokenizer.from_pretrained(place, **given)
     if not ours:
-        check_tokenizer(place, tokenizer)
+        check_tokenizer(place, getattr(tokenizer, "backend_tokenizer", None))
     if kind == CONFIG:
         return tokenizer, config
     auto = getattr(transformers, kind)
@@ -141,29 +136,6 @@ def _check_tokens(place: str | Path, tokenizer: Any, model: Any) -> None:  # noq
             f"{place}: the tokenizer has a token of the number {strange[0]:,}, and the model knows "
             f"{known:,}; copy the folder again"
         )
-    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    if not all(type(end) is int for end in (ends if isinstance(ends, list) else [ends or 0])):
-        raise TuneshotError(
-            f"{place}: generation_config.json has {shortened_repr(ends)} for eos_token_id; it has "
-            "to be a whole number, or a list of them"
-        )
-
-
-def found_folder(place: str | Path) -> Path | None:
-    """Where the files of a model lie, if they are here.
-
-    Args:
-        place: a folder, or a name on Hugging Face.
-    """
-    if os.path.isdir(place):
-        return Path(place)
-    from huggingface_hub import try_to_load_from_cache
-
-    try:
-        kept = try_to_load_from_cache(str(place), "config.json")
-    except ValueError:  # no name on Hugging Face
-        return None
-    return Path(kept).parent if isinstance(kept, str) else None
 
 
 # --- GGUF files, and the default model, which is one --------------------------------------------

@@ -92,15 +92,24 @@ def check_trusted(source: str, folder: Path) -> None:
 
 
 def _is_downloaded(source: str) -> bool:
-    if is_path(source):
-        return False
+    return not is_path(source) and found_folder(REPOSITORIES.get(source, source)) is not None
+
+
+def found_folder(place: str | Path) -> Path | None:
+    """Where the files of a model lie, if they are here.
+
+    Args:
+        place: a folder, or a name on Hugging Face.
+    """
+    if os.path.isdir(place):
+        return Path(place)
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        kept = try_to_load_from_cache(REPOSITORIES.get(source, source), "config.json")
-    except ValueError:  # no name that there could be
-        return False
-    return isinstance(kept, str)
+        kept = try_to_load_from_cache(str(place), "config.json")
+    except ValueError:  # no name on Hugging Face
+        return None
+    return Path(kept).parent if isinstance(kept, str) else None
 
 
 def is_path(source: str) -> bool:

@@ -38,6 +38,7 @@ from icl.compare.plan import MEASURED, MODELS, Plan, budgets_of
 from icl.compare.task_split import split_task
 from icl.lm.connection import Connection
 from icl.lm.open import API, check_lm, no_weights_here, with_dtype, without_dtype
+from icl.pool.embed import check_embedder
 from icl.prompt.tasks import Task
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def compare(
         **settings,
     )
     check_lm(plan.lm, connection.base_url)
+    check_embedder(plan.embedder)
     if plan.lm.startswith(API) and any(METHODS[method].tunes_lm for method in plan.methods):
         raise no_weights_here(plan.lm)
     check_source(plan.base)

@@ -38,11 +38,14 @@ def task_named(name: str, columns: Columns) -> Task:
 
 
 def check_models(models: ModelChoice, settings: FewShotConfig) -> None:
-    """Refuses, before messages are read, a language model that is asked for and not there.
+    """Refuses, before messages are read, models that are not there or not what they say.
 
     Raises:
-        TuneshotError: as ``check_lm``.
+        TuneshotError: as ``check_lm``, of a language model that is asked; as ``check_embedder``.
     """
+    from icl.pool.embed import check_embedder
+
+    check_embedder(models.embedder)
     if SELECTORS[settings.selector].asks_lm:
         check_lm(models.lm, models.base_url)
 

@@ -179,10 +179,11 @@ def run_grid(
     from icl.grid.run import run_cell
     from icl.grid.table import FEW_SHOT_GRID
     from icl.lm.open import check_lm
-    from icl.pool.embed import SentenceEmbedder
+    from icl.pool.embed import SentenceEmbedder, check_embedder
 
     for lm in {cell.lm for cell in grid if cell.lm}:
         check_lm(lm)
+    check_embedder(models.embedder)
     messages = {}
     for name in dict.fromkeys(cell.task for cell in grid):
         task = task_named(name, source)

@@ -93,10 +93,12 @@ def tune(
         )
     check_can_write(out.parent)
     check_lm(models.lm, models.base_url)
+    from icl.pool.embed import SentenceEmbedder, check_embedder
+
+    check_embedder(models.embedder)
     task = task_named(source.task, source)
     task.check_prompt()
     labelled, _ = pool_and_questions(task, source, data, may_lack_questions=True)
-    from icl.pool.embed import SentenceEmbedder
     from icl.tuning.tune import tune as choose
 
     lm = open_lm(models.lm, chat=settings.chat, **models.given)

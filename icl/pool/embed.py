@@ -20,6 +20,8 @@ from clfcore.errors import TuneshotError
 from clfcore.model.spec import MAKING
 from clfcore.paths import cache_dir, carried_file, files_stamp
 from clfcore.types import without_lone_surrogates
+from clfcore.weights.source import found_folder
+from clfcore.weights.untrusted.sentences import check_sentence_folder
 from clfcore.wording import say
 from icl.pool.minilm import MiniLM
 from icl.shared import Shared
@@ -97,21 +99,22 @@ class SentenceEmbedder(Shared):
 
         Others' models are checked; no code of theirs is run.
         """
+        transformers = check_embedder(self._model)
         from sentence_transformers import SentenceTransformer
 
-        from clfcore.weights.language_model import found_folder, quietly
-        from clfcore.weights.untrusted.sentences import check_sentence_folder, check_stored
+        from clfcore.weights.language_model import quietly
+        from clfcore.weights.untrusted.sentences import check_stored, check_transformer
         from clfcore.weights.untrusted.tensors import check_finite
 
         ours = self._model == DEFAULT_EMBEDDER
         source = str(carried_file(_MINILM)) if ours else self._model
         with MAKING, quietly(), _in_one_line(source):
-            folder = None if ours else found_folder(source)
-            transformers = [] if folder is None else check_sentence_folder(folder)
+            for place in transformers:
+                check_transformer(place)
             try:
                 encoder = SentenceTransformer(source, device="cpu", local_files_only=True)
             except OSError:
-                if folder is not None:
+                if found_folder(source) is not None:
                     raise
                 encoder = SentenceTransformer(source, device="cpu")
             if not ours:
@@ -129,6 +132,25 @@ class SentenceEmbedder(Shared):
                 if hasattr(tokenizer, setting):  # of transformers; of tokenizers alone
                     setattr(tokenizer, setting, value)
         return encoder
+
+
+def check_embedder(model: str) -> list[Path]:
+    """Refuses a folder that is no sentence-embedding model, before a library is imported.
+
+    Args:
+        model: as for ``SentenceEmbedder``.
+
+    Returns:
+        The folder of each transformer in it.
+
+    Raises:
+        TuneshotError: what is wrong with it.
+    """
+    folder = None if model == DEFAULT_EMBEDDER else found_folder(model)
+    if folder is None:
+        return []
+    with _in_one_line(model):
+        return check_sentence_folder(folder)
 
 
 @contextmanager

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from clfcore.errors import TuneshotError
 from clfcore.json_text import shortened_repr
 from clfcore.model.spec import MOST_LAYERS
+from clfcore.weights.untrusted.config import check_config, check_small_files
 from clfcore.weights.untrusted.files import check_file_of, check_memory, read_object
 from clfcore.weights.untrusted.pickled import check_pickled
-from clfcore.weights.untrusted.tensors import check_finite_file, read_header
+from clfcore.weights.untrusted.tensors import Shape, check_finite_file, read_header
+from clfcore.weights.untrusted.tokenizer import check_tokenizer_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,6 +23,7 @@ _MOST_TEXT = 50_000_000  # bytes of a tokenizer; the largest published ones have
 _TEXTS = (".json", ".jinja", ".model", ".tiktoken", ".txt")
 _TEMPLATES = ("chat_templates", "additional_chat_templates")  # folders
 _ADAPTER = "adapter_config.json"
+_TOKENIZER = "tokenizer.json"
 # How weights are stored, the first that is there: a file, or an index of files.
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
             "pytorch_model.bin.index.json")  # fmt: skip
@@ -61,16 +64,23 @@ def check_folder(folder: Path) -> int:
             raise TuneshotError(
                 f"{folder / name} has {size:,} bytes; such a file has {_MOST_TEXT:,} at most"
             )
-    sizes, tensors = 0, 0
+    sizes, all_known = 0, True
+    shapes: dict[str, Shape] = {}
     for name in weight_files(folder):
         path = check_file_of(folder, name)
         sizes += path.stat().st_size
         if name.endswith(".safetensors"):
-            tensors += len(read_header(path))
+            shapes |= {name: stored.shape for name, stored in read_header(path).items()}
         else:
             check_pickled(path)
-            tensors += MOST_LAYERS  # it does not say before it is opened
-    _check_counts(folder, config, tensors or MOST_LAYERS)
+            all_known = False  # it does not say before it is opened
+    if not all_known:
+        shapes = {}
+    _check_counts(folder, config, len(shapes) or MOST_LAYERS)
+    check_config(folder / CONFIG, config, shapes)
+    check_small_files(folder)
+    if os.path.lexists(folder / _TOKENIZER):
+        check_tokenizer_file(check_file_of(folder, _TOKENIZER))
     return sizes
 
 

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.json_text import shortened_repr
 from clfcore.weights.untrusted.files import check_file_of, read_json, read_object
-from clfcore.weights.untrusted.folder import CONFIG, check_folder, check_made, weight_files
+from clfcore.weights.untrusted.folder import (
+    CONFIG,
+    check_folder,
+    check_folder_finite,
+    check_made,
+    weight_files,
+)
 from clfcore.weights.untrusted.pickled import read_pickled
 from clfcore.weights.untrusted.tensors import Shape, check_shapes, read_header
 
@@ -32,11 +38,12 @@ def check_sentence_folder(folder: Path) -> list[Path]:
         The folder of each transformer in it.
 
     Raises:
-        TuneshotError: what is wrong with which file; of transformers, errors of any kind.
+        TuneshotError: what is wrong with which file.
     """
     _check_settings(folder)
     if not os.path.lexists(folder / _MODULES):
-        _check_transformer(folder)
+        check_folder(folder)
+        check_folder_finite(folder)
         return [folder]
     path = check_file_of(folder, _MODULES)
     modules = read_json(path)
@@ -52,7 +59,8 @@ def check_sentence_folder(folder: Path) -> list[Path]:
             raise TuneshotError(f"{place} is a link out of its folder; copy that folder into it")
         _check_settings(place)
         if kind == _TRANSFORMER:
-            _check_transformer(place)
+            check_folder(place)
+            check_folder_finite(place)
             transformers.append(place)
         elif kind == "Dense":
             _check_dense(place)
@@ -113,13 +121,21 @@ def _check_settings(place: Path) -> None:
                 )
 
 
-def _check_transformer(folder: Path) -> None:
-    stored = check_folder(folder)
+def check_transformer(folder: Path) -> None:
+    """Refuses a transformer that is larger than its weights.
+
+    Args:
+        folder: its own, after ``check_sentence_folder``.
+
+    Raises:
+        TuneshotError: it is; of transformers, errors of any kind.
+    """
     import torch
     from transformers import AutoConfig, AutoModel
     from transformers.initialization import no_init_weights
 
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    stored = sum((folder / name).stat().st_size for name in weight_files(folder))
     with torch.device("meta"), no_init_weights():
         check_made(folder, AutoModel.from_config(config, trust_remote_code=False), stored)
 

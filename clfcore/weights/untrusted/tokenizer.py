@@ -7,25 +7,45 @@ any number of such steps).
 import base64
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from clfcore.errors import TuneshotError
+from clfcore.json_text import shortened_repr
 
 _MOST_GROWTH = 100  # characters for one, or in front of all
 _MOST_ADDED = 1_000  # tokens around a text
 
 
-def check_tokenizer(place: object, tokenizer: Any) -> None:  # noqa: ANN401
+def check_tokenizer_file(path: Path) -> None:
+    """Refuses a ``tokenizer.json`` that cannot be read, or as ``check_tokenizer``.
+
+    Raises:
+        TuneshotError: why.
+    """
+    from tokenizers import Tokenizer  # without transformers
+
+    try:
+        backend = Tokenizer.from_file(str(path))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a panic of Rust is no Exception
+        raise TuneshotError(
+            f"{path} is no tokenizer ({shortened_repr(str(error))}); copy the folder again"
+        ) from error
+    check_tokenizer(path.parent, backend)
+
+
+def check_tokenizer(place: object, backend: Any) -> None:  # noqa: ANN401
     """Refuses a tokenizer that makes a text much longer.
 
     Args:
         place: the model's folder or name.
-        tokenizer: of transformers; one without a backend of tokenizers cannot.
+        backend: a tokenizer of tokenizers; ``None``, as of some of transformers, cannot.
 
     Raises:
         TuneshotError: it does, or replaces nothing by something.
     """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
     for name in ("normalizer", "decoder"):
         if _growth(_described(backend, name)) > _MOST_GROWTH:
             raise TuneshotError(

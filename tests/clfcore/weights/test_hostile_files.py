@@ -170,6 +170,35 @@ def test_a_hostile_folder_of_transformers_is_one_line_and_prints_nothing(
     assert capfd.readouterr().err == ""
 
 
+# What only transformers knows: its kinds of models, what they are made of, their special tokens.
+OF_TRANSFORMERS = (
+    "another width", "the kind of model is unknown", "the kind of model is missing",
+    "it is an encoder", "it brings code of its own",
+    "it is quantised by a library that is not here", "the activation is unknown",
+    "the weights are missing", "a tensor is missing", "a tensor has another shape",
+    "its pickle runs code", "a token's number is beyond the weights", "a special token is a number",
+    "a special token is an object", "the tokenizer is code of its own", "an added token is a text",
+    "an added token's number is a word", "an added token is beyond the weights",
+)  # fmt: skip
+
+
+@each({name: harm for name, harm in hostile.FOLDERS.items() if name not in OF_TRANSFORMERS})
+def test_a_hostile_folder_is_refused_before_transformers_is_imported(good, tmp_path, harm):
+    folder = copy(good / "llama", tmp_path / "it")
+    harm(folder)
+    the_line(check_source, str(folder))
+
+
+def test_a_folder_is_checked_without_torch_or_transformers(good):
+    code = (
+        "import sys; from clfcore.weights.source import check_source; check_source(sys.argv[1])\n"
+        "print(*({'torch', 'transformers', 'sklearn'} & sys.modules.keys()))"
+    )
+    command = (sys.executable, "-c", code, str(good / "llama"))
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stderr, done.stdout.strip()) == ("", "")
+
+
 @each(hostile.GGUFS)
 def test_a_hostile_gguf_file_is_one_line(good, tmp_path, harm, capfd):
     path = tmp_path / "it.gguf"

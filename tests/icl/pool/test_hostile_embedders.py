@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,16 @@ def test_so_does_one_of_transformers_alone_or_from_the_cache_of_hugging_face(goo
         link.symlink_to(blobs / str(number))
     (snapshot / "3_Normalize").mkdir()
     assert SentenceEmbedder(str(snapshot)).embed(TEXTS).shape == (2, 4)
+
+
+def test_a_folder_is_checked_without_torch_or_transformers(good):
+    code = (
+        "import sys; from icl.pool.embed import check_embedder; check_embedder(sys.argv[1])\n"
+        "print(*({'torch', 'transformers', 'sentence_transformers'} & sys.modules.keys()))"
+    )
+    command = (sys.executable, "-c", code, str(good))
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stderr, done.stdout.strip()) == ("", "")
 
 
 @pytest.mark.parametrize("harm", EMBEDDERS.values(), ids=EMBEDDERS)
