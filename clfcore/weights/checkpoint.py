@@ -33,7 +33,7 @@ from clfcore.model.spec import MAKING
 from clfcore.model.tokenizer import encode
 from clfcore.paths import atomic_write, files_sha256
 from clfcore.quantization.learning import round_linears
-from clfcore.weights.bases import fingerprint, load_base
+from clfcore.weights.bases import Base, fingerprint, load_base
 from clfcore.weights.meta import FLOAT32, FORMAT, KIND, Meta, check_free
 from clfcore.weights.pretrained import empty_gpt2, without_memory
 from clfcore.weights.storage import (
@@ -157,26 +157,28 @@ def unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool = F
     Raises:
         TuneshotError: as ``load_checkpoint``.
     """
-    with MAKING:
-        return _unpacked(meta, state, place, network)
-
-
-def _unpacked(meta: Meta, state: dict[str, Tensor], place: str, network: bool) -> Loaded:
-    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    trunk: Trunk
-    encoder: Callable[[str], list[int]] = encode
-    if meta.source is None:
-        assert meta.model is not None, "checked with meta.json"
-        if known_shapes(meta) is None:  # else they were compared before the file was opened
-            _check_fits(meta, empty_gpt2(meta.model, len(meta.labels)), shapes, place)
-        trunk = GPTModel(meta.model, len(meta.labels))
-    else:
+    base = None
+    if meta.source is not None:
         base = load_base(meta.source, len(meta.labels), network=network)
         if fingerprint(base.trunk) != meta.fingerprint:
             raise TuneshotError(
                 f"{place} was trained on other weights of {meta.source!r} than those it has now; "
                 "bring those back, or train again"
             )
+    with MAKING:
+        return _unpacked(meta, state, place, base)
+
+
+def _unpacked(meta: Meta, state: dict[str, Tensor], place: str, base: Base | None) -> Loaded:
+    shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    trunk: Trunk
+    encoder: Callable[[str], list[int]] = encode
+    if base is None:
+        assert meta.model is not None, "checked with meta.json"
+        if known_shapes(meta) is None:  # else they were compared before the file was opened
+            _check_fits(meta, empty_gpt2(meta.model, len(meta.labels)), shapes, place)
+        trunk = GPTModel(meta.model, len(meta.labels))
+    else:
         _check_fits(meta, without_memory(base.trunk), shapes, place)
         trunk, encoder = base.trunk, base.encode
 

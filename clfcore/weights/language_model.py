@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from clfcore.weights.untrusted.gguf import check_gguf
 from clfcore.weights.untrusted.tensors import check_finite
 from clfcore.weights.untrusted.tokenizer import check_tokenizer
 
+_QUIET = RLock()
 CONFIG = "AutoConfig"  # a kind of ``load_transformer`` without weights
 _BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the cache
 
@@ -47,7 +49,7 @@ def load_transformer(
         TuneshotError: the model is not on this machine and cannot be downloaded.
     """
     try:
-        with MAKING, quietly():
+        with quietly():
             if source == DEFAULT_LM or source.endswith(".gguf"):
                 return _load_gguf(source, kind, dtype)
             place = str(expanded(source))
@@ -69,18 +71,23 @@ def load_transformer(
 
 @contextmanager
 def quietly() -> Iterator[None]:
-    """Without the bars, tables and warnings of libraries: what matters is checked here."""
+    """Without the bars, tables and warnings of libraries: what matters is checked here.
+
+    For one thread at a time, and never asked for by one that has ``MAKING``: converting a model
+    takes a minute, in which others make theirs.
+    """
     from transformers.utils import logging  # transformers: 1.5 s
 
-    logging.disable_progress_bar()
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.set_verbosity(before)
+    with _QUIET:
+        logging.disable_progress_bar()
+        before = logging.get_verbosity()
+        logging.set_verbosity(logging.CRITICAL)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logging.set_verbosity(before)
 
 
 def _load(
@@ -105,11 +112,12 @@ def _load(
         return tokenizer, config
     auto = getattr(transformers, kind)
     if stored:
-        with torch.device("meta"), no_init_weights():
+        with MAKING, torch.device("meta"), no_init_weights():
             check_made(place, auto.from_config(config, trust_remote_code=False), stored)
-    model, found = auto.from_pretrained(
-        place, config=config, dtype=dtype, output_loading_info=True, **given
-    )
+    with MAKING:
+        model, found = auto.from_pretrained(
+            place, config=config, dtype=dtype, output_loading_info=True, **given
+        )
     if lacking := [*found["missing_keys"], *found["mismatched_keys"]]:
         kind_of_error = ValueError if ours else TuneshotError
         raise kind_of_error(
@@ -206,7 +214,7 @@ class _Converted:
         weights = check_gguf(gguf)
         place: dict[str, Any] = {"gguf_file": gguf.name, "trust_remote_code": False}
         config = AutoConfig.from_pretrained(gguf.parent, **place)
-        with torch.device("meta"):  # only names and shapes are needed
+        with MAKING, torch.device("meta"):  # only names and shapes are needed
             model = AutoModelForCausalLM.from_config(config)
         check_made(gguf, model, weights)
         made = of_gguf.load_gguf_checkpoint(str(gguf), return_tensors=True, model_to_load=model)
@@ -233,8 +241,9 @@ class _Converted:
         """The model itself, as it would be loaded from the folder."""
         import transformers
 
-        with torch.device("meta"):  # to know its class
-            empty = getattr(transformers, kind).from_config(self.config)
-        return type(empty).from_pretrained(
-            None, config=self.config, state_dict=self.weights, dtype=dtype
-        ).eval()  # fmt: skip
+        with MAKING:
+            with torch.device("meta"):  # to know its class
+                empty = getattr(transformers, kind).from_config(self.config)
+            return type(empty).from_pretrained(
+                None, config=self.config, state_dict=self.weights, dtype=dtype
+            ).eval()  # fmt: skip

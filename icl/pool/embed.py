@@ -108,7 +108,7 @@ class SentenceEmbedder(Shared):
 
         ours = self._model == DEFAULT_EMBEDDER
         source = str(carried_file(_MINILM)) if ours else self._model
-        with MAKING, quietly(), _in_one_line(source):
+        with quietly(), MAKING, _in_one_line(source):
             for place in transformers:
                 check_transformer(place)
             try:
