@@ -119,6 +119,14 @@ def picture(drawing: Drawing, name: str) -> cl.Plotly:
     return element
 
 
+def table_element(
+    caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> cl.CustomElement:
+    """A table of words and numbers; nothing in it is interpreted."""
+    props = {"caption": caption, "columns": list(columns), "rows": [list(row) for row in rows]}
+    return cl.CustomElement(name="AnswersTable", props=props, display="inline")
+
+
 def paragraphs(*lines: str) -> str:
     """Markdown that shows each line as it is, as a paragraph."""
     return "\n\n".join(map(escape_markdown, lines))

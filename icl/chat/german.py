@@ -198,9 +198,43 @@ TRANSLATIONS: dict[str, str] = {
     "List this chat's answers": "Die Antworten dieses Chats auflisten",
     "List the commands": "Die Befehle auflisten",
     "Show the latest comparison of the methods": "Den neuesten Vergleich der Methoden zeigen",
+    "Draw which token looks at which": "Zeichnen, welches Token auf welches schaut",
+    "Say what training a language model costs": (
+        "Sagen, was es kostet, ein Sprachmodell zu trainieren"
+    ),
+    "Show what fewer bits a weight cost": "Zeigen, was weniger Bits pro Gewicht kosten",
     "The answers of this chat, oldest first": "Die Antworten dieses Chats, die ältesten zuerst",
     "Message": "Nachricht",
     "{count} answers.": "{count} Antworten.",
+    # --- labs ---
+    "Fine-tuned: each row is what one token is made of. It looks at itself and at what came "
+    "before; the last one has seen everything, and the answer is read there.": (
+        "Fine-Tuning: Jede Zeile zeigt, woraus ein Token gemacht ist. Es schaut auf sich selbst "
+        "und auf das, was vor ihm kam; das letzte hat alles gesehen, und dort wird die Antwort "
+        "gelesen."
+    ),
+    "{parameters} parameters and {tokens} tokens: 6·N·D = {flop} FLOP, {ratio} tokens a parameter. "
+    "Chinchilla's 20 would be {best} tokens; the same FLOP are best spent on {smaller} parameters "
+    "and {more} tokens.": (
+        "{parameters} Parameter und {tokens} Tokens: 6·N·D = {flop} FLOP, {ratio} Tokens pro "
+        "Parameter. Chinchillas 20 wären {best} Tokens; dieselben FLOP sind am besten für "
+        "{smaller} Parameter und {more} Tokens ausgegeben."
+    ),
+    "One accelerator at {share} of its peak": (
+        "Ein Beschleuniger bei {share} seiner Spitzenleistung"
+    ),
+    "Accelerator": "Beschleuniger",
+    "Hours": "Stunden",
+    "Each weight of the bundled model in fewer bits. Spam is easy: most answers stay even with one "
+    "bit a weight, so look at the errors, too.": (
+        "Jedes Gewicht des mitgelieferten Modells in weniger Bits. Spam ist leicht: Selbst mit "
+        "einem Bit pro Gewicht bleiben die meisten Antworten, also sieh dir auch die Fehler an."
+    ),
+    "Recorded on {count} test messages": "Aufgezeichnet an {count} Testnachrichten",
+    "Stored as": "Gespeichert als",
+    "Change of probability": "Änderung der Wahrscheinlichkeit",
+    "Answers changed": "Geänderte Antworten",
+    "Accuracy": "Genauigkeit",
     # --- why, sweep, teach ---
     "Fine-tuned: each bar is what changes when that word is left out (occlusion). It says what "
     "this model does, not why a person would; where words repeat each other, no single one counts "

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from clfcore.analysis.attention import Attention, attention
 from clfcore.attribution import Attribution, attribute
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.fine_tuned import FineTuned
@@ -58,6 +59,17 @@ def word_effects(session: Session, settings: Settings, text: str) -> Attribution
     classifier = session.methods["fine_tuned"](settings).classifier
     assert isinstance(classifier, FineTuned)
     return attribute(classifier, text)
+
+
+def attention_within(session: Session, settings: Settings, text: str) -> Attention:
+    """Which token of a message looks at which, in the last layer, over all its heads.
+
+    Raises:
+        TuneshotError: there is no such model, or it does not tell.
+    """
+    classifier = session.methods["fine_tuned"](settings).classifier
+    assert isinstance(classifier, FineTuned)
+    return attention(classifier, text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-// Answers as a table: of a chat, or of a file.
+// A table: the answers of a chat or of a file, or a lab's figures.
 // `props` is a global set by Chainlit; every word and number comes from icl/chat/.
 export default function AnswersTable() {
   return (

@@ -16,11 +16,12 @@ from chainlit.types import CommandDict
 
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER, Example
+from icl.chat.actions.labs import show_attention, show_cost, show_quantization
 from icl.chat.actions.reports import send_report
 from icl.chat.actions.training import fine_tune
 from icl.chat.actions.upload import ask_for_file, classify_file
 from icl.chat.cards import escape_markdown, method_title, translated_label
-from icl.chat.conversation import answer, paragraphs, show
+from icl.chat.conversation import answer, paragraphs, show, table_element
 from icl.chat.language import say
 from icl.chat.state import Chat
 from icl.figures import answers as figures
@@ -87,13 +88,12 @@ async def table(invocation: Invocation) -> None:
     turns = invocation.chat.turns.values()
     if not turns:
         raise TuneshotError("there are no answers in this chat yet; send a message first")
-    props = {
-        "caption": say("The answers of this chat, oldest first"),
-        "columns": [say("Message"), *map(method_title, PROFILES["Compare"])],
-        "rows": [_row(turn) for turn in turns],
-    }
-    elements = [cl.CustomElement(name="AnswersTable", props=props, display="inline")]
-    await cl.Message(content=say("{count} answers.", count=len(turns)), elements=elements).send()
+    answers = table_element(
+        say("The answers of this chat, oldest first"),
+        [say("Message"), *map(method_title, PROFILES["Compare"])],
+        [_row(turn) for turn in turns],
+    )
+    await cl.Message(content=say("{count} answers.", count=len(turns)), elements=[answers]).send()
 
 
 def _row(turn: Turn) -> list[str]:
@@ -273,6 +273,19 @@ async def report(invocation: Invocation) -> None:
     await send_report()
 
 
+# --- the lecture's labs -------------------------------------------------------------------------
+
+
+async def cost(invocation: Invocation) -> None:
+    """Says what training a language model costs."""
+    await show_cost(invocation.text)
+
+
+async def quantize(invocation: Invocation) -> None:
+    """Shows what fewer bits a weight cost."""
+    await show_quantization()
+
+
 # --- the list -----------------------------------------------------------------------------------
 
 
@@ -310,6 +323,9 @@ COMMANDS: dict[str, Command] = {
     "batch": Command("Classify a file of messages", "files", batch),
     "table": Command("List this chat's answers", "table", table),
     "report": Command("Show the latest comparison of the methods", "chart-spline", report),
+    "attention": Command("Draw which token looks at which", "grid-3x3", on_message(show_attention)),
+    "cost": Command("Say what training a language model costs", "coins", cost),
+    "quantize": Command("Show what fewer bits a weight cost", "binary", quantize),
     "help": Command("List the commands", "circle-help", help),
 }
 

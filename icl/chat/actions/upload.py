@@ -21,7 +21,7 @@ from icl.chat.cards import (
     time_left,
     translated_label,
 )
-from icl.chat.conversation import paragraphs, picture
+from icl.chat.conversation import paragraphs, picture, table_element
 from icl.chat.language import numeral, say
 from icl.figures.answers import confusion
 from icl.prompt.tasks import TASKS
@@ -91,29 +91,25 @@ async def _show(result: BatchResult, name: str) -> None:
     rows = result.table(MAX_TABLE_ROWS)
     has_labels = result.messages.true_labels is not None
     count = numeral(f"{len(result.messages.texts):,}")
-    table = {
-        "caption": say(
-            "Disagreements first; {shown} of {count} rows", shown=len(rows), count=count
-        ),
-        "columns": [
-            *(say("Row"), say("Message")),
-            *([say("Label")] if has_labels else []),
-            *map(method_title, result.answers),
-            say("Why here"),
-        ],
-        "rows": [
-            [
-                str(row.number),
-                row.text[:200],
-                *([translated_label(row.true_label)] if has_labels else []),
-                *(_answer(row.answers.get(method)) for method in result.answers),
-                row.reason,
-            ]
-            for row in rows
-        ],
-    }
+    columns = [
+        *(say("Row"), say("Message")),
+        *([say("Label")] if has_labels else []),
+        *map(method_title, result.answers),
+        say("Why here"),
+    ]
+    shown = [
+        [
+            str(row.number),
+            row.text[:200],
+            *([translated_label(row.true_label)] if has_labels else []),
+            *(_answer(row.answers.get(method)) for method in result.answers),
+            row.reason,
+        ]
+        for row in rows
+    ]
+    caption = say("Disagreements first; {shown} of {count} rows", shown=len(rows), count=count)
     elements = [
-        cl.CustomElement(name="AnswersTable", props=table, display="inline"),
+        table_element(caption, columns, shown),
         cl.File(name=_results_name(name), content=content, mime="text/csv", display="inline"),
         *(
             picture(

@@ -1,0 +1,88 @@
+"""Figures of the lecture's labs: which token looks at which, and what fewer bits cost."""
+
+import math
+from collections.abc import Sequence
+
+from icl.figures.look import ACCENT, COLORS, SOLID, TEXT, Drawing, described, escaped, new_figure
+
+MAX_NUMBERS = 12  # tokens: in a larger figure the numbers would cover each other
+
+
+def attention_map(words: Sequence[str], weights: Sequence[Sequence[float]], title: str) -> Drawing:
+    """A heat map: a row for each token that looks, a column for each that is looked at.
+
+    Args:
+        words: T tokens, as they are shown.
+        weights: (R, T) shares, each row sums to 1; with R < T the first tokens do not look.
+        title: which layer and head.
+    """
+    looking = words[len(words) - len(weights) :]
+    figure = new_figure(height=170 + min(30 * len(looking), 900))
+    figure.add_heatmap(
+        z=[[weight or None for weight in row] for row in weights],  # nothing is drawn of a 0
+        text=[[f"{escaped(row)} → {escaped(column)}: {weight:.2f}"
+               for column, weight in zip(words, shares, strict=True)]
+              for row, shares in zip(looking, weights, strict=True)],
+        hovertemplate="%{text}<extra></extra>",
+        colorscale="Cividis",  # safe for colour-blind people
+        zmin=0,
+        zmax=1,
+        xgap=1,
+        ygap=1,
+        showscale=False,
+    )  # fmt: skip
+    if len(words) <= MAX_NUMBERS:
+        figure.update_traces(
+            texttemplate="%{z:.2f}", hovertemplate="%{text}<extra></extra>", textfont={"size": 14}
+        )
+    for update, name, names in (
+        (figure.update_xaxes, "is looked at", words),
+        (figure.update_yaxes, "looks", looking),
+    ):
+        update(
+            title_text=name,
+            tickvals=list(range(len(names))),
+            ticktext=[escaped(each) for each in names],
+            showgrid=False,
+        )
+    figure.update_xaxes(tickangle=-90 if len(words) > MAX_NUMBERS else 0)
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(title={"text": escaped(title), "x": 0, "xref": "paper"}, margin={"t": 60})
+    share, most = max(zip(weights[-1], words, strict=True))
+    return described(
+        figure,
+        f"Attention, {title}: the last token, {looking[-1]}, looks most at {most}, with a share "
+        f"of {share:.0%}.",
+    )
+
+
+def sizes_and_errors(rows: Sequence[tuple[str, float, float]]) -> Drawing:
+    """Models by their size on disk and the error of their weights.
+
+    Args:
+        rows: (how its weights are stored, megabytes, ‖W' − W‖ / ‖W‖) of each.
+    """
+    figure = new_figure(height=380)
+    names, megabytes, errors = zip(*rows, strict=True)
+    figure.add_scatter(
+        x=list(megabytes),
+        y=list(errors),
+        mode="markers+text",
+        marker={"color": [COLORS[0] if error else ACCENT for error in errors], "size": 13, **SOLID},
+        text=[escaped(name) for name in names],
+        textposition="top center",
+        textfont={"color": TEXT},
+        hovertemplate="%{text}: %{x:.1f} MB, %{y:.1%}<extra></extra>",
+        cliponaxis=False,
+    )
+    ticks = [2, 4, 8, 16, 32, 64, 128, 256, 512]
+    largest = next(tick for tick in ticks if tick >= max(megabytes))
+    figure.update_xaxes(
+        title_text="megabytes on disk",
+        type="log",
+        tickvals=ticks,
+        range=[math.log10(min(megabytes) * 0.8), math.log10(largest * 1.2)],
+    )
+    figure.update_yaxes(title_text="error of the weights", tickformat=".0%", rangemode="tozero")
+    listed = ", ".join(f"{n} {size:.1f} MB and {error:.0%}" for n, size, error in rows)
+    return described(figure, f"Size on disk and error of the weights: {listed}.")
