@@ -45,7 +45,7 @@ test: setup
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 -m "not slow and not rebuild and not peers"
 
 test-all: test
-	$(BIN)/python -m pytest -m "slow and not rebuild and not peers"
+	$(BIN)/python -m pytest -n logical --maxprocesses 2 --dist loadfile -m "slow and not rebuild and not peers"
 
 test-peers: setup
 	$(BIN)/python -m pytest -m peers
