@@ -62,16 +62,16 @@ def sizes_and_errors(rows: Sequence[tuple[str, float, float]]) -> Drawing:
     Args:
         rows: (how its weights are stored, megabytes, ‖W' − W‖ / ‖W‖) of each.
     """
-    figure = new_figure(height=380)
+    figure = new_figure(height=480)
     names, megabytes, errors = zip(*rows, strict=True)
     figure.add_scatter(
         x=list(megabytes),
         y=list(errors),
         mode="markers+text",
         marker={"color": [COLORS[0] if error else ACCENT for error in errors], "size": 13, **SOLID},
-        text=[escaped(name) for name in names],
-        textposition="top center",
-        textfont={"color": TEXT},
+        text=[f" {escaped(name)}" for name in names],
+        textposition="middle right",  # several are as large as each other
+        textfont={"color": TEXT, "size": 13},
         hovertemplate="%{text}: %{x:.1f} MB, %{y:.1%}<extra></extra>",
         cliponaxis=False,
     )
@@ -83,6 +83,8 @@ def sizes_and_errors(rows: Sequence[tuple[str, float, float]]) -> Drawing:
         tickvals=ticks,
         range=[math.log10(min(megabytes) * 0.8), math.log10(largest * 1.2)],
     )
-    figure.update_yaxes(title_text="error of the weights", tickformat=".0%", rangemode="tozero")
+    figure.update_yaxes(
+        title_text="error of the weights", tickformat=".0%", range=[-0.03, max(errors) + 0.05]
+    )
     listed = ", ".join(f"{n} {size:.1f} MB and {error:.0%}" for n, size, error in rows)
     return described(figure, f"Size on disk and error of the weights: {listed}.")

@@ -53,7 +53,7 @@ def test_a_model_stands_where_its_size_and_error_are():
     drawing = sizes_and_errors([("float32", 64.4, 0.0), ("nf4", 8.3, 0.095)])
     (points,) = figure_of(drawing)["data"]
     assert (points["x"], points["y"]) == ([64.4, 8.3], [0.0, 0.095])
-    assert points["text"] == ["float32", "nf4"]
+    assert points["text"] == [" float32", " nf4"]
     assert "nf4 8.3 MB and 10%" in drawing.description
     low, high = figure_of(drawing)["layout"]["xaxis"]["range"]
     assert 10**low < 8.3
