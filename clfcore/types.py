@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 NO_ANSWER = "no answer"  # what people read where a label would stand
+MAX_CHARACTERS = 100_000  # of one message that is asked about; an SMS has 160
 OnProgress = Callable[[str, int, int, str], None]  # called with stage, done, total, figures
 
 

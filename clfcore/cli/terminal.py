@@ -34,7 +34,7 @@ from clfcore.data.columns import MESSAGES
 from clfcore.data.tables import read_texts
 from clfcore.errors import DataNote, TuneshotError, missing_extra_explained
 from clfcore.json_text import to_json
-from clfcore.types import Prediction
+from clfcore.types import MAX_CHARACTERS, Prediction
 from clfcore.wording import make_logs_printable, printable_error
 from clfcore.wording import printable as printable  # what other commands take from here, too
 
@@ -290,7 +290,7 @@ def read_messages(texts: list[str] | None, file: Path | None, text_column: str |
 
     Raises:
         typer.BadParameter: none of the three (exit status 2).
-        TuneshotError: the file, or stdin, cannot be read as text.
+        TuneshotError: the file, or stdin, cannot be read as text; or a message is too long.
     """
     messages = list(texts or [])
     if file is not None:
@@ -299,6 +299,12 @@ def read_messages(texts: list[str] | None, file: Path | None, text_column: str |
         messages = read_texts(Path("/dev/stdin"), text_column)
     if not messages:
         raise typer.BadParameter("give at least one TEXT, or --file PATH")
+    for number, text in enumerate(messages, 1):
+        if len(text) > MAX_CHARACTERS:
+            raise TuneshotError(
+                f"message {number:,} has {len(text):,} characters; a message has at most "
+                f"{MAX_CHARACTERS:,}: shorten or split it"
+            )
     return messages
 
 

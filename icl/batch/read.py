@@ -8,7 +8,7 @@ from pathlib import Path
 from clfcore.data.labels import unknown_labels
 from clfcore.data.tables import read_table
 from clfcore.errors import TuneshotError
-from icl.session.session import MAX_CHARACTERS
+from clfcore.types import MAX_CHARACTERS
 
 MAX_BYTES = 2_000_000  # of a file as it is sent, and of its text when it is unpacked
 MAX_ROWS = 10_000

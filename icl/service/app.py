@@ -21,13 +21,13 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, create
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import ignore
+from clfcore.types import MAX_CHARACTERS, ignore
 from icl.service.guard import MAX_BODY_BYTES, Guard
 from icl.service.hosts import allowed_hosts
 from icl.service.stopping import AnswerBeforeStopping
 from icl.session.login_codes import API_TOKEN, api_token
 from icl.session.queue import Busy
-from icl.session.session import MAX_CHARACTERS, MethodResult, error_line
+from icl.session.session import MethodResult, error_line
 from icl.session.settings import CHOICES, MAX_K, PAGE_SETTINGS, Settings
 from icl.session.workers import Workers
 

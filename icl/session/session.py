@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clfcore.errors import TuneshotError, unknown_choice
-from clfcore.types import NO_ANSWER, Classifier, Prediction
+from clfcore.types import MAX_CHARACTERS, NO_ANSWER, Classifier, Prediction
 from icl.lm.base import LM
 from icl.session.settings import NOTHING_CHOSEN, PROFILES, Settings
 
 log = logging.getLogger("tuneshot")
-
-MAX_CHARACTERS = 100_000  # of one message; an SMS has 160
 
 
 class Model(NamedTuple):

@@ -17,12 +17,13 @@ from clfcore.cli.terminal import (
     print_evaluation,
     print_json,
     print_note,
+    read_messages,
     run_app,
     with_examples,
 )
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.evaluate import evaluate
-from clfcore.types import Example, Prediction
+from clfcore.types import MAX_CHARACTERS, Example, Prediction
 from icl.cli import icl, tuneshot
 
 
@@ -194,3 +195,12 @@ def test_of_many_labels_the_table_has_the_figures_that_are_about_all(count, capf
     assert "balanced accuracy" in said
     left_out = f"figures of each of the {count} labels: evaluate --json"
     assert (left_out in said) is (count > MOST_LABELS_LISTED)
+
+
+def test_a_message_has_a_greatest_length_wherever_it_is_from(tmp_path):
+    longest, file = "x" * MAX_CHARACTERS, tmp_path / "messages.txt"
+    assert read_messages([longest], None, None) == [longest]
+    file.write_text(f"hi\n{longest}x\n")
+    for texts, path in (([f"{longest}x"], None), (["hi", "x" * 10**6], None), (None, file)):
+        with pytest.raises(TuneshotError, match=r"message [12] has 1.* a message has at most 100,"):
+            read_messages(texts, path, None)

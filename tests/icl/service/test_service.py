@@ -16,9 +16,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from clfcore.errors import TuneshotError
+from clfcore.types import MAX_CHARACTERS
 from icl.service.app import MAX_TEXTS, create_app
 from icl.service.guard import MAX_BODY_BYTES, TOO_LARGE
-from icl.session.session import MAX_CHARACTERS
 from icl.session.settings import CHOICES, MAX_K, Settings
 from tests.support.pages import free_port
 from tests.support.service import HERE, METHODS, OFFERS, Spotter

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from clfcore.errors import TuneshotError
-from clfcore.types import Example
+from clfcore.types import MAX_CHARACTERS, Example
 from clfcore.weights.checkpoint import save_checkpoint
 from clfcore.weights.meta import BUNDLED, Meta
 from icl.answering import FewShotPrediction
@@ -14,7 +14,7 @@ from icl.prompt.tasks import TASKS
 from icl.prompt.template import Demonstration
 from icl.selectors.arrange import ARRANGEMENTS
 from icl.session.open import open_session
-from icl.session.session import MAX_CHARACTERS, Model
+from icl.session.session import Model
 from icl.session.settings import CHAT_SELECTORS, MAX_K, PROFILES, Settings
 from tests.support.chat import WordSpotter, make_session, reply_of
 from tests.support.lazy import lazy
