@@ -5,14 +5,17 @@ A process may be killed in the middle of a line, so half a line at the end of a 
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from clfcore.errors import TuneshotError
-from clfcore.json_text import to_json
+from clfcore.json_text import shortened_repr, to_json
+from clfcore.weights.untrusted.files import check_file_of
 
 Record = dict[str, Any]
+MOST_BYTES = 1_000_000_000  # of a file of records or answers; those of the longest grid have 20 MB
 
 
 def identity(record: Record, *fields: str) -> str:
@@ -63,6 +66,7 @@ def open_lines(path: Path) -> list[Any]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _check(path)
         with path.open("a+b") as file:
             file.seek(0)
             file.truncate(_whole(file.read()))
@@ -78,6 +82,7 @@ def read_lines(path: Path) -> list[Any]:
         TuneshotError: the file cannot be read, or a line is not JSON.
     """
     try:
+        _check(path)
         raw = path.read_bytes()
     except OSError as error:
         raise _cannot_use(path, error) from error
@@ -117,6 +122,42 @@ def not_a_record(path: Path, number: int) -> TuneshotError:
     return TuneshotError(
         f"line {number} of {path} is not a record; remove that line, or choose another --out"
     )
+
+
+@contextmanager
+def of_records(out: Path) -> Iterator[None]:
+    """Inside it, records or answers that are not as they were written are one line.
+
+    A folder that a run continues in may be somebody else's.
+
+    Args:
+        out: their folder, for the error message.
+
+    Raises:
+        TuneshotError: whatever follows from what they hold.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise TuneshotError(
+            f"the records or answers in {out} are damaged, or were changed "
+            f"({type(error).__name__}: {shortened_repr(str(error))}); choose another --out"
+        ) from error
+
+
+def _check(path: Path) -> None:
+    """Refuses what is there and no file of its folder's: a pipe would wait, a link write elsewhere.
+
+    Raises:
+        TuneshotError: it is none, or too large.
+    """
+    if not os.path.lexists(path):
+        return
+    if (size := check_file_of(path.parent, path.name).stat().st_size) > MOST_BYTES:
+        raise TuneshotError(
+            f"{path} has {size:,} bytes; such a file has {MOST_BYTES:,} at most; choose another "
+            "--out"
+        )
 
 
 def _whole(raw: bytes) -> int:

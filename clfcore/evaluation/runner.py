@@ -40,6 +40,7 @@ from clfcore.evaluation.records import (
     append_lines,
     identity,
     not_a_record,
+    of_records,
     open_lines,
     other_inputs,
     read_lines,
@@ -129,6 +130,9 @@ def run_cells(
     """
     path, folder = out / "records.jsonl", out / "answers"
     records = read_records(out, form) if path.exists() else []
+    if form.table is not None:
+        with of_records(out):
+            form.table(records)  # what cannot be shown is said before hours of work
     with _cluster(ray) if ray is not None else nullcontext():
         open_lines(path)
         finished = {form.identity(record) for record in records if "test" in record}
@@ -190,9 +194,14 @@ def read_records(out: Path, form: RecordFormat) -> list[Record]:
         try:
             form.identity(record)
             missing = set(form.config_keys) - record["config"].keys()
-        except (AttributeError, KeyError, TypeError) as error:
+            if "test" in record:
+                form.duration_group(record)
+                record["test"].keys()
+            (record.get("inputs") or {}).keys()
+            seconds = record.get("seconds", 0)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise not_a_record(path, number) from error
-        if missing:
+        if missing or type(seconds) not in (int, float) or not 0 <= seconds < math.inf:
             raise not_a_record(path, number)
     return records
 
@@ -210,7 +219,9 @@ def write_table(out: Path, form: RecordFormat, records: Sequence[Record] | None 
     """
     if form.table is None:
         return ""
-    text = form.table(read_records(out, form) if records is None else records)
+    records = read_records(out, form) if records is None else records
+    with of_records(out):
+        text = form.table(records)
     with atomic_write(out / "table.md") as new:
         new.write_text(text, encoding="utf-8")
     return text

@@ -26,6 +26,7 @@ from clfcore.data.messages import DataSource
 from clfcore.data.quality import conflict_note
 from clfcore.errors import TuneshotError
 from clfcore.evaluation.metrics import NBSP
+from clfcore.evaluation.records import of_records
 from clfcore.json_text import to_json
 from clfcore.paths import atomic_write, check_can_write
 from clfcore.types import NO_ANSWER
@@ -195,13 +196,14 @@ def compare(
         print_note(conflicts)
     with ProgressBars() as bars:
         records = run(plan, split, out, bars, note=print_note, jobs=jobs, ray=ray)
-        bars("explain", 0, 1)
-        disagreements = explain(plan, split, records, out / "answers")
-        bars("explain", 1, 1)
-    summary = summarize(
-        plan, split, records, out / "answers",
-        command=command, jobs=jobs, disagreements=disagreements,
-    )  # fmt: skip
+        with of_records(out):
+            bars("explain", 0, 1)
+            disagreements = explain(plan, split, records, out / "answers")
+            bars("explain", 1, 1)
+            summary = summarize(
+                plan, split, records, out / "answers",
+                command=command, jobs=jobs, disagreements=disagreements,
+            )  # fmt: skip
     _write(summary, out)
     _print_summary(summary, out)
     note_unanswered_records(records)
