@@ -85,8 +85,10 @@ def follow(
     """
     begin = perf_counter()
     on_progress("measure", 0, 1, "")
+    learning.model.eval()
     with torch.no_grad():
         start = learning.new.validate()
+    on_progress("measure", 1, 1, "")
     objective = remedy.around(learning)
     order = objective.order if isinstance(objective, Replay) else None
 

@@ -42,7 +42,14 @@ class ForgettingConfig(Checked):
 
 # What suits a base better than the settings of a language model.
 SETTINGS: dict[str, dict[str, Any]] = {
-    MINI: {"messages": 120, "test": 60, "epochs": 4, "learning_rate": 3e-4, "measured": 300},
+    MINI: {
+        "messages": 120,
+        "test": 60,
+        "measured": 200,
+        "epochs": 2,
+        "learning_rate": 1e-3,
+        "every": 5,
+    },
 }
 
 

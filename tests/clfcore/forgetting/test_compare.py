@@ -67,8 +67,11 @@ def test_of_a_perplexity_the_rise_is_lost_and_of_an_accuracy_the_fall():
     assert lost("old_accuracy", 0.9, 0.6) == pytest.approx(0.3)
 
 
-def test_all_are_read_at_the_best_accuracy_without_a_remedy_but_for_a_point():
+def test_all_are_read_at_what_doing_nothing_ends_with_but_for_a_point():
     none = [(0, 0.5, 100.0), (4, 0.91, 200.0)]
+    assert common_accuracy(curve((0, 0.5, 1.0), (4, 1.0, 1.0), (8, 0.91, 1.0))) == pytest.approx(
+        0.9
+    )
     assert common_accuracy(curve(*none)) == pytest.approx(0.90)
     slow = [(0, 0.5, 100.0), (40, 0.9, 110.0)]
     never = [(0, 0.5, 100.0), (4, 0.6, 101.0)]
