@@ -122,6 +122,26 @@ def _wrapped_shapes(beside: Beside, wide: bool, trunk: Shapes, width: int, rank:
     return shapes
 
 
+def _lora(trunk: "Trunk", linears: Linears, spec: AdapterSpec) -> dict[str, Any]:
+    return {"r": spec.rank, "lora_alpha": spec.rank}
+
+
+def _lora_shapes(rows: int, columns: int, width: int, rank: int) -> Shapes:
+    return {"lora_A.default.weight": (rank, columns), "lora_B.default.weight": (rows, rank)}
+
+
+def _qlora_shapes(trunk: Shapes, width: int, rank: int) -> Shapes:
+    shapes = _wrapped_shapes(_lora_shapes, True, trunk, width, rank)
+    return {name: size for name, size in shapes.items() if not name.endswith("base_layer.weight")}
+
+
+def _qlora(trunk: "Trunk", spec: AdapterSpec) -> Any:  # noqa: ANN401
+    from clfcore.quantization.frozen import freeze_in_nf4
+
+    freeze_in_nf4(trunk.trf_blocks)
+    return _wrap("LoraConfig", _lora, True, trunk, spec)
+
+
 def _adalora(trunk: "Trunk", linears: Linears, spec: AdapterSpec) -> dict[str, Any]:
     steps = spec.total_steps
     if steps < 2:
@@ -255,14 +275,10 @@ def _p_tuning_shapes(trunk: Shapes, width: int, rank: int) -> Shapes:
 
 ADAPTERS: dict[str, Adapter] = {
     # W + B A (Hu et al. 2021). Rank: of the update.
-    "lora": _linears(
-        "LoraConfig",
-        lambda _, __, spec: {"r": spec.rank, "lora_alpha": spec.rank},
-        beside=lambda rows, columns, _, rank: {
-            "lora_A.default.weight": (rank, columns),
-            "lora_B.default.weight": (rows, rank),
-        },
-    ),
+    "lora": _linears("LoraConfig", _lora, beside=_lora_shapes),
+    # The same around weights that lie in memory as NF4 codes (Dettmers et al. 2023). It is trained
+    # for what these weights are, and merged into them, not into those they were made of.
+    "qlora": Adapter(_qlora, shapes=_qlora_shapes),
     # W + P Λ Q, where unimportant entries of Λ are set to zero (Zhang et al. 2023). Rank: the
     # average that is left at the end; it starts with half as much again. The paper's penalty on P
     # and Q that are not orthogonal is left out. The importances are not among its weights.
@@ -271,11 +287,9 @@ ADAPTERS: dict[str, Adapter] = {
     # scaled; or, if it does not read the stream, its input, as the paper does in a feed-forward.
     "ia3": _linears(
         "IA3Config",
-        lambda trunk, linears, _: {
-            "feedforward_modules": [
-                name for name, linear in linears.items() if linear.in_features != trunk.emb_dim
-            ]
-        },
+        lambda trunk, linears, _: {"feedforward_modules": [
+            name for name, linear in linears.items() if linear.in_features != trunk.emb_dim
+        ]},
         beside=lambda rows, columns, width, _: {
             "ia3_l.default": (rows, 1) if columns == width else (1, columns)
         },
@@ -285,10 +299,8 @@ ADAPTERS: dict[str, Adapter] = {
         "LoHaConfig",
         lambda _, __, spec: {"r": spec.rank, "alpha": spec.rank},
         beside=lambda rows, columns, _, rank: {
-            "hada_w1_a.default": (rows, rank),
-            "hada_w1_b.default": (rank, columns),
-            "hada_w2_a.default": (rows, rank),
-            "hada_w2_b.default": (rank, columns),
+            "hada_w1_a.default": (rows, rank), "hada_w1_b.default": (rank, columns),
+            "hada_w2_a.default": (rows, rank), "hada_w2_b.default": (rank, columns),
         },
     ),
     # W + A ⊗ B (Edalati et al. 2022, Yeh et al. 2024). Rank: at most, of the larger factor B. peft
@@ -298,9 +310,7 @@ ADAPTERS: dict[str, Adapter] = {
     "oft": _linears(
         "OFTConfig",
         lambda _, linears, spec: {
-            "r": 0,
-            "oft_block_size": _block_size(linears, spec),
-            "use_cayley_neumann": False,
+            "r": 0, "oft_block_size": _block_size(linears, spec), "use_cayley_neumann": False,
         },
     ),
     # W R times a trained number for each output (Liu et al. 2024). Rank: as for OFT. One butterfly
@@ -311,13 +321,10 @@ ADAPTERS: dict[str, Adapter] = {
     "vera": _linears(
         "VeraConfig",
         lambda _, __, spec: {
-            "r": spec.rank,
-            "projection_prng_key": spec.seed,
-            "save_projection": False,
+            "r": spec.rank, "projection_prng_key": spec.seed, "save_projection": False,
         },
         beside=lambda rows, _, __, rank: {
-            "vera_lambda_b.default": (rows,),
-            "vera_lambda_d.default": (rank,),
+            "vera_lambda_b.default": (rows,), "vera_lambda_d.default": (rank,),
         },
     ),
     # W + the inverse Fourier transform of a few trained coefficients (Gao et al. 2024). Rank: 64
@@ -327,9 +334,7 @@ ADAPTERS: dict[str, Adapter] = {
     # other in pairs at the start. peft multiplies full matrices, one reflection at a time: ten
     # times slower than the others.
     "hra": _linears(
-        "HRAConfig",
-        _hra,
-        wide=False,
+        "HRAConfig", _hra, wide=False,
         beside=lambda _, columns, __, rank: {"hra_u.default": (columns, rank)},
     ),
     # W + one small block, repeated (MiSS, formerly Bone; Kang & Yin 2024). Rank: its rows.
@@ -340,7 +345,7 @@ ADAPTERS: dict[str, Adapter] = {
     "prompt": Adapter(_prompt, merges=False, shapes=_prompt_shapes),
     "prefix": Adapter(_prefix, merges=False),
     "p_tuning": Adapter(_p_tuning, merges=False, shapes=_p_tuning_shapes),
-}
+}  # fmt: skip
 
 
 @missing_extra_explained("an adapter")
@@ -353,7 +358,7 @@ def adapt(model: "TrunkModel", name: str, rank: int, total_steps: int, seed: int
     Args:
         model: without an adapter; changed in place. Soft prompts take some of its context.
         name: a key of ``ADAPTERS``.
-        rank: how large the adapter is. Of lora, loha and vera the rank of their matrices; of
+        rank: how large the adapter is. Of lora, qlora, loha and vera the rank of their matrices; of
             adalora the average one left at the end; of lokr the largest of its larger factor; of
             oft and boft the largest block of features; of fourierft one 64th of its coefficients;
             of hra its reflections; of miss the rows of its block; of prefix the width of the
@@ -438,5 +443,8 @@ def merge(model: "TrunkModel") -> None:
             "train another adapter"
         )
     if model.adapter.tuner is not None:
+        from clfcore.quantization.frozen import thaw
+
+        thaw(model.trunk.trf_blocks)
         model.adapter.tuner.merge_and_unload()
     model.adapter = None

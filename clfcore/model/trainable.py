@@ -66,6 +66,13 @@ def frozen_blocks(trunk: "Trunk") -> int:
 
 
 def count_parameters(model: "nn.Module") -> tuple[int, int]:
-    """How many weights are trained, and how many there are."""
+    """How many weights are trained, and how many there are, those that are codes included."""
+    from clfcore.quantization.frozen import NF4Linear
+
+    codes = sum(
+        layer.in_features * layer.out_features
+        for layer in model.modules()
+        if isinstance(layer, NF4Linear)
+    )
     sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
-    return sum(n for n, trained in sizes if trained), sum(n for n, _ in sizes)
+    return sum(n for n, trained in sizes if trained), codes + sum(n for n, _ in sizes)

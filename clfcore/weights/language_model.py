@@ -32,7 +32,7 @@ _BUNDLED = f"{DEFAULT_LM}.Q4_1-98362432-10aa646aae6188d0"  # its folder in the c
 
 
 def load_transformer(
-    source: str, kind: str, dtype: torch.dtype = torch.float32, network: bool = True
+    source: str, kind: str, dtype: torch.dtype | str = torch.float32, network: bool = True
 ) -> tuple[Any, Any]:
     """Tokenizer and model, in evaluation mode, from this machine if they are here.
 
@@ -42,7 +42,7 @@ def load_transformer(
         source: ``DEFAULT_LM``, a folder, a GGUF file, or a name on Hugging Face (a downloaded
             copy is tried before the network).
         kind: ``"AutoModel"``, ``"AutoModelForCausalLM"`` or ``CONFIG``.
-        dtype: of the weights.
+        dtype: of the weights; ``"auto"``: as they are stored.
         network: whether it may be downloaded.
 
     Raises:
@@ -91,7 +91,7 @@ def quietly() -> Iterator[None]:
 
 
 def _load(
-    place: str | Path, kind: str, dtype: torch.dtype, local_files_only: bool
+    place: str | Path, kind: str, dtype: torch.dtype | str, local_files_only: bool
 ) -> tuple[Any, Any]:
     """From a folder, or by a name on Hugging Face; no code of theirs is run.
 
@@ -158,7 +158,7 @@ def bundled_lm() -> Path:
     return cache_dir() / "models" / _BUNDLED
 
 
-def _load_gguf(source: str, kind: str, dtype: torch.dtype) -> tuple[Any, Any]:
+def _load_gguf(source: str, kind: str, dtype: torch.dtype | str) -> tuple[Any, Any]:
     """Converted once into the user's cache: even a small model takes 20 seconds to read."""
     bundled = source == DEFAULT_LM
     folder = bundled_lm() if bundled else _folder_of(expanded(source))
@@ -237,7 +237,7 @@ class _Converted:
         except SafetensorError as error:  # its own kind for a full disk, too
             raise OSError(str(error)) from error
 
-    def model(self, kind: str, dtype: torch.dtype) -> Any:  # noqa: ANN401
+    def model(self, kind: str, dtype: torch.dtype | str) -> Any:  # noqa: ANN401
         """The model itself, as it would be loaded from the folder."""
         import transformers
 

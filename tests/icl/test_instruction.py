@@ -225,9 +225,10 @@ def test_a_comparison_that_would_tune_a_model_behind_an_api_is_refused_before_th
 
 
 @pytest.mark.slow
-def test_a_tuning_killed_at_any_moment_ends_with_the_same_bits(run, llama):
+@pytest.mark.parametrize("layers", ["all", "qlora"])
+def test_a_tuning_killed_at_any_moment_ends_with_the_same_bits(run, llama, layers):
     """kill -9, twice; then it is let go on to its end."""
-    options = ("--lm", llama, "--data", "sms", "--limit", "8", "--layers", "all", "--epochs", "40",
+    options = ("--lm", llama, "--data", "sms", "--limit", "8", "--layers", layers, "--epochs", "40",
                "--batch-size", "4", "--save-every", "0")  # fmt: skip
 
     def start(*arguments):

@@ -6,9 +6,12 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from clfcore.errors import TuneshotError
 from clfcore.model.adapters import ADAPTERS, after_step, merge
 from clfcore.model.trainable import count_parameters
+from clfcore.quantization.frozen import freeze_in_nf4
 from clfcore.training.distributed import device_of
 from clfcore.training.instruction.model import LanguageModel, choose_weights
 from clfcore.training.instruction.pairs import Pair, TargetTokens, balanced_targets
@@ -78,7 +81,7 @@ def tune_language_model(
             "a language model is tuned by one process; start the command without a launcher"
         )
     begin = perf_counter()
-    tokenizer, network = load_transformer(source, "AutoModelForCausalLM")
+    tokenizer, network = _load(source, config)
     model = LanguageModel(network)
     longest = max(len(pair.read) for pair in (*train, *val))
     if longest > model.trunk.context_length:
@@ -113,3 +116,17 @@ def tune_language_model(
         merge(model)
     model.to("cpu")
     return TunedLM(network, tokenizer, history, trained, total, perf_counter() - begin)
+
+
+def _load(source: str, config: InstructionConfig) -> tuple[Any, Any]:
+    """Tokenizer and network; for qlora without ever having all weights in memory as floats.
+
+    They come in the precision of their file, and only what is not quantized becomes float32.
+    """
+    if config.layers != "qlora":
+        return load_transformer(source, "AutoModelForCausalLM")
+    tokenizer, network = load_transformer(source, "AutoModelForCausalLM", "auto")
+    for part in network.base_model.children():
+        if isinstance(part, nn.ModuleList):  # the blocks
+            freeze_in_nf4(part)
+    return tokenizer, network.float()

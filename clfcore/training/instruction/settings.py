@@ -62,6 +62,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "last_four_blocks": {"learning_rate": 2e-4},
     "all": {"learning_rate": 5e-5, "embedding_learning_rate": 5e-5},
     "lora": {"learning_rate": 5e-4},
+    "qlora": {"learning_rate": 5e-4},
 }
 
 

@@ -247,6 +247,39 @@ def test_choices_that_do_not_go_together_are_one_line_and_leave_nothing(
     assert not Path("run.unfinished").exists()
 
 
+# --- in fewer bits while it learns --------------------------------------------------------------
+
+
+def test_what_was_trained_in_three_values_is_stored_in_them_and_answers_as_evaluated(
+    clf, tiny_gpt2
+):
+    options = ("--base", tiny_gpt2, "--layers", "all", "--qat", "ternary", *QUICK)
+    for folder, more in (("run", ()), ("small", ("--compact",))):
+        status, _, err = clf("train", "--out", folder, *options, *more)
+        assert status == 0, err
+        meta = meta_of(folder)
+        assert (meta["weights"]["storage"], meta["activation_bits"]) == ("ternary", 8)
+        stored = load_file(Path(folder, "model.safetensors"))
+        assert stored["trf_blocks.0.att.W_query.weight:shape"].tolist() == [32, 32]
+        assert (stored["tok_emb.weight"].dtype == torch.int8) == bool(more)
+        weights = FineTuned.load(Path(folder)).model.trunk.get_parameter(
+            "trf_blocks.1.ff.layers.0.weight"
+        )
+        assert len(weights.unique()) == 3
+    status, _, err = clf("quantize", "run", "--scheme", "ternary", "--out", "again")
+    assert status == 1
+    assert "quantized already, as ternary" in err
+
+
+def test_three_values_are_for_a_gpt2_whose_checkpoint_holds_all_weights(clf, tiny_llama):
+    status, _, err = clf(
+        "train", "--base", tiny_llama, "--layers", "all", "--qat", "binary", "--out", "run", *QUICK
+    )
+    assert status == 1
+    assert "qat binary is for a GPT-2" in err
+    assert not Path("run").exists()
+
+
 # --- kills and processes ------------------------------------------------------------------------
 
 
@@ -260,7 +293,7 @@ def start(*arguments: str, program: tuple[str, ...] = ("-m", "clfcore")) -> subp
 
 
 def finish(process: subprocess.Popen) -> str:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output.decode()
     return output.decode()
 
@@ -273,7 +306,8 @@ def steps_done(unfinished: str) -> int:
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf):
+@pytest.mark.parametrize("more", [(), ("--qat", "ternary")], ids=["as it is", "quantization-aware"])
+def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, more):
     """kill -9, twice; then it is let go on to its end.
 
     The model is as small as can be, so that its state is saved many times before the run ends.
@@ -283,7 +317,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf):
     options = (
         "--base", "smallest", "--data", "sms", "--layers", "all", "--epochs", "70",
         "--keep", "best", "--balance", "none",
-        "--schedule", "one_cycle", "--batch-size", "2", "--save-every", "0",
+        "--schedule", "one_cycle", "--batch-size", "2", "--save-every", "0", *more,
     )  # fmt: skip
     finish(start("--out", "whole", *options))
     reached = 0

@@ -10,6 +10,7 @@ import torch
 
 from clfcore.errors import TuneshotError
 from clfcore.model.adapters import ADAPTERS, merge
+from clfcore.quantization.schemes import SCHEMES, requantized
 from clfcore.training.instruction.folder import save_tuned
 from clfcore.training.instruction.model import LanguageModel, choose_weights
 from clfcore.training.instruction.pairs import Pair, TargetTokens, balanced_targets
@@ -177,6 +178,24 @@ def test_lora_merged_answers_as_lora_attached(llama):
     assert np.average(losses, weights=weights) == pytest.approx(attached[0], rel=1e-4)
 
 
+def test_qlora_starts_from_what_nf4_leaves_of_the_file_and_ends_as_plain_weights(llama):
+    before = network_of(llama).state_dict()
+    pairs = toy_pairs()
+    config = replace(QUICK, layers="qlora", rank=4, epochs=1, learning_rate=1e-30)
+    tuned = tune_language_model(str(llama), pairs, pairs, config)
+    assert tuned.all_weights == sum(w.numel() for w in before.values()) + tuned.trained_weights
+    after = tuned.network.state_dict()
+    assert after.keys() == before.keys()
+    for name, weight in before.items():
+        rounded = ".layers." in name and weight.dim() == 2
+        expected = requantized(weight, SCHEMES["nf4"]) if rounded else weight
+        torch.testing.assert_close(after[name], expected, msg=name)
+    learned = tune_language_model(
+        str(llama), pairs, pairs, replace(QUICK, layers="qlora", rank=4)
+    ).history
+    assert learned[-1].val_loss < 0.95 * tuned.history[-1].val_loss
+
+
 def test_a_network_that_does_more_than_trunk_and_head_is_refused():
     """Gemma 2 caps its logits after the head."""
     torch.manual_seed(0)
@@ -205,7 +224,7 @@ def test_a_toy_task_is_learned_to_certainty(folder):
     assert tuned.trained_weights == tuned.all_weights
 
 
-@pytest.mark.parametrize("layers", ["all", "last_block", "lora"])
+@pytest.mark.parametrize("layers", ["all", "last_block", "lora", "qlora"])
 @pytest.mark.parametrize("stop_after", [1, 5, 8])
 def test_a_run_resumed_at_any_step_ends_with_bit_identical_weights(llama, layers, stop_after):
     pairs = toy_pairs(20)
