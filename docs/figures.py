@@ -19,6 +19,8 @@ from scipy.stats import t as student
 from clfcore.analysis.rank import Change, at_random, missed
 from clfcore.evaluation.intervals import Share, paired_over_seeds
 from clfcore.experiments.table import table
+from clfcore.forgetting.compare import cells, compare
+from clfcore.forgetting.remedies import NONE
 from clfcore.training.settings import TrainConfig
 from icl.grid.table import table as survey
 
@@ -391,6 +393,29 @@ def quantization() -> list[str]:
     return rows
 
 
+def forgetting() -> list[str]:
+    """What gpt2-mini forgot of spam where it knows a second task equally well; over seeds."""
+    runs = records("forgetting")
+    rows = compare(runs)
+    lines = [
+        "| remedy | new task, at last | steps until equal | old task, points [95 %] | kept by the "
+        "remedy, points [95 %] | old task, at last |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        last = mean(
+            run["test"]["curve"][-1]["old_accuracy"]
+            for run in runs
+            if run["config"]["remedy"] == row["remedy"]
+        )
+        first, *others = (cell.replace(" points", "") for cell in cells(row))
+        saved = row["saved"]["old_accuracy"]
+        told = row["remedy"] != NONE and not math.isnan(saved.low)
+        kept = saved.points() if told else ""
+        lines.append(f"| {' | '.join([f'`{first}`', *others, kept, percent(last)])} |")
+    return lines
+
+
 PAGES = {
     DOCS.parent / "README.md": (quality, unlike, speed),
     DOCS / "gpt2-mini.md": (all_sets,),
@@ -401,6 +426,7 @@ PAGES = {
     DOCS / "serving.md": (load,),
     DOCS / "labs/rank.md": (ranks,),
     DOCS / "labs/quantization.md": (quantization,),
+    DOCS / "labs/forgetting.md": (forgetting,),
     DOCS / "fine-tuning.md": (configurations, tried, few_labels, growth, experiments),
 }
 
