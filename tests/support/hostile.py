@@ -45,11 +45,11 @@ def good_checkpoint(folder: Path, storage: Storage = AS_FLOATS) -> Path:
     return folder
 
 
-def good_adapter(folder: Path) -> Path:
+def good_adapter(folder: Path, name: str = "lora") -> Path:
     """On a trunk that is stored beside it, so that nothing else is needed."""
     torch.manual_seed(0)
     model = TextClassifier(GPTModel(CFG, 2), Reading()).eval()
-    adapt(model, "lora", 2, 10, 0)
+    adapt(model, name, 2, 10, 0)
     meta = Meta("tiny", ("ham", "spam"), CFG, adapter=adapter_record(model))
     save_checkpoint(folder, model, meta)
     return folder

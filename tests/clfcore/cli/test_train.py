@@ -171,6 +171,17 @@ def test_an_adapter_is_saved_with_its_head_and_merges_into_equal_answers(clf, ba
     assert clf("merge", "--checkpoint", "merged", "--out", "twice", "--trust-source")[0] == 1
 
 
+def test_a_bottleneck_is_saved_without_the_trunk_and_cannot_be_merged(clf, tiny_llama):
+    options = ("--base", tiny_llama, "--out", "run", "--layers", "houlsby", "--rank", "4", *QUICK)
+    assert clf("train", *options)[0] == 0
+    assert Path("run/model.safetensors").stat().st_size < 20_000  # the trunk has 200 KB
+    assert FineTuned.load(Path("run"), trust_source=True).predict(["win aa now"])
+    status, out, err = clf("merge", "--checkpoint", "run", "--out", "merged", "--trust-source")
+    assert (status, out, Path("merged").exists()) == (1, "", False)
+    line = "houlsby is no change of weights and cannot be merged; use the model as it is"
+    assert line in err.replace("\n", " ")
+
+
 def test_an_adapter_on_gpt2_mini_is_saved_without_the_trunk_and_knows_it_again(clf, monkeypatch):
     options = ("--layers", "lora", "--rank", "4", "--out", "run", *QUICK)
     assert clf("train", *options)[0] == 0

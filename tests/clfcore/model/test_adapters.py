@@ -19,6 +19,7 @@ from clfcore.model.adapters import ADAPTERS, adapt, adapter_record, after_step, 
 from clfcore.model.classifier import TextClassifier
 from clfcore.model.gpt import GPTModel
 from clfcore.model.huggingface import HuggingFaceTrunk
+from clfcore.model.methods.bottleneck import Bottleneck
 from clfcore.model.precision import autocast
 from clfcore.model.spec import (
     MAKING,
@@ -66,16 +67,20 @@ def gpt_neox():
 
 
 TRUNKS = {"gpt": gpt, "llama": llama, "gpt_neox": gpt_neox}
-SOFT = [name for name, adapter in ADAPTERS.items() if not adapter.merges]
+SOFT = [name for name, adapter in ADAPTERS.items() if adapter.virtual_tokens]
 WEIGHT_SIDE = [name for name in ADAPTERS if name not in SOFT]
+BOTTLENECKS = ("houlsby", "pfeiffer")
 PAIRS = [
     *(("gpt", name) for name in ADAPTERS if name != "prefix"),
-    *(("llama", name) for name in ADAPTERS),
-    *(("gpt_neox", name) for name in ("lora", "ia3", *SOFT)),
+    *(("llama", name) for name in ADAPTERS if name != "bitfit"),  # it has no biases
+    *(("gpt_neox", name) for name in ("lora", "ia3", "bitfit", *BOTTLENECKS, *SOFT)),
 ]
 each = pytest.mark.parametrize(("trunk", "name"), PAIRS)
-each_mergeable = pytest.mark.parametrize(
+each_unchanged_at_first = pytest.mark.parametrize(
     ("trunk", "name"), [pair for pair in PAIRS if pair[1] in WEIGHT_SIDE]
+)
+each_mergeable = pytest.mark.parametrize(
+    ("trunk", "name"), [pair for pair in PAIRS if ADAPTERS[pair[1]].merges]
 )
 
 IDS = torch.randint(0, VOCAB, (6, 12), generator=torch.Generator().manual_seed(0))
@@ -160,11 +165,15 @@ def test_only_the_adapter_and_the_head_learn_and_the_trunk_stays_as_it_was(trunk
     own = names & set(before)
     assert set(frozen) == set(before) - own
     assert all(torch.equal(weight, before[key]) for key, weight in frozen.items())
-    norms = {key for key in before if "norm" in key}
-    assert own - head == (norms if name == "ln_tuning" else set())
+    inside = {key for key in before if ".trf_blocks." in key or "layers." in key or "norm" in key}
+    trained = {
+        "ln_tuning": {key for key in before if "norm" in key},
+        "bitfit": {key for key in inside if key.endswith((".bias", ".shift"))},
+    }
+    assert own - head == trained.get(name, set())
 
 
-@each_mergeable
+@each_unchanged_at_first
 def test_a_new_adapter_changes_nothing(trunk, name):
     torch.testing.assert_close(logits(new(trunk, name)), logits(found(trunk, name)))
 
@@ -173,7 +182,9 @@ def test_a_new_adapter_changes_nothing(trunk, name):
 def test_an_adapter_alone_can_lower_the_loss(trunk, name):
     before, after = loss(new(trunk, name)).item(), loss(learnt(trunk, name)).item()
     assert after < before - 0.001
-    assert all(weight.grad is not None for key, weight in learning(learnt(trunk, name)).items())
+    # A key's bias adds the same to every score, which softmax drops: GPT's last block omits it.
+    assert all(weight.grad is not None for key, weight in learning(learnt(trunk, name)).items()
+               if not key.endswith("W_key.bias"))  # fmt: skip
 
 
 @each
@@ -234,6 +245,20 @@ def test_lora_has_rank_times_the_widths_of_each_layer():
     assert learn == 2 * RANK * a_block + 2 * 32 + 2
 
 
+@pytest.mark.parametrize(("name", "layers"), [("houlsby", 2), ("pfeiffer", 1)])
+@pytest.mark.parametrize(("trunk", "width"), [("gpt", 32), ("llama", 24), ("gpt_neox", 32)])
+def test_bottlenecks_have_the_weights_that_the_lora_paper_counts(trunk, width, name, layers):
+    learn, _ = count_parameters(new(trunk, name))
+    one = 2 * width * RANK + RANK + width
+    assert learn == 2 * layers * one + 2 * width + 2
+
+
+def test_bitfit_has_a_weight_for_each_output_of_a_layer_and_of_a_norm():
+    learn, _ = count_parameters(new("gpt", "bitfit"))
+    a_block = 4 * 32 + (128 + 32) + 2 * 32
+    assert learn == 2 * a_block + 32 + 2 * 32 + 2
+
+
 def test_no_block_is_below_an_adapter():
     assert not any(frozen_depth(new(trunk, name).trunk) for trunk, name in PAIRS)
 
@@ -255,7 +280,9 @@ def test_an_adapter_learns_in_bfloat16(trunk, name):
     with autocast("bfloat16", torch.device("cpu")):
         z = model(IDS, LENGTHS)
     F.cross_entropy(z.float(), LABELS).backward()
-    assert all(torch.isfinite(weight.grad).all() for weight in learning(model).values())
+    gradients = [weight.grad for weight in learning(model).values() if weight.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
     torch.testing.assert_close(z.float(), logits(model.eval()), atol=0.1, rtol=0.1)
 
 
@@ -368,6 +395,30 @@ def test_attention_at_one_position_has_dropout_with_an_adapter_too():
     assert torch.equal(*(attention.eval().at(x, where, seen) for _ in range(2)))
 
 
+@pytest.mark.parametrize(
+    ("trunk", "attention", "feed_forward"),
+    [("gpt", "att.out_proj", "ff.layers.2"), ("llama", "self_attn.o_proj", "mlp.down_proj"),
+     ("gpt_neox", "attention.dense", "mlp.dense_4h_to_h")],
+)  # fmt: skip
+def test_bottlenecks_stand_where_a_block_writes_to_the_stream(trunk, attention, feed_forward):
+    for name, expected in (("houlsby", [attention, feed_forward]), ("pfeiffer", [feed_forward])):
+        for block in new(trunk, name).trunk.trf_blocks:
+            found = [n for n, m in block.named_modules() if isinstance(m, Bottleneck)]
+            assert sorted(found) == sorted(expected)
+
+
+def test_a_bottleneck_adds_what_a_bent_narrow_copy_gives():
+    layer = Bottleneck(nn.Linear(5, 3), 2)
+    with torch.no_grad():
+        layer.up.weight.fill_(1.0)
+        layer.up.bias.copy_(torch.tensor([0.0, 1.0, 2.0]))
+        x = torch.randn(4, 5)
+        h = layer.base_layer(x)
+        narrow = F.gelu(h @ layer.down.weight.T + layer.down.bias)  # (4, 2)
+        expected = h + narrow.sum(dim=1, keepdim=True) + torch.arange(3)
+        torch.testing.assert_close(layer(x), expected)
+
+
 # --- soft prompts -------------------------------------------------------------------------------
 
 
@@ -435,6 +486,7 @@ def test_what_a_method_cannot_do_is_said_in_one_line():
     assert "choose a rank up to 24" in refusal(fresh("llama"), "miss", rank=25)
     assert "needs at least 2, not 1" in refusal(fresh("gpt"), "adalora", steps=1)
     assert "choose prompt or p_tuning" in refusal(fresh("gpt"), "prefix")
+    assert "trains biases, and this base has none" in refusal(fresh("llama"), "bitfit")
     tiny = TextClassifier(GPTModel(GPTConfig(VOCAB, 20, 32, 2, 2), 2), Reading())
     assert "leave no room for a message in a context of 20" in refusal(tiny, "prompt")
 
@@ -453,7 +505,9 @@ def test_a_trunk_without_linear_layers_takes_what_needs_none():
     )  # fmt: skip
     model = TextClassifier(HuggingFaceTrunk(transformers.GPT2Model(config), 2), Reading())
     assert "choose ln_tuning or last_block" in refusal(model, "lora")
-    for name in ("prompt", "prefix", "ln_tuning"):
+    for name in BOTTLENECKS:
+        assert "not made of these two; choose ln_tuning or last_block" in refusal(model, name)
+    for name in ("prompt", "prefix", "ln_tuning", "bitfit"):
         one = copy.deepcopy(model)
         adapt(one, name, RANK, STEPS, 0)
         loss(one).backward()
@@ -462,7 +516,7 @@ def test_a_trunk_without_linear_layers_takes_what_needs_none():
 def test_what_cannot_be_merged_is_refused():
     with pytest.raises(TuneshotError, match="no adapter to merge"):
         merge(fresh("gpt"))
-    for name in SOFT:
+    for name in (*SOFT, *BOTTLENECKS):
         with pytest.raises(TuneshotError, match=f"{name} is no change of weights"):
             merge(new("llama", name))
 

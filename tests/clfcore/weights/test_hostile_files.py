@@ -149,6 +149,24 @@ def test_an_adapter_that_is_another_is_refused_before_peft_is_imported(good, tmp
     the_line(checkpoint_path, folder)
 
 
+@pytest.mark.parametrize("name", ["houlsby", "pfeiffer"])
+def test_a_bottleneck_that_is_another_is_refused_before_it_is_made(tmp_path, name):
+    good = hostile.good_adapter(tmp_path / "good", name)
+    assert FineTuned.load(good).predict(["hi"])[0].p is not None
+    for harm in (
+        hostile.nested("adapter", rank=3),
+        hostile.nested("adapter", rank=10**9),
+        hostile.nested("adapter", name="bitfit"),
+        hostile.weights(lambda state: state.pop("trf_blocks.0.ff.layers.2.up.bias")),
+        hostile.weights(
+            lambda state: state.update({"trf_blocks.0.ff.layers.0.up.bias": torch.zeros(4)})
+        ),
+    ):
+        harm(folder := copy(good, tmp_path / "it"))
+        assert str(folder) in the_line(checkpoint_path, folder)
+        shutil.rmtree(folder)
+
+
 @each(hostile.PICKLES)
 def test_a_hostile_chapter_6_file_is_one_line_and_runs_nothing(tmp_path, harm):
     (tmp_path / "config.json").write_text('{"n_head": 1}')

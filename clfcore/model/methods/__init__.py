@@ -1,0 +1,1 @@
+"""How each kind of adapter is put into a trunk; ``clfcore/model/adapters.py`` has the table."""
