@@ -70,7 +70,8 @@ class Recipe:
         """
         try:
             # From bytes, JSON is found in each of its encodings, with a byte-order mark or without.
-            values = _object("it", json.loads(path.read_bytes()))
+            with path.open("rb") as file:  # a device may never end
+                values = _object("it", json.loads(file.read(_MOST_BYTES)))
             _check_keys(values, cls, optional=("lm", "embedder", "basis"))
             settings = _settings(_object("settings", values["settings"]))
             labels = values["labels"]
@@ -105,6 +106,7 @@ class Recipe:
             new.write_text(to_json(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
+_MOST_BYTES = 10_000_000
 _TEXTS = ("task", "lm", "embedder")
 
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -85,6 +86,11 @@ def test_what_is_no_recipe_is_refused_in_one_line(path, content, complaint):
 def test_a_file_that_is_missing_is_said_with_what_makes_it(path):
     with pytest.raises(TuneshotError, match=r"cannot read .*; icl tune --out .* makes it"):
         Recipe.read(path)
+
+
+def test_a_device_without_end_is_no_recipe():
+    with pytest.raises(TuneshotError, match="/dev/zero is no recipe: it is not JSON"):
+        Recipe.read(Path("/dev/zero"))
 
 
 def test_a_folder_is_no_recipe(tmp_path):

@@ -26,6 +26,7 @@ from clfcore.paths import expanded
 from clfcore.training.instruction.settings import ABOUT, TUNED
 from clfcore.training.settings import MODEL, RUN
 from clfcore.weights.meta import check_free
+from clfcore.weights.source import check_source
 
 if TYPE_CHECKING:
     from clfcore.alignment.recipe import Aligned
@@ -68,6 +69,7 @@ def align(
     command. A killed run continues with --resume.
     """
     check_free(out, ABOUT, TUNED)  # before the work, not after it
+    check_source(lm)
     if out.exists() and out.resolve() == expanded(lm).resolve():
         raise TuneshotError(f"{out} is the language model to be aligned; choose another --out")
     pairs = read_preferences(BUNDLED if data is None else expanded(data))

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import stat
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,6 +11,8 @@ from pathlib import Path
 from clfcore.errors import TuneshotError
 
 MOST_UNPACKED = 500_000_000  # bytes; of a packed file, whose own size says little
+MOST_READ = 2_000_000_000  # bytes; of a file as it is
+_AT_A_TIME = 1_000_000
 _XML_PER_BYTE = 10  # a workbook's XML has this many bytes for one of a table, and more
 
 _GZIP, _ZIP, _PARQUET, _OLE = (
@@ -35,15 +39,30 @@ _OTHERS: dict[bytes, tuple[str, str]] = {
 
 
 def read_bytes(path: Path) -> bytes:
-    """What is in a file.
+    """What is in a file, or comes out of a pipe: a device may never end.
 
     Raises:
-        TuneshotError: it cannot be read.
+        TuneshotError: it cannot be read, or is too large.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            if stat.S_ISREG(state.st_mode):
+                if state.st_size > MOST_READ:
+                    raise _too_large(path, MOST_READ)
+                return file.read()
+            content = bytearray()
+            while part := file.read(_AT_A_TIME):
+                content += part
+                if len(content) > MOST_UNPACKED:
+                    raise _too_large(path, MOST_UNPACKED)
+            return bytes(content)
     except OSError as error:
         raise cannot_read(path, error) from error
+
+
+def _too_large(path: Path, most: int) -> TuneshotError:
+    return TuneshotError(f"{path} has more than {most:,} bytes; split it")
 
 
 def cannot_read(path: Path, error: OSError) -> TuneshotError:

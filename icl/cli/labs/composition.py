@@ -15,6 +15,7 @@ from icl.prompt.free_prompts import FREE_PROMPTS
 PROMPT = FREE_PROMPTS["function_composition"]
 # Languages that the prompt shows, each in g(x), f(g) and f(g(x)), and those it asks about.
 DOMAIN = len(PROMPT.examples) // 3 + len(PROMPT.questions)
+_MOST = 10**9  # of each number: models have fewer
 LAYER = "The layer"  # heading of --help
 
 
@@ -24,18 +25,21 @@ def composition(
     *,
     models: ModelChoice,
     heads: Annotated[
-        int | None, typer.Option(min=1, help="H, of another model.", rich_help_panel=LAYER)
+        int | None,
+        typer.Option(min=1, max=_MOST, help="H, of another model.", rich_help_panel=LAYER),
     ] = None,
     width: Annotated[
-        int | None, typer.Option(min=1, help="d, of another model.", rich_help_panel=LAYER)
+        int | None,
+        typer.Option(min=1, max=_MOST, help="d, of another model.", rich_help_panel=LAYER),
     ] = None,
     precision: Annotated[
-        int, typer.Option(min=1, help="p, bits of a number.", rich_help_panel=LAYER)
+        int, typer.Option(min=1, max=_MOST, help="p, bits of a number.", rich_help_panel=LAYER)
     ] = 16,
     domain: Annotated[
         int,
         typer.Option(
             min=2,
+            max=_MOST,
             help="n, values that are kept apart; default: the prompt's.",
             rich_help_panel=LAYER,
         ),

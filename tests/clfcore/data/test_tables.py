@@ -269,6 +269,18 @@ def test_a_folder_with_a_pipe_or_a_device_in_it_is_refused_and_not_waited_for(tm
         (tmp_path / "ham/2.txt").unlink()
 
 
+def test_a_device_that_never_ends_and_a_file_of_a_terabyte_are_refused_at_once(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("clfcore.data.forms.content.MOST_UNPACKED", 3_000_000)
+    (tmp_path / "zeros.csv").touch()
+    os.truncate(tmp_path / "zeros.csv", 10**12)
+    for path, most in ((Path("/dev/zero"), "3,000,000"), (tmp_path / "zeros.csv", "2,000,000,000")):
+        for read in (read_labelled, read_texts):
+            with pytest.raises(TuneshotError, match=f"has more than {most} bytes; split it"):
+                read(path)
+
+
 @pytest.fixture
 def few_cells(monkeypatch):
     monkeypatch.setattr("clfcore.data.forms.sheet._FREE_CELLS", 1_000)

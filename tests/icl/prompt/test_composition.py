@@ -73,3 +73,10 @@ def test_asked_the_language_model_answers_the_six_questions(command, monkeypatch
 def test_one_size_alone_is_no_model(command):
     status, _, err = command(main, "icl", "composition", "--heads", "3")
     assert (status, "give both" in err) == (2, True)
+
+
+@pytest.mark.parametrize("option", ["--heads", "--width", "--precision", "--domain"])
+def test_a_number_that_no_model_has_is_one_line(command, option):
+    status, out, err = command(main, "icl", "composition", option, str(10**400))
+    assert (status, out) == (2, "")
+    assert "less than or equal to" in " ".join(err.split())

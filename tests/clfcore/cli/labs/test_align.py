@@ -90,6 +90,7 @@ def test_the_terminal_shows_shares_steps_and_replies_side_by_side(run, llama):
         (("--data", "one.jsonl"), "have 1 topic, and whole topics are held out"),
         (("--data", "wrong.jsonl"), "has no column"),
         (("--lm", "nowhere/at/all"), "nowhere/at/all"),
+        (("--lm", ""), "the model has no name"),
         (("--out", "pairs.jsonl"), "exists and is not a tuned language model"),
         (("--learning-rate", "1e9", "--epochs", "9"), "choose a smaller --learning-rate"),
     ],
