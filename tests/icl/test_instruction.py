@@ -1,17 +1,11 @@
 """Prompts become pairs, a language model is tuned on them, and its folder answers few-shot."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from clfcore.cli import clf
 from clfcore.errors import TuneshotError
@@ -23,6 +17,7 @@ from icl.few_shot import FewShot
 from icl.instruction import instruct, pairs_of
 from icl.lm.open import open_lm
 from tests.support.doubles import EXAMPLES, AnsweringLM, HashedWords, save_tiny_lm
+from tests.support.killed import finish, kill_twice, start
 from tests.support.lazy import lazy
 
 transformers = lazy("transformers")
@@ -231,36 +226,13 @@ def test_a_tuning_killed_at_any_moment_ends_with_the_same_bits(run, llama, layer
     options = ("--lm", llama, "--data", "sms", "--limit", "8", "--layers", layers, "--epochs", "40",
                "--batch-size", "4", "--save-every", "0")  # fmt: skip
 
-    def start(*arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "icl", "train", *map(str, (*options, *arguments))],
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def steps_done():
-        if not Path("killed.unfinished").exists():
-            return 0
-        with safe_open("killed.unfinished", framework="pt") as file:
-            return json.loads(file.metadata()["state"])["step"]
-
-    whole = start("--out", "whole")
-    assert whole.wait(timeout=300) == 0, whole.stderr.read()
-    reached = 0
-    for _ in range(2):
-        process = start("--out", "killed", "--resume")
-        while process.poll() is None:
-            time.sleep(0.01)
-            if (step := steps_done()) > reached + 9:
-                reached = step
-                process.send_signal(signal.SIGKILL)
-                break
-        assert process.wait() == -signal.SIGKILL
-        assert not Path("killed").exists()
+    finish(start("train", *options, "--out", "whole", program=("-m", "icl")))
+    go_on = partial(start, "train", *options, "--out", "killed", "--resume", program=("-m", "icl"))
+    kill_twice(go_on, "killed")
     code, _, err = run("train", *options, "--out", "killed", "--resume", "--seed", "5")
     assert code == 1
     assert "another run: different" in err
-    last = start("--out", "killed", "--resume")
-    assert last.wait(timeout=300) == 0, last.stderr.read()
+    finish(go_on())
     one, other = (Path(name, "model.safetensors").read_bytes() for name in ("whole", "killed"))
     assert one == other
     assert not Path("killed.unfinished").exists()

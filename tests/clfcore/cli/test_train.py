@@ -3,16 +3,13 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from clfcore.cli.clf import main
@@ -22,6 +19,7 @@ from clfcore.model.trainable import freeze_all_but
 from clfcore.paths import TRUNK
 from clfcore.training.classification import fit
 from clfcore.training.settings import TrainConfig
+from tests.support.killed import finish, kill_twice, start
 from tests.support.lazy import lazy
 from tests.support.tiny import tiny, toy_data
 
@@ -294,28 +292,6 @@ def test_three_values_are_for_a_gpt2_whose_checkpoint_holds_all_weights(clf, tin
 # --- kills and processes ------------------------------------------------------------------------
 
 
-def start(*arguments: str, program: tuple[str, ...] = ("-m", "clfcore")) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, *program, "train", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-
-
-def finish(process: subprocess.Popen) -> str:
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output.decode()
-    return output.decode()
-
-
-def steps_done(unfinished: str) -> int:
-    if not Path(unfinished).exists():
-        return 0
-    with safe_open(unfinished, framework="pt") as file:
-        return json.loads(file.metadata()["state"])["step"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [(), ("--qat", "ternary")], ids=["as it is", "quantization-aware"])
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, more):
@@ -330,23 +306,12 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, more):
         "--keep", "best", "--balance", "none",
         "--schedule", "one_cycle", "--batch-size", "2", "--save-every", "0", *more,
     )  # fmt: skip
-    finish(start("--out", "whole", *options))
-    reached = 0
-    for _ in range(2):
-        process = start("--out", "killed", "--resume", *options)
-        while process.poll() is None:
-            time.sleep(0.01)
-            if (step := steps_done("killed.unfinished")) > reached + 9:
-                reached = step
-                process.send_signal(signal.SIGKILL)
-                break
-        assert process.wait() == -signal.SIGKILL
-        process.stdout.close()
-        assert not Path("killed").exists()
+    finish(start("train", "--out", "whole", *options))
+    kill_twice(partial(start, "train", "--out", "killed", "--resume", *options), "killed")
     status, _, err = clf("train", "--out", "killed", "--resume", *options, "--seed", "5")
     assert status == 1
     assert "another run: different settings" in err
-    finish(start("--out", "killed", "--resume", *options))
+    finish(start("train", "--out", "killed", "--resume", *options))
     assert Path("killed/model.safetensors").read_bytes() == (
         Path("whole/model.safetensors").read_bytes()
     )
@@ -369,7 +334,7 @@ def test_two_processes_learn_what_one_learns(clf, tiny_gpt2):
     assert clf("train", "--out", "one", *options)[0] == 0
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
               "-m", "clfcore")  # fmt: skip
-    output = finish(start("--out", "two", *options, program=launch))
+    output = finish(start("train", "--out", "two", *options, program=launch))
     assert output.count("checkpoint: two") == 1
     one, two = (meta_of(folder)["about"] for folder in ("one", "two"))
     assert (one["processes"], two["processes"]) == (1, 2)

@@ -2,19 +2,14 @@
 
 import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
-from safetensors import safe_open
 
 from clfcore.cli import clf
 from tests.support.doubles import save_tiny_lm
+from tests.support.killed import finish, kill_twice, start
 from tests.support.lazy import lazy
 
 transformers = lazy("transformers")
@@ -116,36 +111,13 @@ def test_an_alignment_killed_at_any_moment_ends_with_the_same_bits(run, llama):
     options = ("--lm", llama, "--data", "pairs.jsonl", "--epochs", "60", "--batch-size", "2",
                "--validate-every", "10", "--save-every", "0")  # fmt: skip
 
-    def start(*arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "clfcore", "align", *map(str, (*options, *arguments))],
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def steps_done():
-        if not Path("killed.unfinished").exists():
-            return 0
-        with safe_open("killed.unfinished", framework="pt") as file:
-            return json.loads(file.metadata()["state"])["step"]
-
-    whole = start("--out", "whole")
-    assert whole.wait(timeout=300) == 0, whole.stderr.read()
-    reached = 0
-    for _ in range(2):
-        process = start("--out", "killed", "--resume")
-        while process.poll() is None:
-            time.sleep(0.01)
-            if (step := steps_done()) > reached + 9:
-                reached = step
-                process.send_signal(signal.SIGKILL)
-                break
-        assert process.wait() == -signal.SIGKILL
-        assert not Path("killed").exists()
+    finish(start("align", *options, "--out", "whole"))
+    go_on = partial(start, "align", *options, "--out", "killed", "--resume")
+    kill_twice(go_on, "killed")
     status, _, err = run(*options, "--out", "killed", "--resume", "--seed", "5")
     assert status == 1
     assert "another run: different" in err
-    last = start("--out", "killed", "--resume")
-    assert last.wait(timeout=300) == 0, last.stderr.read()
+    finish(go_on())
     one, other = (Path(name, "model.safetensors").read_bytes() for name in ("whole", "killed"))
     assert one == other
     histories = [json.loads(Path(name, "tuning.json").read_text())["train"]["history"]

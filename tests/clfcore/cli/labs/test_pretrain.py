@@ -3,15 +3,13 @@
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
 from clfcore.cli.clf import main
 from clfcore.model.gpt import GPTModel
@@ -20,6 +18,7 @@ from clfcore.pretraining.language_model import load_writing_base
 from clfcore.pretraining.recipe import pretrain
 from clfcore.weights.pretrained import save_gpt2
 from tests.docs.test_labs import commands
+from tests.support.killed import finish, kill_twice, start
 from tests.support.two_shards_pretraining import CONFIG, TEXTS
 
 ROOT = Path(__file__).parents[4]
@@ -145,43 +144,18 @@ def test_nothing_is_written_by_what_is_no_model_or_with_impossible_settings(
     assert said in clf("sample", *words)[2]
 
 
-def start(*words, program=("-m", "clfcore")):
-    return subprocess.Popen(
-        [sys.executable, *program, *map(str, words)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def steps_done():
-    if not Path("killed.unfinished").exists():
-        return 0
-    with safe_open("killed.unfinished", framework="pt") as file:
-        return json.loads(file.metadata()["state"])["step"]
-
-
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_bits(clf, tiny_base):
     """kill -9, twice; then it is let go on to its end."""
     options = ("pretrain", "--base", tiny_base, "--data", "book.txt", "--epochs", "8",
                "--batch-size", "2", "--save-every", "0")  # fmt: skip
-    whole = start(*options, "--out", "whole", "--sample-every", "7")
-    assert whole.wait(timeout=300) == 0, whole.stderr.read()
-    reached = 0
-    for _ in range(2):
-        process = start(*options, "--out", "killed", "--resume")
-        while process.poll() is None:
-            time.sleep(0.01)
-            if (step := steps_done()) > reached + 9:
-                reached = step
-                process.send_signal(signal.SIGKILL)
-                break
-        assert process.wait() == -signal.SIGKILL
-        assert not Path("killed").exists()
+    finish(start(*options, "--out", "whole", "--sample-every", "7"))
+    go_on = partial(start, *options, "--out", "killed", "--resume")
+    kill_twice(go_on, "killed")
     status, _, err = clf(*options, "--out", "killed", "--resume", "--seed", "5")
     assert status == 1
     assert "another run: different settings" in err
-    last = start(*options, "--out", "killed", "--resume")
-    assert last.wait(timeout=300) == 0, last.stderr.read()
+    finish(go_on())
     one, other = (Path(name, "model.safetensors").read_bytes() for name in ("whole", "killed"))
     assert one == other
     assert not Path("killed.unfinished").exists()
@@ -197,8 +171,7 @@ def test_two_processes_learn_what_one_learns(clf, tiny_base):
     launch = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
               "-m", "clfcore")  # fmt: skip
     assert clf(*options, "--out", "one")[0] == 0
-    two = start(*options, "--out", "two", program=launch)
-    assert two.wait(timeout=300) == 0, two.stderr.read()
+    finish(start(*options, "--out", "two", program=launch))
     one, other = (
         json.loads(Path(name, "pretraining.json").read_text())["train"]["history"]
         for name in ("one", "two")
