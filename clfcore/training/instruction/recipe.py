@@ -81,7 +81,7 @@ def tune_language_model(
             "a language model is tuned by one process; start the command without a launcher"
         )
     begin = perf_counter()
-    tokenizer, network = _load(source, config)
+    tokenizer, network = load_network(source, config)
     model = LanguageModel(network)
     longest = max(len(pair.read) for pair in (*train, *val))
     if longest > model.trunk.context_length:
@@ -118,7 +118,7 @@ def tune_language_model(
     return TunedLM(network, tokenizer, history, trained, total, perf_counter() - begin)
 
 
-def _load(source: str, config: InstructionConfig) -> tuple[Any, Any]:
+def load_network(source: str, config: InstructionConfig) -> tuple[Any, Any]:
     """Tokenizer and network; for qlora without ever having all weights in memory as floats.
 
     They come in the precision of their file, and only what is not quantized becomes float32.
