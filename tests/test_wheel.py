@@ -25,6 +25,7 @@ SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "chat_app.py"
 OF_EXTRAS = {
     "clfcore.experiments.quantized_figure": "plots",
     "clfcore.experiments.forgetting_figure": "plots",
+    "clfcore.experiments.ranks_figure": "plots",
     "clfcore.training.curves": "plots",
     "icl.figures": "plots",
     "icl.report": "plots",

@@ -23,6 +23,7 @@ QUESTIONS = "Questions"  # a heading of --help
 @with_examples(
     "--list",
     "book --base gpt2 --seeds 5",
+    "lora_ranks --set learning_rate=0.001 --figure ranks.png",
     "--vary epochs=2,5 --vary layers=last_block,all --set balance=oversample",
 )
 @with_config(DataSource, "source")
@@ -74,6 +75,14 @@ def experiments(
             rich_help_panel=OUTPUT,
         ),
     ] = False,
+    figure: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw accuracy and weights that learn by the rank of LoRA, of the records in "
+            "--out (.png, .svg, .pdf); for the suite lora_ranks.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     only_list: Annotated[
         bool,
         typer.Option("--list", help="Show the suites and rows.", rich_help_panel=OUTPUT),
@@ -87,6 +96,10 @@ def experiments(
     if only_list:
         _print_suites()
         return
+    if figure is not None:
+        from clfcore.training.curves import check_can_draw
+
+        check_can_draw(figure)
     if not only_table:
         overrides = settings_from(fixed or [])
         if vary and (suite or rows):
@@ -113,6 +126,12 @@ def experiments(
     from clfcore.experiments.table import EXPERIMENTS
 
     stdout.print(write_table(out, EXPERIMENTS), soft_wrap=True)
+    if figure is not None:
+        from clfcore.evaluation.runner import read_records
+        from clfcore.experiments.ranks_figure import ranks_figure
+        from clfcore.training.curves import save_figure
+
+        save_figure(ranks_figure(read_records(out, EXPERIMENTS)), figure)
     stderr.print(f"records and table are in {out}", soft_wrap=True)
 
 

@@ -119,6 +119,12 @@ SUITES: dict[str, tuple[SuiteRow, ...]] = {
               {"layers": name})
           for name in ADAPTERS),
     ),
+    "lora_ranks": (
+        *(SuiteRow(f"lora-rank-{rank}", f"What does LoRA reach with rank {rank}?",
+              {"layers": "lora", "rank": rank})
+          for rank in (1, 2, 4, 8, 16, 32, 64, 128)),
+        SuiteRow("lora-rank-all", "And all weights, without LoRA?", {"layers": "all"}),
+    ),
     "positions": (
         SuiteRow("positions-last-token",
             "What does the last token know?", {"position": "last_token"}),
