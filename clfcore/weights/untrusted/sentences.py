@@ -64,9 +64,11 @@ def check_sentence_folder(folder: Path) -> list[Path]:
             transformers.append(place)
         elif kind == "Dense":
             _check_dense(place)
+            check_folder_finite(place)
         elif kind == "StaticEmbedding":
             check_file_of(place, "tokenizer.json")
             _shapes(place)
+            check_folder_finite(place)
         elif os.path.lexists(place / CONFIG):
             read_object(check_file_of(place, CONFIG))
     return transformers

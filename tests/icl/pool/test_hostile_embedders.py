@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from clfcore.errors import TuneshotError
-from icl.pool.embed import SentenceEmbedder
+from icl.pool.embed import SentenceEmbedder, check_embedder
 from tests.support import hostile_embedders
 from tests.support.hostile_embedders import EMBEDDERS, MODULES
 
@@ -75,3 +75,10 @@ def test_a_hostile_folder_is_one_line_runs_nothing_and_prints_nothing(good, tmp_
     assert len(line) < 1500
     assert not Path(f"{folder}-ran").exists()
     assert capfd.readouterr().err == ""
+
+
+def test_a_matrix_that_is_not_numbers_is_refused_before_a_library_is_imported(good, tmp_path):
+    folder = copy(good, tmp_path / "it")
+    EMBEDDERS["the matrix is NaN"](folder)
+    with pytest.raises(TuneshotError, match="not finite numbers"):
+        check_embedder(str(folder))
