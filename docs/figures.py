@@ -436,6 +436,16 @@ def learned_in_three_values() -> list[str]:
     return rows
 
 
+def saved() -> list[str]:
+    """What QLoRA saves, and how fast 8 bits are: ``benchmarks/quantization.py``."""
+    rows = ["| measured | value | goal | peer |", "|---|---|---|---|"]
+    for of in records("bench_quantization"):
+        goal = "" if of["goal"] is None else f"{of['goal']:g}"
+        peer = "" if of["peer"] is None else f"{of['peer']:.4g} {of['unit']}"
+        rows.append(f"| {of['name']} | {of['value']:.4g} {of['unit']} | {goal} | {peer} |")
+    return rows
+
+
 PAGES = {
     DOCS.parent / "README.md": (quality, unlike, speed),
     DOCS / "gpt2-mini.md": (all_sets,),
@@ -445,7 +455,7 @@ PAGES = {
     DOCS / "few-shot.md": (defaults,),
     DOCS / "serving.md": (load,),
     DOCS / "labs/rank.md": (ranks,),
-    DOCS / "labs/quantization.md": (quantization, learned_in_three_values),
+    DOCS / "labs/quantization.md": (quantization, learned_in_three_values, saved),
     DOCS / "labs/forgetting.md": (forgetting,),
     DOCS / "fine-tuning.md": (configurations, tried, few_labels, growth, experiments),
 }

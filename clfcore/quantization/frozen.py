@@ -130,7 +130,7 @@ def _return_what_is_freed() -> None:
     """Makes the C library (glibc) map every piece of memory above 256 KB by itself.
 
     Otherwise it keeps what was freed between pieces that stay, as activations do until the backward
-    pass: on SmolLM2 a quarter of all memory. It costs a fifth more time.
+    pass: on SmolLM2 a quarter of all memory. It costs time.
     """
     if sys.platform == "linux":
         getattr(ctypes.CDLL(None), "mallopt", ignore)(_M_MMAP_THRESHOLD, 1 << 18)
