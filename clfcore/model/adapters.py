@@ -115,6 +115,13 @@ ADAPTERS: dict[str, Adapter] = {
         shapes=prompts.prompt_shapes,
         virtual_tokens=VIRTUAL_TOKENS,
     ),
+    "multitask_prompt": Adapter(
+        prompts.multitask_prompt,
+        merges=False,
+        shapes=prompts.multitask_prompt_shapes,
+        virtual_tokens=VIRTUAL_TOKENS,
+    ),
+    "adaption_prompt": Adapter(prompts.adaption_prompt, merges=False),
     "prefix": Adapter(prompts.prefix, merges=False, virtual_tokens=VIRTUAL_TOKENS),
     "p_tuning": Adapter(
         prompts.p_tuning,
@@ -122,6 +129,14 @@ ADAPTERS: dict[str, Adapter] = {
         shapes=prompts.p_tuning_shapes,
         virtual_tokens=VIRTUAL_TOKENS,
     ),
+}
+
+# What peft has as well and a classifier cannot use -> why, and what it can use instead.
+UNSUITED = {
+    "xlora": "xlora mixes LoRA adapters that were trained before, on other tasks, and there are "
+    "none here; choose lora",
+    "poly": "poly chooses among low-rank skills by the number of the task, and a classifier has "
+    "one task, for which their mixture is a LoRA of a larger rank; choose lora with that rank",
 }
 
 
@@ -139,7 +154,8 @@ def adapt(model: "TrunkModel", name: str, rank: int, total_steps: int, seed: int
             adalora the average one left at the end; of lokr the largest of its larger factor; of
             oft and boft the largest block of features; of fourierft one 64th of its coefficients;
             of hra its reflections; of miss the rows of its block; of houlsby and pfeiffer their
-            width; of prefix the width of the network behind it; ia3, ln_tuning, bitfit, prompt and
+            width; of multitask_prompt the rank of its matrix; of adaption_prompt its vectors in a
+            block; of prefix the width of the network behind it; ia3, ln_tuning, bitfit, prompt and
             p_tuning have none.
         total_steps: optimiser steps of the run, which adalora plans by.
         seed: of everything that is random in it.
@@ -148,6 +164,8 @@ def adapt(model: "TrunkModel", name: str, rank: int, total_steps: int, seed: int
         TuneshotError: unknown ``name``; a rank or a number of steps the method cannot use; a trunk
             that cannot take it; a model that has an adapter.
     """
+    if name in UNSUITED:
+        raise TuneshotError(UNSUITED[name])
     if name not in ADAPTERS:
         raise unknown_choice("adapter", name, ADAPTERS)
     if model.adapter is not None:

@@ -27,6 +27,22 @@ class SoftPrompt(nn.Module):
         return torch.cat([vectors.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
 
 
+class OneTask(nn.Module):
+    """A prompt for many tasks (Wang et al. 2023) as a classifier needs it: for its only one.
+
+    Args:
+        prompts: of peft, (1, P) numbers and a task -> (1, P, C) vectors.
+    """
+
+    def __init__(self, prompts: nn.Module) -> None:
+        super().__init__()
+        self.prompts = prompts
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(P,) numbers -> (P, C) vectors."""
+        return self.prompts(numbers[None], torch.zeros_like(numbers[:1]))[0]
+
+
 class Prefix(nn.Module):
     """Trained keys and values in front of those of every block (Li & Liang 2021).
 

@@ -15,7 +15,8 @@ from clfcore.config import (
     setting,
 )
 from clfcore.data.balance import BALANCERS
-from clfcore.model.adapters import ADAPTERS
+from clfcore.errors import TuneshotError
+from clfcore.model.adapters import ADAPTERS, UNSUITED
 from clfcore.model.heads import HEADS
 from clfcore.model.precision import PRECISIONS
 from clfcore.model.spec import MINI, POSITIONS
@@ -186,6 +187,8 @@ class TrainConfig(LoopConfig):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", LECTURE_NAMES.get(self.layers, self.layers))
+        if self.layers in UNSUITED:
+            raise TuneshotError(UNSUITED[self.layers])
         LoopConfig.__post_init__(self)
 
     def contradictions(self) -> list[str]:

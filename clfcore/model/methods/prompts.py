@@ -37,6 +37,46 @@ def p_tuning(trunk: "Trunk", spec: AdapterSpec) -> None:
     trunk.soft_prompt = SoftPrompt(PromptEncoder(config))
 
 
+def multitask_prompt(trunk: "Trunk", spec: AdapterSpec) -> None:
+    """Virtual tokens times a matrix of low rank (Wang et al. 2023). Rank: of that matrix.
+
+    In the paper many tasks share the tokens, and each has its own matrix; here is one task.
+    """
+    from peft import MultitaskPromptTuningConfig
+    from peft.tuners.multitask_prompt_tuning import MultitaskPromptEmbedding
+
+    from clfcore.model.soft_prompts import OneTask, SoftPrompt
+
+    config = MultitaskPromptTuningConfig(
+        num_virtual_tokens=VIRTUAL_TOKENS, token_dim=trunk.emb_dim, num_transformer_submodules=1,
+        num_tasks=1, num_ranks=spec.rank,
+    )  # fmt: skip
+    trunk.soft_prompt = SoftPrompt(OneTask(MultitaskPromptEmbedding(config, trunk.tok_emb)))
+
+
+def adaption_prompt(trunk: "Trunk", spec: AdapterSpec) -> None:
+    """Vectors that every block's attention reads as well (LLaMA-Adapter, Zhang et al. 2023).
+
+    What is read of them counts as much as a trained gate says, which starts at zero. Rank: how
+    many vectors a block has.
+
+    Raises:
+        TuneshotError: attention is not that of a Llama, whose queries peft computes again.
+    """
+    from peft import PEFT_TYPE_TO_TUNER_MAPPING, AdaptionPromptConfig, PeftType
+
+    from clfcore.model.huggingface import HuggingFaceTrunk
+
+    kind = trunk.body.config.model_type if isinstance(trunk, HuggingFaceTrunk) else None
+    if kind not in ("llama", "mistral"):
+        raise TuneshotError(
+            "adaption_prompt is made for the attention of Llama and Mistral, and this base has "
+            "another; choose prompt or p_tuning, or such a base (SmolLM2-135M-Instruct is one)"
+        )
+    config = AdaptionPromptConfig(adapter_len=spec.rank, adapter_layers=len(trunk.trf_blocks))
+    PEFT_TYPE_TO_TUNER_MAPPING[PeftType.ADAPTION_PROMPT](trunk.body, {"default": config}, "default")
+
+
 def prefix(trunk: "Trunk", spec: AdapterSpec) -> None:
     """Keys and values made by a small network (Li & Liang 2021). Rank: its width.
 
@@ -59,6 +99,16 @@ def prefix(trunk: "Trunk", spec: AdapterSpec) -> None:
 def prompt_shapes(trunk: Shapes, width: int, rank: int) -> Shapes:
     """The tensors of a trunk with virtual tokens."""
     return trunk | {"soft_prompt.encoder.embedding.weight": (VIRTUAL_TOKENS, width)}
+
+
+def multitask_prompt_shapes(trunk: Shapes, width: int, rank: int) -> Shapes:
+    """The tensors of a trunk with virtual tokens and the matrix of low rank."""
+    prompts = "soft_prompt.encoder.prompts"
+    return trunk | {
+        f"{prompts}.embedding.weight": (VIRTUAL_TOKENS, width),
+        f"{prompts}.prefix_task_cols": (1, VIRTUAL_TOKENS, rank),
+        f"{prompts}.prefix_task_rows": (1, rank, width),
+    }
 
 
 def p_tuning_shapes(trunk: Shapes, width: int, rank: int) -> Shapes:

@@ -68,10 +68,10 @@ def gpt_neox():
 
 TRUNKS = {"gpt": gpt, "llama": llama, "gpt_neox": gpt_neox}
 SOFT = [name for name, adapter in ADAPTERS.items() if adapter.virtual_tokens]
-WEIGHT_SIDE = [name for name in ADAPTERS if name not in SOFT]
+WEIGHT_SIDE = [name for name in ADAPTERS if name not in SOFT]  # they start as nothing
 BOTTLENECKS = ("houlsby", "pfeiffer")
 PAIRS = [
-    *(("gpt", name) for name in ADAPTERS if name != "prefix"),
+    *(("gpt", name) for name in ADAPTERS if name not in ("prefix", "adaption_prompt")),
     *(("llama", name) for name in ADAPTERS if name != "bitfit"),  # it has no biases
     *(("gpt_neox", name) for name in ("lora", "ia3", "bitfit", *BOTTLENECKS, *SOFT)),
 ]
@@ -159,7 +159,7 @@ def test_only_the_adapter_and_the_head_learn_and_the_trunk_stays_as_it_was(trunk
     assert head <= names
     codes = {f"{key}.weight": layer.weight for key, layer in model.named_modules()
              if isinstance(layer, NF4Linear)}  # fmt: skip
-    frozen = {key.replace(".base_layer", ""): weight
+    frozen = {key.replace(".base_layer", "").replace("self_attn.model.", "self_attn."): weight
               for key, weight in [*model.named_parameters(), *codes.items()]
               if not weight.requires_grad and "ranknum" not in key}  # fmt: skip
     own = names & set(before)
@@ -233,7 +233,8 @@ def test_the_numbers_of_weights_are_right(trunk, name):
     learn, everything = count_parameters(model)
     assert learn == sum(weight.numel() for weight in learning(model).values())
     added = sum(weight.numel() for key, weight in model.named_parameters()
-                if key.replace(".base_layer", "") not in plain.state_dict())  # fmt: skip
+                if key.replace(".base_layer", "").replace("self_attn.model.", "self_attn.")
+                not in plain.state_dict())  # fmt: skip
     assert everything == count_parameters(plain)[1] + added
     head = sum(weight.numel() for weight in model.trunk.out_head.parameters())
     assert 0 < learn - head < everything / 2
@@ -288,7 +289,7 @@ def test_an_adapter_learns_in_bfloat16(trunk, name):
 
 @pytest.mark.parametrize(
     "name", [name for name in ADAPTERS if name not in ("adalora", "boft", "fourierft", "lokr",
-                                                       "oft", "prefix")]
+                                                       "oft", "prefix", "adaption_prompt")]
 )  # fmt: skip
 def test_the_tensors_of_an_adapted_gpt_are_known_without_peft(name):
     trunk = {n: tuple(t.shape) for n, t in fresh("gpt").trunk.state_dict().items()}
@@ -427,7 +428,8 @@ def test_the_first_token_sees_every_virtual_token(trunk, name):
     model = adapted(trunk, name, position="first")
     loss(model).backward()
     prompt = model.trunk.prefix if name == "prefix" else model.trunk.soft_prompt
-    assert (prompt.encoder.embedding.weight.grad.abs().sum(dim=1) > 0).all()
+    (vectors,) = (w for key, w in prompt.named_parameters() if key.endswith("embedding.weight"))
+    assert (vectors.grad.abs().sum(dim=1) > 0).all()
 
 
 @pytest.mark.parametrize(("trunk", "name"), [pair for pair in PAIRS if pair[1] in SOFT])
@@ -473,7 +475,7 @@ def refusal(model, name, rank=RANK, steps=STEPS):
 
 
 def test_an_unknown_adapter_lists_the_choices():
-    assert refusal(fresh("gpt"), "xlora").endswith("choose from " + ", ".join(ADAPTERS))
+    assert refusal(fresh("gpt"), "rlora").endswith("choose from " + ", ".join(ADAPTERS))
 
 
 def test_a_model_has_one_adapter():
@@ -486,6 +488,11 @@ def test_what_a_method_cannot_do_is_said_in_one_line():
     assert "choose a rank up to 24" in refusal(fresh("llama"), "miss", rank=25)
     assert "needs at least 2, not 1" in refusal(fresh("gpt"), "adalora", steps=1)
     assert "choose prompt or p_tuning" in refusal(fresh("gpt"), "prefix")
+    assert "choose prompt or p_tuning" in refusal(fresh("gpt"), "adaption_prompt")
+    assert "mixes LoRA adapters that were trained before" in refusal(fresh("gpt"), "xlora")
+    assert "choose lora with that rank" in refusal(fresh("gpt"), "poly")
+    with pytest.raises(TuneshotError, match=r"^poly chooses among low-rank skills"):
+        TrainConfig(layers="poly")
     assert "trains biases, and this base has none" in refusal(fresh("llama"), "bitfit")
     tiny = TextClassifier(GPTModel(GPTConfig(VOCAB, 20, 32, 2, 2), 2), Reading())
     assert "leave no room for a message in a context of 20" in refusal(tiny, "prompt")
@@ -516,7 +523,7 @@ def test_a_trunk_without_linear_layers_takes_what_needs_none():
 def test_what_cannot_be_merged_is_refused():
     with pytest.raises(TuneshotError, match="no adapter to merge"):
         merge(fresh("gpt"))
-    for name in (*SOFT, *BOTTLENECKS):
+    for name in (*SOFT, *BOTTLENECKS, "adaption_prompt"):
         with pytest.raises(TuneshotError, match=f"{name} is no change of weights"):
             merge(new("llama", name))
 
