@@ -203,6 +203,9 @@ TRANSLATIONS: dict[str, str] = {
         "Sagen, was es kostet, ein Sprachmodell zu trainieren"
     ),
     "Show what fewer bits a weight cost": "Zeigen, was weniger Bits pro Gewicht kosten",
+    "Show what a model forgets when it learns something new": (
+        "Zeigen, was ein Modell vergisst, wenn es etwas Neues lernt"
+    ),
     "The answers of this chat, oldest first": "Die Antworten dieses Chats, die ältesten zuerst",
     "Message": "Nachricht",
     "{count} answers.": "{count} Antworten.",
@@ -235,6 +238,15 @@ TRANSLATIONS: dict[str, str] = {
     "Change of probability": "Änderung der Wahrscheinlichkeit",
     "Answers changed": "Geänderte Antworten",
     "Accuracy": "Genauigkeit",
+    "gpt2-mini could tell spam, and learns to tell news from stories with a new head. Who learns "
+    "slowly forgets little: compare the new task, too.": (
+        "gpt2-mini konnte Spam erkennen und lernt mit einem neuen Kopf, Meldungen von Geschichten "
+        "zu unterscheiden. Wer langsam lernt, vergisst wenig: Vergleiche auch die neue Aufgabe."
+    ),
+    "Recorded with {count} seeds": "Aufgezeichnet mit {count} Seeds",
+    "Remedy": "Gegenmittel",
+    "New task in the end": "Neue Aufgabe am Ende",
+    "Old task in the end": "Alte Aufgabe am Ende",
     # --- why, sweep, teach ---
     "Fine-tuned: each bar is what changes when that word is left out (occlusion). It says what "
     "this model does, not why a person would; where words repeat each other, no single one counts "

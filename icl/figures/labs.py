@@ -1,9 +1,19 @@
-"""Figures of the lecture's labs: which token looks at which, and what fewer bits cost."""
+"""Figures of the lecture's labs: which token looks at which, what fewer bits cost, forgetting."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from icl.figures.look import ACCENT, COLORS, SOLID, TEXT, Drawing, described, escaped, new_figure
+from icl.figures.look import (
+    ACCENT,
+    COLORS,
+    SOLID,
+    SYMBOLS,
+    TEXT,
+    Drawing,
+    described,
+    escaped,
+    new_figure,
+)
 
 MAX_NUMBERS = 12  # tokens: in a larger figure the numbers would cover each other
 
@@ -88,3 +98,26 @@ def sizes_and_errors(rows: Sequence[tuple[str, float, float]]) -> Drawing:
     )
     listed = ", ".join(f"{n} {size:.1f} MB and {error:.0%}" for n, size, error in rows)
     return described(figure, f"Size on disk and error of the weights: {listed}.")
+
+
+def old_task_by_step(remedies: Mapping[str, tuple[Sequence[int], Sequence[float]]]) -> Drawing:
+    """How much of the old task is left while a model learns a new one.
+
+    Args:
+        remedies: name -> steps, and the old task's accuracy after each; at most seven.
+    """
+    figure = new_figure(height=420)
+    for number, (name, (steps, accuracies)) in enumerate(remedies.items()):
+        figure.add_scatter(
+            x=list(steps),
+            y=list(accuracies),
+            mode="lines+markers",
+            line={"color": COLORS[number], "width": 3},
+            marker={"symbol": SYMBOLS[number % len(SYMBOLS)], "size": 9},
+            name=escaped(name),
+            hovertemplate="step %{x}: %{y:.1%}",
+        )
+    figure.update_xaxes(title_text="steps of learning the new task")
+    figure.update_yaxes(title_text="accuracy of the old task", tickformat=".0%")
+    listed = ", ".join(f"{name} {found[-1]:.0%}" for name, (_, found) in remedies.items())
+    return described(figure, f"Accuracy of the old task after learning the new one: {listed}.")

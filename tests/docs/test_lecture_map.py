@@ -12,7 +12,7 @@ chat = lazy("icl.chat.actions.commands")
 
 PAGE = (DOCS / "lecture-map.md").read_text(encoding="utf-8")
 TOPICS = [row for row in rows(PAGE) if row[0] not in ("topic", "---")]
-IN_CLASS = ("attention", "cost", "quantize")  # the labs that are commands of the chat
+IN_CLASS = ("attention", "cost", "forget", "quantize")  # the labs that are commands of the chat
 
 
 def links(cell):

@@ -16,7 +16,12 @@ from chainlit.types import CommandDict
 
 from clfcore.errors import TuneshotError, unknown_choice
 from clfcore.types import NO_ANSWER, Example
-from icl.chat.actions.labs import show_attention, show_cost, show_quantization
+from icl.chat.actions.labs import (
+    show_attention,
+    show_cost,
+    show_forgetting,
+    show_quantization,
+)
 from icl.chat.actions.reports import send_report
 from icl.chat.actions.training import fine_tune
 from icl.chat.actions.upload import ask_for_file, classify_file
@@ -286,6 +291,11 @@ async def quantize(invocation: Invocation) -> None:
     await show_quantization()
 
 
+async def forget(invocation: Invocation) -> None:
+    """Shows what a model forgets when it learns something new."""
+    await show_forgetting()
+
+
 # --- the list -----------------------------------------------------------------------------------
 
 
@@ -326,6 +336,7 @@ COMMANDS: dict[str, Command] = {
     "attention": Command("Draw which token looks at which", "grid-3x3", on_message(show_attention)),
     "cost": Command("Say what training a language model costs", "coins", cost),
     "quantize": Command("Show what fewer bits a weight cost", "binary", quantize),
+    "forget": Command("Show what a model forgets when it learns something new", "brain", forget),
     "help": Command("List the commands", "circle-help", help),
 }
 

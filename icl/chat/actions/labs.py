@@ -6,6 +6,7 @@ figures that the project has recorded, and the command that makes them.
 
 import asyncio
 import json
+from statistics import fmean
 from typing import Any
 
 import chainlit as cl
@@ -23,7 +24,7 @@ from icl.chat.cards import share
 from icl.chat.conversation import paragraphs, show, table_element
 from icl.chat.language import numeral, say
 from icl.chat.serve import PROJECT
-from icl.figures.labs import attention_map, sizes_and_errors
+from icl.figures.labs import attention_map, old_task_by_step, sizes_and_errors
 from icl.session.jobs import attention_within
 from icl.session.session import check_message
 from icl.session.settings import Settings
@@ -145,6 +146,41 @@ async def show_quantization() -> None:
 QUANTIZATION = (
     "Each weight of the bundled model in fewer bits. Spam is easy: most answers stay even with one "
     "bit a weight, so look at the errors, too."
+)
+
+
+async def show_forgetting() -> None:
+    """Shows what the bundled trunk forgot of spam while it learned news and stories, as recorded.
+
+    Raises:
+        TuneshotError: the records are not there.
+    """
+    curves: dict[str, list[Any]] = {}
+    for record in await asyncio.to_thread(read_records, "forgetting"):
+        curves.setdefault(record["config"]["remedy"], []).append(record["test"]["curve"])
+    old = {
+        remedy: (
+            [point["step"] for point in found[0]],
+            [fmean(point["old_accuracy"] for point in at) for at in zip(*found, strict=True)],
+        )
+        for remedy, found in curves.items()
+    }
+    await show(old_task_by_step(old), "forgetting", say(FORGETTING))
+    new = {
+        remedy: fmean(each[-1]["accuracy"] for each in found) for remedy, found in curves.items()
+    }
+    figures = table_element(
+        say("Recorded with {count} seeds", count=len(next(iter(curves.values())))),
+        [say("Remedy"), say("New task in the end"), say("Old task in the end")],
+        [[remedy, share(new[remedy]), share(old[remedy][1][-1])] for remedy in curves],
+    )
+    command = "icl forget --base gpt2-mini --remedies ewc,wise_ft --seeds 3"
+    await cl.Message(content=paragraphs(command), elements=[figures]).send()
+
+
+FORGETTING = (
+    "gpt2-mini could tell spam, and learns to tell news from stories with a new head. Who learns "
+    "slowly forgets little: compare the new task, too."
 )
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from icl.figures.labs import attention_map, sizes_and_errors
+from icl.figures.labs import attention_map, old_task_by_step, sizes_and_errors
 from icl.figures.look import drawing_json
 
 CAUSAL = [[1.0, 0.0], [0.25, 0.75]]
@@ -58,3 +58,13 @@ def test_a_model_stands_where_its_size_and_error_are():
     low, high = figure_of(drawing)["layout"]["xaxis"]["range"]
     assert 10**low < 8.3
     assert 10**high == pytest.approx(64 * 1.2 * 2)  # beyond the next tick
+
+
+def test_each_remedy_has_a_line_by_step():
+    drawing = old_task_by_step({"none": ([0, 5], [0.96, 0.9]), "<b>": ([0, 5], [0.96, 0.95])})
+    none, other = figure_of(drawing)["data"]
+    assert (none["x"], none["y"], none["name"]) == ([0, 5], [0.96, 0.9], "none")
+    assert other["name"] == "&lt;b&gt;"
+    assert none["line"]["color"] != other["line"]["color"]
+    assert none["marker"]["symbol"] != other["marker"]["symbol"]
+    assert "none 90%" in drawing.description

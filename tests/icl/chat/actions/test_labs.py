@@ -99,12 +99,30 @@ def test_quantization_shows_what_is_recorded_of_the_bundled_model():
     assert rows["nf4"][3] == str(after["answers_changed"])
 
 
+def test_forgetting_shows_every_remedy_that_is_recorded():
+    sent = command("forget")
+    picture, card = sent.cards
+    assert picture["type"] == "plotly"
+    recorded = labs.read_records("forgetting")
+    rows = {row[0]: row for row in card["props"]["rows"]}
+    assert set(rows) == {each["config"]["remedy"] for each in recorded}
+    ends = [
+        each["test"]["curve"][-1]["old_accuracy"]
+        for each in recorded
+        if each["config"]["remedy"] == "none"
+    ]
+    assert card["props"]["caption"] == f"Recorded with {len(ends)} seeds"
+    assert rows["none"][2] == f"{100 * sum(ends) / len(ends):.1f} %"
+
+
 def test_figures_that_are_not_there_are_one_line(monkeypatch, tmp_path):
     monkeypatch.setattr("icl.chat.actions.labs.RECORDS", tmp_path)
     with pytest.raises(
         TuneshotError, match=r"recorded figures are not at .*install Tuneshot again"
     ):
         command("quantize")
+    with pytest.raises(TuneshotError, match="recorded figures are not at"):
+        command("forget")
 
 
 def plain(sent):
