@@ -20,7 +20,8 @@ from tests.support.pages import free_port
 pytestmark = pytest.mark.slow
 
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", ".gitignore", "chat_app.py", "chainlit.md",
-           "chainlit_de-DE.md", "public", ".chainlit", "clfcore", "icl")  # fmt: skip
+           "chainlit_de-DE.md", "public", ".chainlit", "clfcore", "icl",
+           "docs/records")  # fmt: skip
 # Modules that the base cannot import, and the extra that they are there for.
 OF_EXTRAS = {
     "clfcore.experiments.quantized_figure": "plots",
