@@ -143,7 +143,11 @@ def test_a_command_whose_extra_is_missing_says_what_to_install_in_one_line(
 # --- the page ------------------------------------------------------------------------------------
 
 
-def test_with_the_extra_chat_every_module_can_be_imported(with_chat, empty):
+def test_with_the_extra_chat_every_module_can_be_imported(
+    with_chat, empty, tmp_path_factory, monkeypatch
+):
+    # Chainlit writes into a folder when it is imported; the page gives it one of its own.
+    monkeypatch.setenv("CHAINLIT_APP_ROOT", str(tmp_path_factory.mktemp("chainlit")))
     done = with_chat.run("python", "-c", IMPORT_ALL, cwd=empty)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {}
