@@ -1,11 +1,9 @@
 """``icl forget``: rows of figures, records that are continued, one line for what cannot be done."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 
 from icl.cli import icl
 from tests.support.doubles import EXAMPLES, save_tiny_lm
+from tests.support.killed import finish, start
 
 TINY = ("--messages", "4", "--test", "4", "--measured", "4", "--questions", "4", "--every", "1",
         "--batch-size", "2", "--pool", "pool.tsv", "--data", "asked.tsv")  # fmt: skip
@@ -118,26 +117,26 @@ def test_a_comparison_killed_at_any_moment_ends_with_the_same_curves(run, llama)
     options = ("--base", llama, "--remedies", "ewc", *TINY, "--epochs", "40", "--every", "10",
                "--save-every", "0")  # fmt: skip
 
-    def start(*arguments):
-        return subprocess.Popen(
-            [sys.executable, "-m", "icl", "forget", *map(str, (*options, *arguments))],
-            env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE,
-        )  # fmt: skip
+    def saved():
+        """When the state of the run in progress was written last, for each file that has one."""
+        found = {}
+        for file in Path("killed").rglob("*.unfinished"):
+            with suppress(FileNotFoundError):  # the cell has just ended
+                found[file] = file.stat().st_mtime_ns
+        return found
 
-    whole = start("--out", "whole")
-    assert whole.wait(timeout=600) == 0, whole.stderr.read()
+    go_on = partial(start, "forget", *options, "--out", "killed", program=("-m", "icl"))
+    finish(start("forget", *options, "--out", "whole", program=("-m", "icl")))
     for _ in range(2):
-        process = start("--out", "killed")
-        before = {file: file.stat().st_mtime_ns for file in Path("killed").rglob("*.unfinished")}
-        while process.poll() is None:
-            time.sleep(0.01)
-            files = list(Path("killed").rglob("*.unfinished"))
-            if any(file.stat().st_mtime_ns != before.get(file) for file in files):
-                process.send_signal(signal.SIGKILL)
-                break
-        assert process.wait() == -signal.SIGKILL
-    last = start("--out", "killed")
-    assert last.wait(timeout=600) == 0, last.stderr.read()
+        before = saved()
+        with go_on() as process:
+            while process.poll() is None:
+                time.sleep(0.01)
+                if any(written != before.get(file) for file, written in saved().items()):
+                    process.send_signal(signal.SIGKILL)
+                    break
+            assert process.wait() == -signal.SIGKILL
+    finish(go_on())
     one, other = ([r["test"]["curve"] for r in records(name)] for name in ("whole", "killed"))
     assert one == other
     assert not list(Path("killed").rglob("*.unfinished"))
