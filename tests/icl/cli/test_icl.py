@@ -10,7 +10,7 @@ from tests.support.doubles import EXAMPLES, save_tiny_lm
 
 STRANGE = {
     "empty": "",
-    "100,000 characters": "prize " * 16_667,
+    "100,000 characters": "prize " * 16_666 + "win!",
     "emoji": "😀🎉",
     "right to left": "مرحبا \u202e بالعالم",
     "HTML": "<script>alert(1)</script>",
