@@ -14,6 +14,7 @@ from icl.figures.look import (
     Drawing,
     described,
     escaped,
+    name_cells,
     new_figure,
     shorten,
 )
@@ -203,18 +204,7 @@ def confusion(
         showscale=False,
         hoverinfo="skip",
     )
-    figure.update_layout(title={"text": escaped(title), "x": 0, "xref": "paper"}, margin={"t": 60})
-    for update, title_text, words in (
-        (figure.update_xaxes, "answer", answers),
-        (figure.update_yaxes, "label", labels),
-    ):
-        update(
-            title_text=title_text,
-            tickvals=list(range(len(words))),
-            ticktext=[escaped(word) for word in words],
-            showgrid=False,
-        )
-    figure.update_yaxes(autorange="reversed")
+    name_cells(figure, title, ("answer", answers), ("label", list(labels)))
     rows = [
         f"of {total} {label}, "
         + ", ".join(f"{n} as {word}" for n, word in zip(row, answers, strict=True))

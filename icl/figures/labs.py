@@ -12,6 +12,7 @@ from icl.figures.look import (
     Drawing,
     described,
     escaped,
+    name_cells,
     new_figure,
 )
 
@@ -42,22 +43,9 @@ def attention_map(words: Sequence[str], weights: Sequence[Sequence[float]], titl
         showscale=False,
     )  # fmt: skip
     if len(words) <= MAX_NUMBERS:
-        figure.update_traces(
-            texttemplate="%{z:.2f}", hovertemplate="%{text}<extra></extra>", textfont={"size": 14}
-        )
-    for update, name, names in (
-        (figure.update_xaxes, "is looked at", words),
-        (figure.update_yaxes, "looks", looking),
-    ):
-        update(
-            title_text=name,
-            tickvals=list(range(len(names))),
-            ticktext=[escaped(each) for each in names],
-            showgrid=False,
-        )
+        figure.update_traces(texttemplate="%{z:.2f}", textfont={"size": 14})
+    name_cells(figure, title, ("is looked at", list(words)), ("looks", list(looking)))
     figure.update_xaxes(tickangle=-90 if len(words) > MAX_NUMBERS else 0)
-    figure.update_yaxes(autorange="reversed")
-    figure.update_layout(title={"text": escaped(title), "x": 0, "xref": "paper"}, margin={"t": 60})
     share, most = max(zip(weights[-1], words, strict=True))
     return described(
         figure,

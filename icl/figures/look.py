@@ -129,6 +129,24 @@ def add_points(
     )  # fmt: skip
 
 
+def name_cells(
+    figure: go.Figure, title: str, across: tuple[str, list[str]], down: tuple[str, list[str]]
+) -> None:
+    """Names a heat map's cells: a title for each axis, a word for each column and row.
+
+    The first row is on top.
+    """
+    for update, (name, words) in ((figure.update_xaxes, across), (figure.update_yaxes, down)):
+        update(
+            title_text=name,
+            tickvals=list(range(len(words))),
+            ticktext=[escaped(word) for word in words],
+            showgrid=False,
+        )
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(title={"text": escaped(title), "x": 0, "xref": "paper"}, margin={"t": 60})
+
+
 def add_lines(
     figure: go.Figure,
     lines: ArrayLike,

@@ -50,15 +50,19 @@ def display_label(label: str) -> str:
     return LABEL_WORDS.get(label, label.replace("_", " "))
 
 
+def _fine_tuned(session: Session, settings: Settings) -> FineTuned:
+    classifier = session.methods["fine_tuned"](settings).classifier
+    assert isinstance(classifier, FineTuned)
+    return classifier
+
+
 def word_effects(session: Session, settings: Settings, text: str) -> Attribution:
     """Which words moved the fine-tuned answer, by leaving them out.
 
     Raises:
         TuneshotError: there is no such model.
     """
-    classifier = session.methods["fine_tuned"](settings).classifier
-    assert isinstance(classifier, FineTuned)
-    return attribute(classifier, text)
+    return attribute(_fine_tuned(session, settings), text)
 
 
 def attention_within(session: Session, settings: Settings, text: str) -> Attention:
@@ -67,9 +71,7 @@ def attention_within(session: Session, settings: Settings, text: str) -> Attenti
     Raises:
         TuneshotError: there is no such model, or it does not tell.
     """
-    classifier = session.methods["fine_tuned"](settings).classifier
-    assert isinstance(classifier, FineTuned)
-    return attention(classifier, text)
+    return attention(_fine_tuned(session, settings), text)
 
 
 @dataclass(frozen=True, slots=True)
