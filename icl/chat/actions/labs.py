@@ -5,7 +5,6 @@ figures that the project has recorded, and the command that makes them.
 """
 
 import asyncio
-import json
 from statistics import fmean
 from typing import Any
 
@@ -13,6 +12,7 @@ import chainlit as cl
 
 from clfcore.analysis.attention import visible
 from clfcore.errors import TuneshotError
+from clfcore.evaluation.records import read_lines
 from clfcore.pretraining.cost import (
     HARDWARE,
     TOKENS_PER_PARAMETER,
@@ -191,13 +191,9 @@ def read_records(name: str) -> list[dict[str, Any]]:
         name: of the file in ``RECORDS``, without its ending.
 
     Raises:
-        TuneshotError: it is not there.
+        TuneshotError: it is not there, or a line is not JSON.
     """
     path = RECORDS / f"{name}.jsonl"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise TuneshotError(
-            f"the recorded figures are not at {path}; install Tuneshot again"
-        ) from error
-    return [json.loads(line) for line in lines]
+    if not path.exists():
+        raise TuneshotError(f"the recorded figures are not at {path}; install Tuneshot again")
+    return read_lines(path)
